@@ -1,0 +1,1 @@
+"""One file an algorithm. Each picks its credit, surrogate, KL and reduction; none imports another."""

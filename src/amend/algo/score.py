@@ -1,0 +1,164 @@
+"""SCoRe: self-correction via reinforcement learning (Kumar et al. 2024, arXiv 2409.12917).
+
+Ask a model again and it makes its answer worse; train it on both attempts at once and it learns one good answer, twice.
+SCoRe decouples the two. x1 is the problem, y1 the first attempt, x2 = [x1, y1, instruction], y2 the second; r is 1 for a
+right answer and 0 otherwise; pi_ref is the base model.
+
+    Stage I  (Eq. 3)   max E[ r(y2) - beta2 KL(pi(.|x1) || pi_ref(.|x1)) - beta1 KL(pi(.|x2) || pi_ref(.|x2)) ]
+        learn to correct while the first attempt is held where it was: turn 1 is paid nothing
+    Stage II (Eq. 4)   max E[ sum_i r(y_i) - beta1 KL(pi(.|x_i) || pi_ref(.|x_i)) ],  and the second attempt's r(y2)
+        becomes r(y2) + alpha (r(y2) - r(y1)): the bonus pays for having changed a wrong answer into a right one
+
+Credit stays in its turn (gamma = 0): turn 1 is paid r(y1) and never the bonus, which for alpha > 1 would pay it for
+starting wrong. With more than two turns Stage I has one part a turn: 1(a) trains the second attempt with the first held,
+1(b) the third with both before it held, and so on (ICLR version, Appendix A).
+
+Each ablation of the paper's Table 4 is a value of a knob: turns=1, stage1_rounds=0, alpha=0, offline=1.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from amend.algo.base import Algorithm
+from amend.batch import Batch
+from amend.bounds import Fraction, Natural, NonNegative
+from amend.ops import credit as credits
+from amend.ops import kl, surrogate
+from amend.ops.likelihood import Likelihood
+from amend.types import Episode, Problem
+
+
+class SCoRe(Algorithm):
+    """Two-stage multi-turn REINFORCE with a progress bonus.
+
+    alpha, beta1, beta2, gamma: as above; gamma > 0 lets a turn answer for later ones
+    stage1_rounds:  rounds of each part of Stage I; the rest of ``rounds`` are Stage II
+    baseline:       what is expected of an episode: nothing, the batch's mean, the mean of the problem's other episodes,
+                    or the same with what is known when the turn begins (alpha r1, for turn 2) counted as expected
+    kl:             exact over the vocabulary; k2; or k1 inside the reward, summed to the end of the turn
+    reference:      what later stages are held to: the base model, or the model the stage before ended with
+    adaptive_beta2: let beta2 follow the size of the objective it is weighed against (never below ``beta2``)
+    offline:        share of episodes whose first attempt is the base model's (section 5.3)
+    """
+
+    def __init__(
+        self,
+        *house: Any,
+        alpha: NonNegative,
+        beta1: NonNegative,
+        beta2: NonNegative,
+        gamma: Fraction,
+        stage1_rounds: Natural,
+        baseline: Literal["none", "batch", "problem", "context"],
+        kl: Literal["exact", "k2", "k1_in_reward"],
+        reference: Literal["base", "previous"],
+        adaptive_beta2: bool,
+        offline: Fraction,
+        **loop: Any,
+    ) -> None:
+        super().__init__(*house, **loop)
+        self.alpha, self.beta1, self.beta2, self.gamma = alpha, beta1, beta2, gamma
+        self.stage1_rounds, self.baseline, self.kl, self.anchor = stage1_rounds, baseline, kl, reference
+        self.adaptive_beta2, self.offline = adaptive_beta2, offline
+        self.beta2_now = beta2
+
+    @property
+    def target(self) -> int | None:
+        """The turn that this part of Stage I trains (counted from 0), or None in Stage II."""
+        part = self.round // self.stage1_rounds if self.stage1_rounds else self.turns
+        return part + 1 if part + 1 < self.turns else None
+
+    @property
+    def stage(self) -> str:
+        """I or II; with more than two turns, I(a), I(b), ..."""
+        if self.target is None:
+            return "II"
+        return "I" if self.turns == 2 else f"I({'abcdefghi'[self.target - 1]})"
+
+    def pay(self, reward: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
+        """What each turn is paid: in Stage I only the target's own reward, in Stage II every turn's, with the bonus."""
+        if self.target is None:
+            return credits.progress(reward, self.alpha)
+        paid = torch.zeros_like(reward)
+        paid[:, self.target] = reward[:, self.target]
+        return paid
+
+    def expected(self, pay: Float[Tensor, "b k"], batch: Batch) -> Float[Tensor, "b k"]:
+        """The baseline of each turn's return. None of them depends on what was drawn in the turn it is held against."""
+        if self.baseline == "none":
+            return torch.zeros_like(pay)
+        if self.baseline == "batch":
+            return credits.batch_mean(pay)
+        known = torch.zeros_like(pay)
+        if self.baseline == "context" and self.target is None and self.gamma == 0:
+            known[:, 1:] = -self.alpha * batch.reward[:, :-1]  # the bonus's second half was settled a turn ago
+        return known + credits.leave_one_out(pay - known, batch.group)
+
+    def betas(self, batch: Batch) -> Float[Tensor, "b t"]:
+        """How strongly each token is held to the reference: beta2 before Stage I's target, beta1 everywhere else."""
+        held = torch.full(batch.turn.shape, self.beta1, device=batch.turn.device)
+        if self.target is not None:
+            held[batch.turn < self.target] = self.beta2_now
+        return held
+
+    def credit(self, batch: Batch) -> Float[Tensor, "b t"]:
+        """The turn's return over its baseline, on each of the turn's tokens."""
+        pay = credits.returns(self.pay(batch.reward), self.gamma)
+        credit = credits.spread(pay - self.expected(pay, batch), batch.turn, batch.sampled)
+        if self.kl == "k1_in_reward":
+            credit = credit - self._kl_to_go(batch)
+        return credit
+
+    def loss(self, batch: Batch, credit: Float[Tensor, "b t"], out: Likelihood) -> Float[Tensor, "b t"]:
+        """REINFORCE, and the KL that is a loss."""
+        loss = surrogate.reinforce(out.logp, credit)
+        if self.kl == "exact" and self.needs_reference():
+            loss = loss + self.betas(batch) * out.kl
+        elif self.kl == "k2" and self.needs_reference():
+            loss = loss + self.betas(batch) * kl.k2(out.logp, out.ref_logp)
+        return loss
+
+    def _kl_to_go(self, batch: Batch) -> Float[Tensor, "b t"]:
+        """beta (log pi - log pi_ref) summed from each token to the end of its own turn: its share of the KL."""
+        cost = self.betas(batch) * kl.k1(batch.logp, batch.ref_logp)
+        total = torch.zeros_like(cost)
+        for k in range(self.turns):
+            here = torch.where(batch.sampled & (batch.turn == k), cost, 0.0)
+            total += torch.where(batch.turn == k, here.flip(1).cumsum(1).flip(1), 0.0)
+        return torch.where(batch.sampled, total, 0.0)
+
+    def needs_reference(self) -> bool:
+        """The reference is read whenever anything is held to it."""
+        return self.beta1 > 0 or (self.target is not None and self.beta2_now > 0)
+
+    def pays_reference(self) -> bool:
+        """Only k1 stands inside the reward."""
+        return self.kl == "k1_in_reward"
+
+    def episodes(self, problems: list[Problem]) -> list[Episode]:  # type: ignore[override]
+        """This round's episodes; a share of their first attempts comes from the base model."""
+        return self.play(problems, self.samples, self.turns, self.how, (self.seed, self.round), self.offline)
+
+    def improve(self, batch: Batch) -> dict[str, float]:
+        """One round's update; then beta2 follows, and at a stage's first round the reference may move."""
+        first = self.round > 0 and self.stage1_rounds > 0 and self.round % self.stage1_rounds == 0
+        if first and self.round <= self.stage1_rounds * (self.turns - 1) and self.anchor == "previous":
+            self.policy.freeze_reference()
+        learned = super().improve(batch)
+        if self.adaptive_beta2 and self.target is not None and learned.get("kl_t1", 0.0) > 0:
+            signal = float(self.credit(batch).abs().amax(dim=1).mean())
+            self.beta2_now = max(self.beta2, min(signal / learned["kl_t1"], 100 * self.beta2))
+        return learned
+
+    def memory(self) -> dict[str, Any]:
+        """The beta2 that was reached."""
+        return {"beta2_now": self.beta2_now}
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Back to it."""
+        self.beta2_now = memory["beta2_now"]

@@ -1,0 +1,108 @@
+"""From scored episodes to tensors: the one place where ragged conversations become a rectangle.
+
+Every array stands on one time axis: ``logp[i, t]`` belongs to ``tokens[i, t]``. Rows are padded on the right, and
+padding is known from lengths alone, never from a token's value, so an end token that doubles as the pad token is kept
+and trained once, like any other token the policy drew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from amend.types import Episode, Scored
+
+
+@dataclass(frozen=True)
+class Batch:
+    """b episodes of up to t tokens and k turns.
+
+    turn:     which turn a token belongs to, its prompt included; -1 on padding
+    sampled:  the tokens that the policy drew, and so the ones that are trained
+    logp:     log-probability under the sampling policy, 0 where nothing was drawn
+    ref_logp: the same under the reference; NaN until ``Algorithm.improve`` fills it for an algorithm that asks, so that
+              a use without asking is loud
+    reward:   raw reward of each turn
+    group:    episodes of one problem share a number
+    """
+
+    tokens: Int[Tensor, "b t"]
+    turn: Int[Tensor, "b t"]
+    sampled: Bool[Tensor, "b t"]
+    logp: Float[Tensor, "b t"]
+    ref_logp: Float[Tensor, "b t"]
+    reward: Float[Tensor, "b k"]
+    group: Int[Tensor, " b"]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def rows(self, index: Int[Tensor, " m"]) -> Batch:
+        """The episodes ``index`` names, cut to the longest of them."""
+        picked = {f.name: getattr(self, f.name)[index] for f in fields(self)}
+        longest = int((picked["turn"] >= 0).sum(dim=1).max())
+        for name in ("tokens", "turn", "sampled", "logp", "ref_logp"):
+            picked[name] = picked[name][:, :longest]
+        return Batch(**picked)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on a device."""
+        return replace(self, **{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+
+
+def transcript(episode: Episode) -> tuple[list[int], list[int], list[bool], list[float]]:
+    """An episode's tokens in order, with each one's turn, whether the policy drew it, and its log-probability."""
+    tokens: list[int] = []
+    turns: list[int] = []
+    sampled: list[bool] = []
+    logp: list[float] = []
+    for k, turn in enumerate(episode.turns):
+        if list(turn.prompt[: len(tokens)]) != tokens:
+            raise ValueError(f"{episode.problem.id}: the prompt of turn {k + 1} does not extend the turn before it")
+        asked, drawn = turn.prompt[len(tokens) :], turn.reply.tokens
+        tokens += [*asked, *drawn]
+        turns += [k] * (len(asked) + len(drawn))
+        sampled += [False] * len(asked) + [turn.drawn] * len(drawn)
+        logp += [0.0] * len(asked) + (list(turn.reply.logp) if turn.drawn else [0.0] * len(drawn))
+    return tokens, turns, sampled, logp
+
+
+def collate(scored: Sequence[Scored]) -> Batch:
+    """Scored episodes, in their order, as one batch. All must have the same number of turns."""
+    rows = [transcript(s.episode) for s in scored]
+    b, t = len(rows), max(len(tokens) for tokens, *_ in rows)
+    tokens = np.zeros((b, t), dtype=np.int64)
+    turn = np.full((b, t), -1, dtype=np.int64)
+    sampled = np.zeros((b, t), dtype=bool)
+    logp = np.zeros((b, t), dtype=np.float32)
+    for i, (ids, turns, drawn, lp) in enumerate(rows):
+        tokens[i, : len(ids)], turn[i, : len(ids)] = ids, turns
+        sampled[i, : len(ids)], logp[i, : len(ids)] = drawn, lp
+    number: dict[str, int] = {}
+    group = [number.setdefault(s.episode.problem.id, len(number)) for s in scored]
+    return Batch(
+        tokens=torch.from_numpy(tokens),
+        turn=torch.from_numpy(turn),
+        sampled=torch.from_numpy(sampled),
+        logp=torch.from_numpy(logp),
+        ref_logp=torch.full((b, t), torch.nan),
+        reward=torch.tensor([s.reward for s in scored], dtype=torch.float32),
+        group=torch.tensor(group),
+    )
+
+
+def micro_batches(batch: Batch, tokens: int) -> list[Int[Tensor, " m"]]:
+    """The batch cut into pieces of at most ``tokens`` padded tokens (at least one episode each), alike in length."""
+    length = (batch.turn >= 0).sum(dim=1)
+    order = torch.argsort(length, descending=True, stable=True)
+    pieces, start = [], 0
+    while start < len(order):
+        rows = max(1, tokens // int(length[order[start]]))
+        pieces.append(order[start : start + rows])
+        start += rows
+    return pieces

@@ -1,0 +1,107 @@
+"""From a checked configuration to the objects of a run. Only this file and ``train.py`` read a config.
+
+A component is found by convention: ``algo=score`` is the class in ``amend/algo/score.py`` that takes keyword-only
+knobs, and its knobs are the YAML's keys. What one component needs of another is handed in by position.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch.utils.data import IterableDataset
+
+from amend.algo.base import Algorithm
+from amend.config import component
+from amend.dialogue import Dialogue
+from amend.errors import UserError
+from amend.policy.model import Policy
+from amend.reward import Score
+from amend.rollout.play import Play
+from amend.task.base import Task
+from amend.types import Problem
+
+
+class House(NamedTuple):
+    """Everything a run is made of."""
+
+    task: Task
+    dialogue: Dialogue
+    policy: Policy
+    play: Play
+    score: Score
+
+
+def knobs(group: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
+    """A group's values as plain Python, its name left out."""
+    plain = OmegaConf.to_container(group, resolve=True) if isinstance(group, DictConfig) else dict(group)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items() if key != "name"}
+
+
+def find(group: str, name: str) -> Any:
+    """The class behind ``group=name``."""
+    module, cls = component(group, name)
+    return getattr(importlib.import_module(module), cls)
+
+
+def task_of(cfg: DictConfig) -> Task:
+    """The task alone: all that grading needs."""
+    task: Task = find("task", cfg.task.name)(**knobs(cfg.task))
+    return task
+
+
+def house(cfg: DictConfig) -> House:
+    """Task, dialogue, policy, play and score, ready to train or to evaluate."""
+    threads(cfg.trainer.threads)
+    task = task_of(cfg)
+    dialogue: Dialogue = find("dialogue", cfg.dialogue.name)(**knobs(cfg.dialogue))
+    policy = Policy.load(**knobs(cfg.policy))
+    engine = find("rollout", cfg.rollout.name)(policy, **knobs(cfg.rollout))
+    parts = {name: find("reward", name)(task, **dict(values)) for name, values in knobs(cfg.reward).items()}
+    score = Score(parts, max_failures=cfg.trainer.max_failures)
+    play = Play(engine, engine.frozen(), policy.renderer, task, dialogue)
+    fits(cfg, policy, play, task)
+    return House(task, dialogue, policy, play, score)
+
+
+def algorithm_of(cfg: DictConfig, made: House) -> Algorithm:
+    """The learner, handed the house."""
+    torch.manual_seed(cfg.seed)  # what an algorithm initialises itself (a value head, an adapter)
+    learner: Algorithm = find("algo", cfg.algo.name)(made.policy, made.play, made.score, cfg.seed, **knobs(cfg.algo))
+    return learner
+
+
+def fits(cfg: DictConfig, policy: Policy, play: Play, task: Task) -> None:
+    """UserError where a whole conversation about the first test problem would not fit the model."""
+    longest = max(len(policy.renderer.opening(task.ask(problem))) for problem in task.problems("test")[:64])
+    needed = longest + play.turns * int(cfg.algo.max_tokens)
+    if needed > policy.context:
+        raise UserError(
+            f"algo.max_tokens={cfg.algo.max_tokens}: {play.turns} replies of that length after a question of {longest} "
+            f"tokens need {needed}; {policy.name} holds {policy.context}, so allowed: at most "
+            f"{max(0, (policy.context - longest) // play.turns)}"
+        )
+
+
+def threads(count: int) -> None:
+    """Torch's threads: ``count``, or all cores that this process may run on."""
+    torch.set_num_threads(count or len(os.sched_getaffinity(0)))
+
+
+class Rounds(IterableDataset[list[Problem]]):
+    """One round's problems an epoch, drawn from the training split by (seed, round): nothing to restore on resume."""
+
+    def __init__(self, task: Task, algorithm: Algorithm) -> None:
+        self._problems, self._algorithm = task.problems("train"), algorithm
+
+    def __iter__(self) -> Iterator[list[Problem]]:
+        want, have = self._algorithm.problems, len(self._problems)
+        rng = np.random.default_rng(np.random.SeedSequence([self._algorithm.seed, self._algorithm.round]))
+        picks = rng.choice(have, size=want, replace=False) if have < 2**20 else rng.integers(have, size=want)
+        yield [self._problems[int(i)] for i in picks]

@@ -1,0 +1,51 @@
+"""What is said next: a single answer, or "there might be an error, try again".
+
+Self-correction is a dialogue, not a flag of an algorithm. The follow-up depends on nothing but how many turns there
+have been, so it cannot tell the model whether it was right: the correction is intrinsic, as in SCoRe (arXiv
+2409.12917), where the same instruction follows every first attempt.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from amend.errors import UserError
+from amend.types import Episode, Message
+
+
+@runtime_checkable
+class Dialogue(Protocol):
+    """Who speaks after the model has: ``turns`` is how many replies an episode has at the most."""
+
+    @property
+    def turns(self) -> int: ...
+
+    def follow(self, episode: Episode) -> Message | None:
+        """The next message of the user to an episode of one turn or more; None ends it."""
+        ...
+
+
+class Single:
+    """One reply and no more."""
+
+    turns = 1
+
+    def follow(self, episode: Episode) -> Message | None:
+        """Nothing follows."""
+        return None
+
+
+class SelfCorrect:
+    """The same ``instruction`` after each reply, right or wrong, until there have been ``turns`` replies."""
+
+    def __init__(self, *, turns: int, instruction: str) -> None:
+        if turns < 1:
+            raise UserError(f"dialogue.turns={turns}: allowed: at least 1")
+        if not instruction.strip():
+            raise UserError("dialogue.instruction is empty; allowed: any text that gives no hint of right or wrong")
+        self.turns = turns
+        self._message = Message("user", instruction)
+
+    def follow(self, episode: Episode) -> Message | None:
+        """The instruction, or None once the episode has all its turns."""
+        return self._message if len(episode.turns) < self.turns else None

@@ -1,0 +1,162 @@
+"""What a run leaves behind, round by round: its lines, its checkpoints, its best weights, and a clean end on Ctrl-C.
+
+A checkpoint is written beside the last one and renamed over it, so there is always a whole one. Lines of metrics.jsonl
+are flushed before the checkpoint that covers them; a resumed run cuts the lines that its checkpoint does not know and
+writes them again, the same. Times are not the same twice and so go to a file of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from amend.algo.base import Algorithm
+from amend.errors import UserError
+from amend.logger import Logger
+from amend.measure import measure
+from amend.report.terminal import View
+from amend.reward import Score
+from amend.run_folder import RunFolder
+
+WARN_ZERO_VARIANCE = 0.8  # share of groups with nothing to teach, over a whole window, that is worth a word
+
+
+class Keeper(pl.Callback):
+    """Writes a run's folder while it trains.
+
+    checkpoint_every: rounds between checkpoints, which is also the window that training reward is averaged over
+    max_truncated:    share of replies cut at the length limit above which the user is told
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        view: View,
+        logger: Logger,
+        score: Score,
+        checkpoint_every: int,
+        max_truncated: float,
+    ) -> None:
+        self.folder, self.view, self.logger, self.score = folder, view, logger, score
+        self.checkpoint_every, self.max_truncated = checkpoint_every, max_truncated
+        self.stopped = False  # by Ctrl-C
+        self._asked = False
+        self._window: list[float] = []
+        self._best = float("-inf")
+        self._told: set[str] = set()
+        self._began = time.perf_counter()
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint to go on from."""
+        return self.folder.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        """The weights with the highest training reward in the final stage."""
+        return self.folder.path / "checkpoints" / "best.ckpt"
+
+    # Lightning's hooks -----------------------------------------------------------------------------------------------
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """From now on the first Ctrl-C ends the run after the round; the second ends it at once."""
+        self._before = signal.signal(signal.SIGINT, self._interrupt)
+        self._began = time.perf_counter()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Ctrl-C is Python's again."""
+        signal.signal(signal.SIGINT, self._before)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """The same when something went wrong."""
+        signal.signal(signal.SIGINT, self._before)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """After a round: its line, a look at its health, and perhaps a checkpoint."""
+        assert isinstance(pl_module, Algorithm)
+        row = {**pl_module.record, **measure(pl_module.scored), "failures": sum(self.score.failures.values())}
+        now = time.perf_counter()
+        seconds, self._began = now - self._began, now
+        drawn = row["tokens"] * sum(len(s.episode.turns) for s in pl_module.scored)
+        timing = {"round": row["round"], "seconds": seconds, **pl_module.timing, "tokens_per_second": drawn / seconds}
+        self.folder.append("metrics.jsonl", row)
+        self.folder.append("timing.jsonl", timing)
+        self.view.round(row, timing)
+        self.logger.log({**row, **{f"time/{key}": value for key, value in timing.items() if key != "round"}}, row["round"])
+        self._warn(row)
+        if not row["stage"].startswith("I") or row["stage"] == "II":
+            self._window.append(row[f"reward_t{pl_module.turns}"])
+        ended = row["round"] == pl_module.rounds
+        if self._asked or ended or row["round"] % self.checkpoint_every == 0:
+            self.save(trainer, pl_module)
+        if self._asked:
+            self.stopped = True
+            trainer.should_stop = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next checkpoint's choice of the best weights needs."""
+        return {"best": self._best, "window": list(self._window)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The inverse."""
+        self._best, self._window = state_dict["best"], list(state_dict["window"])
+
+    # files -----------------------------------------------------------------------------------------------------------
+
+    def save(self, trainer: pl.Trainer, algorithm: Algorithm) -> None:
+        """The best weights, if these are; then the checkpoint to go on from. Each whole, or not at all."""
+        full = len(self._window) >= self.checkpoint_every or algorithm.round == algorithm.rounds
+        if self._window and full:
+            reward = sum(self._window) / len(self._window)
+            self._window = []
+            if reward > self._best:
+                self._best = reward
+                self._write(self.best, lambda path: torch.save(algorithm.policy.lm.state_dict(), path))
+        self._write(self.last, trainer.save_checkpoint)
+
+    def _write(self, path: Path, write: Any) -> None:
+        path.parent.mkdir(exist_ok=True)
+        beside = path.with_suffix(".writing")
+        try:
+            write(beside)
+            with open(beside, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
+            beside.unlink(missing_ok=True)
+            raise UserError(
+                f"{path}: the checkpoint could not be written ({' '.join(str(error).split())[:160]}); free some space or "
+                f"mend the folder's rights, then go on from the checkpoint before it with resume=true"
+            ) from error
+
+    # people ----------------------------------------------------------------------------------------------------------
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+        self.view.note("Ctrl-C: this round is finished and saved first; Ctrl-C again stops at once.")
+
+    def _warn(self, row: dict[str, Any]) -> None:
+        """A word, once a run each, about what quietly ruins training."""
+        if row["truncated"] > self.max_truncated and "truncated" not in self._told:
+            self._told.add("truncated")
+            self.view.note(
+                f"{row['truncated']:.0%} of replies are cut at the length limit and can hardly be right: "
+                f"raise algo.max_tokens"
+            )
+        if row["zero_variance"] > WARN_ZERO_VARIANCE and "zero_variance" not in self._told:
+            self._told.add("zero_variance")
+            self.view.note(
+                f"in {row['zero_variance']:.0%} of groups all samples were paid alike and teach nothing: "
+                f"problems too easy or too hard (task.levels), or too few samples (algo.samples)"
+            )

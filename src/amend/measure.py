@@ -1,0 +1,35 @@
+"""What a round shows, from its scored episodes: the line of metrics.jsonl that is about behaviour.
+
+Every figure is deterministic (times go elsewhere), so an interrupted and resumed run writes the same lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from amend.task.grade import boxed
+from amend.types import Scored
+
+
+def measure(scored: Sequence[Scored]) -> dict[str, float]:
+    """Mean reward of each turn, flips between the first two, change rate, truncation, zero-variance groups, lengths."""
+    reward = np.array([s.reward for s in scored], dtype=float)
+    b, k = reward.shape
+    row: dict[str, float] = {f"reward_t{i + 1}": float(reward[:, i].mean()) for i in range(k)}
+    if k > 1:
+        first, second = reward[:, 0] > 0.5, reward[:, 1] > 0.5
+        row["i_to_c"] = float((~first & second).mean())
+        row["c_to_i"] = float((first & ~second).mean())
+        row["delta"] = row["i_to_c"] - row["c_to_i"]
+        answers = [[boxed(turn.reply.text) for turn in s.episode.turns[:2]] for s in scored]
+        row["change_rate"] = sum(one != two for one, two in answers) / b
+    replies = [turn.reply for s in scored for turn in s.episode.turns]
+    row["truncated"] = sum(reply.stop == "length" for reply in replies) / len(replies)
+    row["tokens"] = sum(len(reply.tokens) for reply in replies) / len(replies)
+    groups: dict[str, list[tuple[float, ...]]] = {}
+    for s in scored:
+        groups.setdefault(s.episode.problem.id, []).append(s.reward)
+    row["zero_variance"] = sum(len(set(group)) == 1 for group in groups.values()) / len(groups)
+    return row

@@ -1,0 +1,90 @@
+"""Credit: from one reward a turn to how much better each token was than expected.
+
+A learner picks its credit from these parts, in this order:
+
+    pay       what each turn is paid, [b k]: the rewards themselves, or shaped ones (``progress``)
+    returns   what later turns add, discounted:  G_i = sum_j gamma^(j - i) pay_j
+    baseline  what was to be expected, subtracted: ``leave_one_out`` (RLOO, Ahmadian et al. 2024), ``standardize``
+              (GRPO, Shao et al. 2024), or the mean of the whole batch
+    spread    the turn's number to each token that the policy drew in it, [b t]
+
+Episodes of one problem form a group; ``group[b]`` names it. Groups may differ in size and stand in any order.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+def progress(reward: Float[Tensor, "b k"], alpha: float) -> Float[Tensor, "b k"]:
+    """Each turn's reward plus a bonus for having improved on the turn before: r_i + alpha (r_i - r_(i-1)).
+
+    The first turn has no turn before it and gets no bonus (SCoRe, section 5.2): were the bonus to reach it, an alpha
+    above one would pay for starting wrong.
+    """
+    bonus = torch.zeros_like(reward)
+    bonus[:, 1:] = alpha * (reward[:, 1:] - reward[:, :-1])
+    return reward + bonus
+
+
+def returns(pay: Float[Tensor, "b k"], gamma: float) -> Float[Tensor, "b k"]:
+    """Discounted sums over this turn and the later ones. gamma = 0, SCoRe's choice, leaves each turn its own pay."""
+    total = pay.clone()
+    for turn in range(pay.shape[1] - 2, -1, -1):
+        total[:, turn] += gamma * total[:, turn + 1]
+    return total
+
+
+def _group_sum(value: Float[Tensor, "b k"], group: Int[Tensor, " b"]) -> Float[Tensor, "b k"]:
+    """For each episode, the sum over its group (itself included)."""
+    sums = torch.zeros(int(group.max()) + 1, value.shape[1], dtype=value.dtype, device=value.device)
+    return sums.index_add_(0, group, value)[group]
+
+
+def leave_one_out(value: Float[Tensor, "b k"], group: Int[Tensor, " b"]) -> Float[Tensor, "b k"]:
+    """The mean of the group's *other* episodes, which an episode cannot move: an unbiased baseline (RLOO, Eq. 8).
+
+    An episode alone in its group has no others to be held against; its baseline is its own value, so its credit is 0.
+    """
+    size = _group_sum(torch.ones_like(value), group)
+    others = (_group_sum(value, group) - value) / (size - 1).clamp(min=1)
+    return torch.where(size > 1, others, value)
+
+
+def batch_mean(value: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
+    """The mean of all *other* episodes of the batch, whatever their problem: one yardstick for easy and hard alike."""
+    return leave_one_out(value, torch.zeros(len(value), dtype=torch.long, device=value.device))
+
+
+def standardize(value: Float[Tensor, "b k"], group: Int[Tensor, " b"], eps: float = 1e-4) -> Float[Tensor, "b k"]:
+    """(value - group mean) / (group standard deviation + eps): GRPO's advantage, with TRL's n - 1 and eps.
+
+    Biased on purpose: dividing by the deviation weighs problems that are nearly always or never solved the most.
+    """
+    size = _group_sum(torch.ones_like(value), group)
+    centred = value - _group_sum(value, group) / size
+    deviation = (_group_sum(centred.square(), group) / (size - 1).clamp(min=1)).sqrt()
+    return centred / (deviation + eps)
+
+
+def centre(value: Float[Tensor, "b k"], group: Int[Tensor, " b"]) -> Float[Tensor, "b k"]:
+    """value - group mean: Dr. GRPO's advantage (Liu et al. 2025), (n - 1) / n of the leave-one-out one."""
+    return value - _group_sum(value, group) / _group_sum(torch.ones_like(value), group)
+
+
+def spread(
+    value: Float[Tensor, "b k"], turn: Int[Tensor, "b t"], sampled: Bool[Tensor, "b t"]
+) -> Float[Tensor, "b t"]:
+    """Each turn's number on every token that was drawn in it; 0 on prompts, padding and replies handed in."""
+    return torch.where(sampled, value.gather(1, turn.clamp(min=0)), 0.0)
+
+
+def zero_variance(value: Float[Tensor, "b k"], group: Int[Tensor, " b"]) -> float:
+    """The share of groups whose episodes were all paid alike, and so have nothing to teach a group-relative learner."""
+    differs = (centre(value, group).abs() > 1e-9).any(dim=1).to(value.dtype)
+    groups = torch.unique(group)
+    informative = torch.zeros(int(group.max()) + 1, dtype=value.dtype, device=value.device)
+    informative.index_add_(0, group, differs)
+    return float((informative[groups] == 0).to(value.dtype).mean())

@@ -1,0 +1,72 @@
+"""Log-probabilities, entropy and exact KL of sampled tokens, from hidden states, without ever holding [b, t, v].
+
+Only positions where a token was sampled are pushed through the vocabulary, a chunk at a time; under autograd a chunk's
+logits are dropped after the forward pass and computed again in the backward pass (a plain loop would keep them all).
+Everything from the logits on is in float32, whatever the model computes in, and the temperature divides the logits,
+so the numbers are those of the distribution that was sampled from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from amend.ops import kl
+
+CHUNK = 2**24  # logits held at once: 64 MiB in float32
+
+Head = Callable[[Tensor], Tensor]
+
+
+class Likelihood(NamedTuple):
+    """For each token: log pi, log pi_ref, exact KL(pi || pi_ref) there, and the entropy of pi there (nats).
+
+    ``ref_logp`` and ``kl`` are NaN where no reference was asked for: an unasked use is loud.
+    """
+
+    logp: Tensor
+    ref_logp: Tensor
+    kl: Tensor
+    entropy: Tensor
+
+
+def _chunk(
+    hidden: Tensor, target: Tensor, temperature: float, head: Head, ref_hidden: Tensor | None, ref_head: Head | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    rows = torch.log_softmax(head(hidden).float() / temperature, dim=-1)
+    logp = rows.gather(1, target[:, None])[:, 0]
+    entropy = -(rows.exp() * rows).nan_to_num(nan=0.0).sum(-1)
+    if ref_hidden is None or ref_head is None:
+        nothing = torch.full_like(logp, torch.nan)
+        return logp, nothing, nothing, entropy
+    with torch.no_grad():
+        ref_rows = torch.log_softmax(ref_head(ref_hidden).float() / temperature, dim=-1)
+    return logp, ref_rows.gather(1, target[:, None])[:, 0], kl.exact(rows, ref_rows), entropy
+
+
+def likelihood(
+    hidden: Float[Tensor, "n d"],
+    target: Int[Tensor, " n"],
+    temperature: float,
+    head: Head,
+    ref_hidden: Float[Tensor, "n d"] | None,
+    ref_head: Head | None,
+    vocabulary: int,
+) -> Likelihood:
+    """Likelihood of ``target[i]`` given the hidden state that predicts it; each field is [n]."""
+    rows = max(1, CHUNK // vocabulary)
+    if len(target) <= rows:
+        return Likelihood(*_chunk(hidden, target, temperature, head, ref_hidden, ref_head))
+    parts = []
+    for at in range(0, len(target), rows):
+        cut = slice(at, at + rows)
+        ref = None if ref_hidden is None else ref_hidden[cut]
+        parts.append(
+            checkpoint(_chunk, hidden[cut], target[cut], temperature, head, ref, ref_head, use_reentrant=False)
+        )
+    return Likelihood(*(torch.cat(part) for part in zip(*parts, strict=True)))

@@ -1,0 +1,28 @@
+"""Surrogates: a loss at each token whose gradient moves the policy along its credit. Minimised; one number a token.
+
+    reinforce   L_t(theta) = - A_t log pi_t(theta)                                     Williams 1992
+    clipped     L_t(theta) = - min(rho_t A_t, clip(rho_t, 1 - low, 1 + high) A_t)        PPO, Schulman et al. 2017
+                rho_t = pi_t(theta) / pi_t(behaviour); DAPO (Yu et al. 2025) sets high above low
+"""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor, exp, minimum
+
+
+def reinforce(logp: Float[Tensor, "b t"], credit: Float[Tensor, "b t"]) -> Float[Tensor, "b t"]:
+    """The score-function loss; unbiased where the tokens were drawn from the very policy that ``logp`` is of."""
+    return -credit * logp
+
+
+def clipped(
+    logp: Float[Tensor, "b t"],
+    behaviour: Float[Tensor, "b t"],
+    credit: Float[Tensor, "b t"],
+    low: float,
+    high: float,
+) -> Float[Tensor, "b t"]:
+    """The clipped importance-weighted loss; ``behaviour`` is the log-probability under the policy that sampled."""
+    ratio = exp(logp - behaviour.detach())
+    return -minimum(ratio * credit, ratio.clamp(1 - low, 1 + high) * credit)

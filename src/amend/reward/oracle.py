@@ -1,0 +1,46 @@
+"""The verifiable reward of the papers: 1 where the task says that a turn's reply is right, 0 where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from amend.errors import UserError
+from amend.task.base import Task
+from amend.types import Episode
+
+
+class Oracle:
+    """r = 1{task.check says right}, each turn for itself. ``weight`` is its share in the sum of all parts."""
+
+    def __init__(self, task: Task, *, weight: float) -> None:
+        self._task = task
+        self.weight = at_least_zero("reward.oracle.weight", weight)
+
+    def __call__(self, episodes: Sequence[Episode]) -> Float[np.ndarray, "b k"]:
+        """Correctness of each episode's turns, 0.0 or 1.0 (and 0.0 where an episode has fewer turns than others)."""
+        return correctness(self._task, episodes)
+
+
+def correctness(task: Task, episodes: Sequence[Episode]) -> Float[np.ndarray, "b k"]:
+    """1.0 where a turn's reply is right. Equal replies to one problem are checked once."""
+    right = np.zeros((len(episodes), max((len(episode.turns) for episode in episodes), default=0)))
+    # Problems hold a dict and cannot be hashed; within a batch the id says which one it is.
+    places: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    for row, episode in enumerate(episodes):
+        for turn, exchange in enumerate(episode.turns):
+            places.setdefault((episode.problem.id, exchange.reply.text), []).append((row, turn))
+    pairs = [(episodes[where[0][0]].problem, text) for (_, text), where in places.items()]
+    for verdict, where in zip(task.check_many(pairs), places.values(), strict=True):
+        for row, turn in where:
+            right[row, turn] = float(verdict.correct)
+    return right
+
+
+def at_least_zero(name: str, value: float) -> float:
+    """The value, or UserError: a weight below zero would pay for mistakes."""
+    if not value >= 0:
+        raise UserError(f"{name}={value}: allowed: at least 0")
+    return value

@@ -1,0 +1,122 @@
+"""From parts to one number a turn:  reward = sum over parts of weight * part,  and what happens when a part fails.
+
+A part that raises is never a silent 0. Its episodes are then asked for one by one, so that only those at fault count
+as failed; each is counted and named. A failed episode gets, in every part and turn, the mean of the other episodes of
+its problem (of the whole batch, where all of its problem failed). It then equals the baseline of its group, so that
+leave-one-out, group mean and group standardisation all give it no credit, and the group's mean is what it would be
+without it. Past a share of ``max_failures`` the run stops, with advice.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from amend.errors import UserError
+from amend.types import Episode, Scored
+
+log = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class Reward(Protocol):
+    """One number a turn for each episode, each episode judged for itself."""
+
+    weight: float
+
+    def __call__(self, episodes: Sequence[Episode]) -> Float[np.ndarray, "b k"]:
+        """Rewards of b episodes at k turns, k being the most that one has; what lies beyond an episode's is unused."""
+        ...
+
+
+class Score:
+    """Scores episodes with named parts. ``failures``: by part, how many episodes the last call could not score."""
+
+    def __init__(self, parts: Mapping[str, Reward], *, max_failures: float) -> None:
+        if not parts:
+            raise UserError("reward: no part is given; allowed: at least one, such as reward=oracle")
+        if not 0 <= max_failures <= 1:
+            raise UserError(f"trainer.max_failures={max_failures}: allowed: 0 to 1")
+        self._parts = dict(parts)
+        self._max_failures = max_failures
+        self.failures: dict[str, int] = dict.fromkeys(parts, 0)
+
+    def __call__(self, episodes: Sequence[Episode]) -> list[Scored]:
+        """Each episode with its reward a turn and the unweighted parts of it. UserError where too many fail."""
+        b, k = len(episodes), max((len(episode.turns) for episode in episodes), default=0)
+        failed = np.zeros(b, dtype=bool)
+        values: dict[str, Float[np.ndarray, "b k"]] = {}
+        first: dict[str, str] = {}
+        for name, part in self._parts.items():
+            values[name], reasons = _measured(part, episodes, k)
+            self.failures[name] = len(reasons)
+            failed[list(reasons)] = True
+            if reasons:
+                row, first[name] = next(iter(reasons.items()))
+                log.warning(
+                    "reward.%s failed on %d of %d episodes; the first, problem %s: %s",
+                    *(name, len(reasons), b, episodes[row].problem.id, first[name]),
+                )
+        if failed.any() and (failed.all() or failed.mean() > self._max_failures):
+            raise UserError(
+                f"reward: {int(failed.sum())} of {b} episodes could not be scored, more than trainer.max_failures="
+                f"{self._max_failures} allows ({'; '.join(f'{name}: {why}' for name, why in first.items())}); "
+                "mend that part, or raise trainer.max_failures"
+            )
+        if failed.any():
+            stand_ins = _stand_ins(episodes, failed)
+            for part_values in values.values():
+                for row, others in stand_ins.items():
+                    part_values[row] = part_values[others].mean(axis=0)
+        total = sum((self._parts[name].weight * value for name, value in values.items()), np.zeros((b, k)))
+        return [
+            Scored(
+                episode,
+                tuple(total[row, : len(episode.turns)].tolist()),
+                {name: tuple(value[row, : len(episode.turns)].tolist()) for name, value in values.items()},
+            )
+            for row, episode in enumerate(episodes)
+        ]
+
+
+def _measured(part: Reward, episodes: Sequence[Episode], k: int) -> tuple[Float[np.ndarray, "b k"], dict[int, str]]:
+    """A part's values, and the reason for each episode that it has none for (whose values are then 0)."""
+    reasons: dict[int, str] = {}
+    try:
+        values = _checked(part(episodes), len(episodes), k).copy()
+    except UserError:
+        raise
+    except Exception:
+        values = np.zeros((len(episodes), k))
+        for row, episode in enumerate(episodes):
+            try:
+                values[row, : len(episode.turns)] = _checked(part([episode]), 1, len(episode.turns))[0]
+            except UserError:
+                raise
+            except Exception as error:  # whatever the part raises is reported, so nothing is swallowed here
+                reasons[row] = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+    for row, episode in enumerate(episodes):
+        if row not in reasons and not np.isfinite(values[row, : len(episode.turns)]).all():
+            reasons[row] = f"its value is {values[row].tolist()}, not finite"
+            values[row] = 0.0
+    return values, reasons
+
+
+def _checked(values: np.ndarray, b: int, k: int) -> np.ndarray:
+    values = np.asarray(values, dtype=float)
+    if values.shape != (b, k):
+        raise ValueError(f"it returned shape {values.shape} for {b} episodes of {k} turns")
+    return values
+
+
+def _stand_ins(episodes: Sequence[Episode], failed: Bool[np.ndarray, " b"]) -> dict[int, list[int]]:
+    """For each failed episode the rows whose mean it gets: its problem's other episodes, or else the whole batch's."""
+    whole = np.flatnonzero(~failed).tolist()
+    groups: dict[str, list[int]] = {}
+    for row in whole:
+        groups.setdefault(episodes[row].problem.id, []).append(row)
+    return {row: groups.get(episodes[row].problem.id, whole) for row in np.flatnonzero(failed).tolist()}

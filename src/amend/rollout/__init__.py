@@ -1,0 +1,1 @@
+"""Engines that sample, and ``play``, which turns problems into episodes through any of them."""

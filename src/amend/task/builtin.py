@@ -1,0 +1,121 @@
+"""The built-in problems: made from a seed, graded in microseconds, nothing to download.
+
+A problem is a pure function of (seed, split, index): its generator is ``SeedSequence([seed, split, index])``, so
+neighbouring indices and seeds share nothing. The splits cannot overlap: the space of questions itself is divided by a
+hash of the question's words, and a draw that falls into another split's part is drawn again. The training split has no
+end; validation and test are fixed lists of distinct questions.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Literal, overload
+
+import numpy as np
+
+from amend.errors import UserError
+from amend.task.families import FAMILIES
+from amend.task.grade import boxed
+from amend.types import Message, Problem, Verdict
+
+Split = Literal["train", "val", "test"]
+SEED = 20240919  # the day SCoRe appeared; part of what the test set is, so not a knob
+SPLITS: dict[str, int] = {"train": 0, "val": 1, "test": 2}
+PARTS = 8  # of the space of questions: two parts are the test's, one is validation's, the rest training's
+ENOUGH = 200  # draws in vain, per problem wanted, before a fixed set is said to be too large for its families and levels
+
+
+def part(question: str) -> Split:
+    """The split that a question belongs to, by a hash of its words."""
+    number = zlib.crc32(question.encode()) % PARTS
+    return "test" if number < 2 else "val" if number == 2 else "train"
+
+
+class Unlimited(Sequence[Problem]):
+    """The training problems: as many as anybody asks for, each made when it is asked for."""
+
+    def __init__(self, task: Builtin) -> None:
+        self._task = task
+
+    def __len__(self) -> int:
+        return 2**31 - 1
+
+    @overload
+    def __getitem__(self, index: int) -> Problem: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Problem]: ...
+    def __getitem__(self, index: int | slice) -> Problem | Sequence[Problem]:
+        if isinstance(index, slice):
+            return [self._task.problem("train", i) for i in range(*index.indices(len(self)))]
+        return self._task.problem("train", index)
+
+
+class Builtin:
+    """Problems of the chosen families and levels; ``validation`` and ``test`` are the sizes of the fixed sets."""
+
+    def __init__(self, *, families: Sequence[str], levels: Sequence[int], validation: int, test: int) -> None:
+        unknown = [name for name in families if name not in FAMILIES]
+        if unknown or not families:
+            raise UserError(f"task.families={list(families)}: no family {unknown}; allowed: some of {list(FAMILIES)}")
+        if not levels or not set(levels) <= {1, 2, 3, 4, 5}:
+            raise UserError(f"task.levels={list(levels)}: allowed: some of 1, 2, 3, 4, 5")
+        self._families, self._levels = list(families), list(levels)
+        self._sizes = {"val": validation, "test": test}
+        self._fixed: dict[str, list[Problem]] = {}
+
+    def problem(self, split: Split, index: int) -> Problem:
+        """The problem that (split, index) names. Pure: the same on every machine and in every run."""
+        rng = np.random.default_rng(np.random.SeedSequence([SEED, SPLITS[split], index]))
+        family = FAMILIES[self._families[int(rng.integers(len(self._families)))]]
+        level = self._levels[int(rng.integers(len(self._levels)))]
+        facts = family.pose(rng, level)
+        while part(question := family.ask(facts)) != split:
+            facts = family.pose(rng, level)
+        gold = family.gold(facts)
+        meta = {
+            "family": family.name,
+            "subject": family.subject,
+            "level": level,
+            "facts": facts,
+            "solution": family.work(facts, gold),
+        }
+        return Problem(id=f"builtin-{split}-{index}", question=question, answer=gold, meta=meta)
+
+    def problems(self, split: Split) -> Sequence[Problem]:
+        """All problems of a split; UserError where the families and levels have too few distinct ones."""
+        if split == "train":
+            return Unlimited(self)
+        if split not in self._fixed:
+            self._fixed[split] = self._distinct(split, self._sizes[split])
+        return self._fixed[split]
+
+    def _distinct(self, split: Split, count: int) -> list[Problem]:
+        found: dict[str, Problem] = {}
+        for index in range(count * ENOUGH):
+            if len(found) == count:
+                break
+            problem = self.problem(split, index)
+            found.setdefault(problem.question, problem)
+        if len(found) < count:
+            raise UserError(
+                f"task.{'test' if split == 'test' else 'validation'}={count}: these families and levels have only "
+                f"{len(found)} distinct problems in that split; ask for fewer, or allow more families or levels"
+            )
+        return list(found.values())
+
+    def ask(self, problem: Problem) -> list[Message]:
+        """The conversation that poses the problem: the question, and nothing else."""
+        return [Message("user", problem.question)]
+
+    def check(self, problem: Problem, reply: str) -> Verdict:
+        """Is the last boxed answer of the reply right? Total: any string gets a verdict."""
+        answer = boxed(reply)
+        if answer is None:
+            return Verdict(None, False, "no answer")
+        right = FAMILIES[problem.meta["family"]].right(problem.meta["facts"], answer)
+        return Verdict(answer, right, "right" if right else "wrong")
+
+    def check_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
+        """``check`` for each pair of problem and reply."""
+        return [self.check(problem, reply) for problem, reply in pairs]

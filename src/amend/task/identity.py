@@ -1,0 +1,69 @@
+"""The toy task: repeat the symbol you are shown. Whatever cannot be learnt here cannot be learnt at all.
+
+It poses "Say 3" and wants "3". A policy of a few thousand parameters solves it within seconds of any sound algorithm,
+so every algorithm of the package must, and a wrong sign, mask or credit shows at once. There are only as many
+different questions as symbols, so its splits share them: this task measures learning, not generalisation.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping, Sequence
+
+from amend.errors import UserError
+from amend.task.base import SPLITS, Split
+from amend.task.grade import LONGEST_ANSWER, boxed
+from amend.types import Message, Problem, Verdict
+
+ALPHABET = string.digits + string.ascii_lowercase
+TRAINING = 4096  # problems, going round the symbols
+
+
+class Identity:
+    """``symbols`` different symbols (digits, then letters); ``test`` is the size of validation and test alike."""
+
+    def __init__(self, *, symbols: int, test: int) -> None:
+        if not 1 <= symbols <= len(ALPHABET):
+            raise UserError(f"task.symbols={symbols}: allowed: 1 to {len(ALPHABET)}")
+        if test < 1:
+            raise UserError(f"task.test={test}: allowed: at least 1")
+        sizes = {"train": TRAINING, "val": test, "test": test}
+        self._splits = {
+            split: [_problem(split, i, ALPHABET[i % symbols]) for i in range(sizes[split])] for split in SPLITS
+        }
+
+    def problems(self, split: Split) -> Sequence[Problem]:
+        """The problems of a split, each symbol in its turn."""
+        return self._splits[split]
+
+    def ask(self, problem: Problem) -> list[Message]:
+        """The question and nothing else."""
+        return [Message("user", problem.question)]
+
+    def check(self, problem: Problem, reply: str) -> Verdict:
+        """Right where the reply, or what it boxes, is the symbol."""
+        said = reply.strip()
+        if not said:
+            return Verdict(None, False, "no answer")
+        inside = boxed(reply)
+        if problem.answer in (said, inside):
+            return Verdict(problem.answer, True, "right")
+        return Verdict((inside or said)[:LONGEST_ANSWER], False, "wrong")
+
+    def check_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
+        """``check`` for each pair."""
+        return [self.check(problem, reply) for problem, reply in pairs]
+
+    def recognise(self, row: Mapping[str, object]) -> Problem:
+        """The problem of a line, by its ``id``."""
+        if "id" not in row:
+            raise UserError("field 'id' is missing")
+        found = [problem for split in SPLITS for problem in self._splits[split] if problem.id == row["id"]]
+        if not found:
+            raise UserError(f"field 'id' is {row['id']!r}, which this task does not know")
+        return found[0]
+
+
+def _problem(split: Split, index: int, symbol: str) -> Problem:
+    meta = {"level": 1, "subject": "Identity", "solution": symbol}
+    return Problem(id=f"identity-{split}-{index}", question=f"Say {symbol}", answer=symbol, meta=meta)

@@ -1,0 +1,241 @@
+"""The composition root: what each ``job`` does, from a checked configuration to files on disk.
+
+    train      base evaluation, rounds of the algorithm, evaluation of what came out, table, report
+    evaluate   the same evaluation of any policy or checkpoint, without training
+    grade      re-check replies from a file
+    pretrain   rebuild the built-in model from nothing
+    report     write a run folder's report again
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+
+from amend import logger as loggers
+from amend.build import House, Rounds, algorithm_of, house, task_of
+from amend.errors import UserError
+from amend.evaluate import COLUMNS, evaluate
+from amend.keeper import Keeper
+from amend.report.html import write_report
+from amend.report.summary import summarise
+from amend.report.terminal import View, final_table
+from amend.run_folder import RunFolder
+
+INTERRUPTED = 130  # the exit status of a run that Ctrl-C ended, as shells count
+
+
+def main(cfg: DictConfig) -> int:
+    """Run the job; the exit status."""
+    quiet()
+    jobs = {"train": train, "evaluate": evaluate_only, "grade": grade, "pretrain": pretrain, "report": report}
+    return jobs[cfg.job](cfg)
+
+
+def train(cfg: DictConfig) -> int:
+    """Train ``algo`` on ``task``; leaves the run folder of the README."""
+    began = time.perf_counter()
+    folder = RunFolder.resume(cfg) if cfg.resume else RunFolder.create(cfg)
+    with folder:
+        made = house(cfg)
+        algorithm = algorithm_of(cfg, made)
+        view = View(total_rounds=algorithm.rounds)
+        log = loggers.make(cfg, folder.path)
+        keeper = Keeper(folder, view, log, made.score, cfg.trainer.checkpoint_every, cfg.trainer.max_truncated)
+        view.start(f"{cfg.algo.name} on {cfg.task.name}", facts(cfg, made, folder))
+        try:
+            before = base_episodes(cfg, made, folder, view)
+            at = restore(keeper, folder) if cfg.resume else None
+            fit(cfg, made, algorithm, keeper, at)
+            if keeper.stopped:
+                view.stop()
+                print(f"Stopped after round {algorithm.round} of {algorithm.rounds}. To go on: {again(cfg)}")
+                return INTERRUPTED
+            if cfg.trainer.select == "best" and keeper.best.exists():
+                made.policy.lm.load_state_dict(torch.load(keeper.best, weights_only=True))
+                made.play.sync()
+            after = measure_all(cfg, made, "trained", view)
+            columns = {name: before[name] + after[name] for name in COLUMNS}
+            write_episodes(folder, columns)
+            cost = {"seconds": round(time.perf_counter() - began, 1), **algorithm.spent}
+            summary = summary_of(cfg, made, columns, cost)
+            folder.write_json("summary.json", summary)
+            log.finish(summary, columns)
+        finally:
+            view.stop()
+        final_table(summary, columns, write_report(folder.path))
+        folder.finish()
+    return 0
+
+
+def fit(cfg: DictConfig, made: House, algorithm: Any, keeper: Keeper, checkpoint: Path | None) -> None:
+    """Lightning's loop: one epoch is one round."""
+    trainer = pl.Trainer(
+        max_epochs=algorithm.rounds,
+        accelerator=cfg.trainer.accelerator,
+        devices=1,
+        logger=False,
+        callbacks=[keeper],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+    )
+    loader = torch.utils.data.DataLoader(Rounds(made.task, algorithm), batch_size=None)
+    try:
+        trainer.fit(algorithm, loader, ckpt_path=checkpoint, weights_only=True)
+    except KeyboardInterrupt:
+        keeper.stopped = True
+
+
+def restore(keeper: Keeper, folder: RunFolder) -> Path | None:
+    """The checkpoint to go on from, checked, with the lines it does not know cut; None where none was written yet."""
+    if not keeper.last.exists():
+        folder.truncate(0)
+        return None
+    try:
+        checkpoint = torch.load(keeper.last, weights_only=True, map_location="cpu")
+        done = int(checkpoint["amend"]["round"])
+    except Exception as error:  # torch raises whatever the bytes happen to trip over; the user needs only to know which file
+        raise UserError(
+            f"{keeper.last}: not a whole amend checkpoint ({type(error).__name__}); remove it to start this run over, "
+            f"or start another run without resume=true"
+        ) from error
+    folder.truncate(done)
+    return keeper.last
+
+
+def base_episodes(cfg: DictConfig, made: House, folder: RunFolder, view: View) -> dict[str, list[Any]]:
+    """The base model's evaluation; a resumed run reads the one it has."""
+    path = folder.path / "episodes.parquet"
+    if cfg.resume and path.exists():
+        rows = pq.read_table(path)
+        return rows.filter(pa.compute.equal(rows["phase"], "base")).to_pydict()
+    columns = measure_all(cfg, made, "base", view)
+    write_episodes(folder, columns)
+    return columns
+
+
+def measure_all(cfg: DictConfig, made: House, phase: str, view: View) -> dict[str, list[Any]]:
+    """Greedy and sampled evaluation on the test problems, one table."""
+    problems = made.task.problems("test")[: cfg.eval.problems]
+    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    for decoding, samples in (("greedy", 1), ("sampled", cfg.eval.samples)):
+        if samples:
+            view.phase(f"evaluating the {phase} model, {decoding}")
+            part = evaluate(
+                made.play, made.task, problems, phase, decoding, samples, cfg.eval.temperature, cfg.algo.max_tokens
+            )  # fmt: skip
+            for name in COLUMNS:
+                columns[name] += part[name]
+    return columns
+
+
+def write_episodes(folder: RunFolder, columns: dict[str, list[Any]]) -> None:
+    """The table as parquet, whole or not at all."""
+    folder.write("episodes.parquet", lambda path: pq.write_table(pa.table(columns), path))
+
+
+def summary_of(cfg: DictConfig, made: House, columns: dict[str, list[Any]], cost: dict[str, Any]) -> dict[str, Any]:
+    """The final figures, in the schema of the README; greedy at the top, sampled beside it."""
+    figures = {
+        decoding: {phase: summarise(columns, phase=phase, decoding=decoding) for phase in ("base", "trained")}
+        for decoding in ("greedy", "sampled")
+    }
+    name = {"algo": cfg.algo.name, "task": cfg.task.name, "policy": made.policy.name, "seed": cfg.seed}
+    return {**name, **figures["greedy"], "cost": cost, "sampled": figures["sampled"]}
+
+
+def facts(cfg: DictConfig, made: House, folder: RunFolder) -> dict[str, str]:
+    """What the live view says about the run."""
+    size = sum(p.numel() for p in made.policy.lm.parameters())
+    return {
+        "policy": f"{made.policy.name}, {size / 1e6:.1f} M parameters",
+        "round": f"{cfg.algo.problems} problems x {cfg.algo.samples} samples x {cfg.algo.turns} turns",
+        "seed": str(cfg.seed),
+        "folder": str(folder.path),
+    }
+
+
+def again(cfg: DictConfig) -> str:
+    """The command that goes on with this run."""
+    from amend.config import command  # the overrides as they were typed
+
+    return f"{command(cfg)} resume=true"
+
+
+def evaluate_only(cfg: DictConfig) -> int:
+    """Evaluate the policy, or ``checkpoint``, on the test problems; a run folder without training."""
+    folder = RunFolder.create(cfg)
+    with folder:
+        made = house(cfg)
+        if cfg.checkpoint:
+            load_weights(made, Path(cfg.checkpoint))
+        view = View(total_rounds=0)
+        view.start(f"evaluating {made.policy.name} on {cfg.task.name}", facts(cfg, made, folder))
+        try:
+            columns = measure_all(cfg, made, "base", view)
+        finally:
+            view.stop()
+        write_episodes(folder, columns)
+        figures = {d: {"base": summarise(columns, phase="base", decoding=d)} for d in ("greedy", "sampled")}
+        name = {"algo": "none", "task": cfg.task.name, "policy": made.policy.name, "seed": cfg.seed}
+        summary = {**name, **figures["greedy"], "sampled": figures["sampled"]}
+        folder.write_json("summary.json", summary)
+        final_table(summary, columns, write_report(folder.path))
+        folder.finish()
+    return 0
+
+
+def load_weights(made: House, path: Path) -> None:
+    """A run's best.ckpt or last.ckpt into the policy."""
+    try:
+        saved = torch.load(path, weights_only=True, map_location="cpu")
+        own = {k.removeprefix("policy.lm."): v for k, v in saved.get("state_dict", {}).items() if k.startswith("policy.lm.")}
+        made.policy.lm.load_state_dict(own or saved)
+    except Exception as error:  # torch raises whatever the bytes happen to trip over; one line says which file
+        raise UserError(f"checkpoint={path}: no weights of {made.policy.name} in it ({type(error).__name__})") from error
+    made.play.sync()
+
+
+def grade(cfg: DictConfig) -> int:
+    """Re-check the replies of one JSONL file into another."""
+    from amend.task.grade import grade_file
+
+    grade_file(task_of(cfg), Path(cfg.responses), Path(cfg.verdicts))
+    print(f"verdicts: {cfg.verdicts}")
+    return 0
+
+
+def pretrain(cfg: DictConfig) -> int:
+    """Rebuild the built-in model."""
+    from amend.pretrain import rebuild
+
+    print(f"the model: {rebuild(cfg)}")
+    return 0
+
+
+def report(cfg: DictConfig) -> int:
+    """Write the report of the run folder ``run`` again."""
+    if not cfg.run or not Path(cfg.run).is_dir():
+        raise UserError(f"run={cfg.run}: no such run folder; allowed: a folder under {cfg.runs_dir}")
+    print(f"report: {write_report(Path(cfg.run))}")
+    return 0
+
+
+def quiet() -> None:
+    """Libraries keep to warnings; what a user must know amend says itself."""
+    for name in ("pytorch_lightning", "lightning.pytorch", "transformers", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()

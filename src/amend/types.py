@@ -1,0 +1,97 @@
+"""The nouns of amend: what flows from a problem to a gradient.
+
+    Problem -rollout-> Episode -reward-> Scored -collate-> Batch -credit-> [b t] -loss-> [b t] -reduce-> step
+
+``Batch`` and ``collate`` live in ``batch.py``: they need torch, and whoever only poses or checks problems does not
+
+Every noun is frozen and complete: a value exists only once its stage has run, so nothing here is ever ``None`` for
+"not yet". Axis letters are the same in every file: p problems, n samples of each, b = p * n episodes, t tokens,
+k turns, v vocabulary. Turns count from 0 in arrays and from 1 wherever a person reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+Tokens = tuple[int, ...]
+Stop = Literal["end", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation, as chat templates know it."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A question with its gold answer. ``meta`` holds what the task knows beside: level, subject, solution, ..."""
+
+    id: str
+    question: str
+    answer: str
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Verdict(NamedTuple):
+    """What a check found: the answer read out of the reply (None: there was none), whether it is right, and why."""
+
+    answer: str | None
+    correct: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What the model said: the tokens it drew, in order, the end token kept; never re-tokenised.
+
+    ``logp[i]`` is the natural log-probability, under the sampling distribution (temperature included), of ``tokens[i]``.
+    ``text`` is the decoded reply without the end token. ``stop`` tells whether the model ended it or the length did.
+    """
+
+    tokens: Tokens
+    logp: tuple[float, ...]
+    text: str
+    stop: Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One exchange. ``prompt`` is the whole context the reply was drawn in, so turn 2's prompt extends turn 1's tokens.
+
+    ``drawn`` is False for a reply that was handed in (an offline first attempt): it is context, and never trained.
+    """
+
+    prompt: Tokens
+    reply: Completion
+    drawn: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """A problem and everything said about it. ``sample`` numbers the episodes of one problem in one round."""
+
+    problem: Problem
+    sample: int
+    turns: tuple[Turn, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """An episode with one reward a turn, and the parts each reward is the weighted sum of."""
+
+    episode: Episode
+    reward: tuple[float, ...]
+    parts: Mapping[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to draw: temperature 0 is greedy; ``max_tokens`` bounds a reply, its end token included."""
+
+    temperature: float
+    max_tokens: int

@@ -1,0 +1,151 @@
+"""SCoRe by hand: law 1's credit matrix, the stages, what each knob is for."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import pytest
+import torch
+
+from amend.algo.score import SCoRe
+from amend.batch import Batch, collate
+from amend.ops.likelihood import Likelihood
+from toys import LOOP, SCORE, episode, policy, scored
+
+PAIRS = list(product((0.0, 1.0), repeat=2))
+
+
+def learner(round_: int = 0, **knobs: Any) -> SCoRe:
+    made = SCoRe(policy(), None, None, 0, **{**LOOP, **SCORE, **knobs})
+    made.round = round_
+    return made
+
+
+def two_by_four(rewards: list[tuple[float, float]]) -> Batch:
+    """Episodes of four tokens: ask, draw, ask, draw."""
+    return collate([scored(episode([([5], [6]), ([2], [4])], sample=i), r) for i, r in enumerate(rewards)])
+
+
+def weight_of(made: SCoRe, batch: Batch) -> torch.Tensor:
+    """-d loss / d log pi at each token, the KL left out: what each drawn token is paid."""
+    logp = torch.zeros_like(batch.logp).requires_grad_()
+    nothing = torch.zeros_like(batch.logp)
+    loss = made.loss(batch, made.credit(batch), Likelihood(logp, nothing, nothing, nothing))
+    return -torch.autograd.grad(loss.sum(), logp)[0]
+
+
+def test_credit_matrix_stage_one() -> None:
+    """Over all (r1, r2): turn 1 earns nothing, turn 2 its own reward."""
+    made = learner(0, baseline="none")
+    assert made.stage == "I"
+    assert weight_of(made, two_by_four(PAIRS)).tolist() == [
+        [0, 0, 0, 0],  # 0, 0
+        [0, 0, 0, 1],  # 0, 1
+        [0, 0, 0, 0],  # 1, 0
+        [0, 0, 0, 1],  # 1, 1
+    ]
+
+
+def test_credit_matrix_stage_two() -> None:
+    """Over all (r1, r2): turn 1 earns r1, turn 2 r2 + 10 (r2 - r1); the bonus never touches turn 1."""
+    made = learner(2, baseline="none")
+    assert made.stage == "II"
+    assert weight_of(made, two_by_four(PAIRS)).tolist() == [
+        [0, 0, 0, 0],  # 0, 0
+        [0, 0, 0, 11],  # 0, 1
+        [0, 1, 0, -10],  # 1, 0
+        [0, 1, 0, 1],  # 1, 1
+    ]
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0, 10.0])
+def test_turn_one_never_profits_from_a_wrong_answer(alpha: float) -> None:
+    made = learner(2, baseline="none", alpha=alpha)
+    paid = weight_of(made, two_by_four(PAIRS))[:, 1]
+    assert all(paid[i] >= paid[j] for i, (r, _) in enumerate(PAIRS) for j, (s, _) in enumerate(PAIRS) if r > s)
+
+
+def test_the_sandbagging_variant_does_what_it_is_known_for() -> None:
+    """gamma = 1: turn 1 is paid r1 + r2 + alpha (r2 - r1), so with alpha = 10 a wrong start and a right end pay best."""
+    paid = weight_of(learner(2, baseline="none", gamma=1.0), two_by_four(PAIRS))[:, 1]
+    assert paid.tolist() == [0, 11, -9, 2]
+
+
+def test_credit_by_hand_with_the_problems_baseline() -> None:
+    """Two samples: (0, 1) and (1, 0). Turn 1: 0 - 1 and 1 - 0. Turn 2: 11 - (-10) and -10 - 11."""
+    credit = learner(2).credit(two_by_four([(0.0, 1.0), (1.0, 0.0)]))
+    assert credit.tolist() == [[0, -1, 0, 21], [0, 1, 0, -21]]
+
+
+def test_credit_by_hand_with_the_context_baseline() -> None:
+    """The same two: -10 r1 was settled in turn 1, so turn 2 compares 11 r2 alone: 11 - 0 and 0 - 11."""
+    credit = learner(2, baseline="context").credit(two_by_four([(0.0, 1.0), (1.0, 0.0)]))
+    assert credit.tolist() == [[0, -1, 0, 11], [0, 1, 0, -11]]
+
+
+def test_equal_rewards_teach_nothing() -> None:
+    assert learner(2).credit(two_by_four([(1.0, 1.0)] * 4)).abs().max() == 0
+
+
+@pytest.mark.parametrize(("round_", "held"), [(0, [[0.1, 0.1, 0.01, 0.01]]), (2, [[0.01] * 4])])
+def test_who_is_held_by_which_beta(round_: int, held: list[list[float]]) -> None:
+    """Stage I: turn 1 by beta2, turn 2 by beta1. Stage II: both by beta1."""
+    assert torch.allclose(learner(round_).betas(two_by_four([(0.0, 0.0)])), torch.tensor(held))
+
+
+def test_the_kl_of_stage_one_moves_turn_one_and_the_reward_does_not() -> None:
+    made, batch = learner(0), two_by_four([(1.0, 1.0), (0.0, 0.0)])
+    kl = torch.zeros_like(batch.logp).requires_grad_()
+    logp = torch.zeros_like(batch.logp).requires_grad_()
+    loss = made.loss(batch, made.credit(batch), Likelihood(logp, torch.zeros_like(kl), kl, torch.zeros_like(kl)))
+    by_reward, by_kl = torch.autograd.grad(loss.sum(), [logp, kl])
+    assert by_reward[:, 1].abs().max() == 0
+    assert torch.allclose(by_kl[:, 1], torch.tensor(0.1))
+
+
+def test_stages_of_three_turns() -> None:
+    """I(a) trains the second attempt, I(b) the third with both before it held, then II trains all."""
+    made = learner(0, turns=3)
+    stages = []
+    for made.round in range(6):
+        stages.append((made.stage, made.target))
+    assert stages == [("I(a)", 1)] * 2 + [("I(b)", 2)] * 2 + [("II", None)] * 2
+    made.round = 2
+    batch = collate([scored(episode([([5], [6]), ([2], [4]), ([2], [4])]), (1.0, 0.0, 1.0))])
+    assert made.pay(batch.reward).tolist() == [[0.0, 0.0, 1.0]]
+    assert torch.allclose(made.betas(batch), torch.tensor([[0.1, 0.1, 0.1, 0.1, 0.01, 0.01]]))
+    made.round = 4
+    assert made.pay(batch.reward).tolist() == [[1.0, -10.0, 11.0]]
+
+
+def test_no_stage_one_and_single_turn_start_in_stage_two() -> None:
+    assert learner(0, stage1_rounds=0).stage == "II"
+    assert learner(0, turns=1).stage == "II"
+
+
+def test_k1_in_the_reward_by_hand() -> None:
+    """A turn of two draws: the first answers for both tokens' KL, the second for its own; turns do not mix."""
+    made = learner(2, kl="k1_in_reward", beta1=0.5)
+    batch = collate([scored(episode([([5], [6, 4]), ([2], [4])]), (0.0, 0.0))])
+    ref_logp = torch.where(batch.sampled, torch.tensor([[0.0, -2.0, -4.0, 0.0, -8.0]]), 0.0)
+    batch = Batch(**{**batch.__dict__, "ref_logp": ref_logp})
+    # log pi is -1 everywhere: pi - ref is 1, 3, 7
+    assert made.credit(batch).tolist() == [[0.0, -0.5 * 4, -0.5 * 3, 0.0, -0.5 * 7]]
+
+
+def test_an_offline_first_attempt_is_not_trained() -> None:
+    """A handed-in reply is context: no credit, no log-probability, no KL."""
+    from dataclasses import replace
+
+    e = episode([([5], [6]), ([2], [4])])
+    handed = replace(e, turns=(replace(e.turns[0], drawn=False), e.turns[1]))
+    batch = collate([scored(handed, (1.0, 0.0)), scored(e, (0.0, 1.0))])
+    assert batch.sampled[0].tolist() == [False, False, False, True]
+    credit = learner(2).credit(batch)
+    assert credit[0, 1] == 0
+    assert credit[1, 1] != 0
+
+
+def test_a_use_of_ref_logp_that_nobody_asked_for_is_loud() -> None:
+    assert torch.isnan(two_by_four([(0.0, 0.0)]).ref_logp).all()

@@ -1,0 +1,97 @@
+"""Credit by hand: a 2 x 4 batch on paper, and the properties that no example shows."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amend.ops import credit
+
+REWARD = torch.tensor([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [0.0, 0.0]])
+ONE_GROUP = torch.zeros(4, dtype=torch.long)
+
+
+def test_progress_by_hand() -> None:
+    """(0,1) earns 11, (1,1) 1, (1,0) -10, (0,0) 0 in turn 2; turn 1 keeps its own reward."""
+    expected = torch.tensor([[0.0, 11.0], [1.0, 1.0], [1.0, -10.0], [0.0, 0.0]])
+    assert torch.equal(credit.progress(REWARD, 10.0), expected)
+
+
+def test_progress_counts_from_the_turn_just_before() -> None:
+    assert credit.progress(torch.tensor([[1.0, 0.0, 1.0]]), 2.0).tolist() == [[1.0, -2.0, 3.0]]
+
+
+def test_returns_by_hand() -> None:
+    pay = torch.tensor([[1.0, 2.0, 4.0]])
+    assert credit.returns(pay, 0.0).tolist() == [[1.0, 2.0, 4.0]]
+    assert credit.returns(pay, 0.5).tolist() == [[3.0, 4.0, 4.0]]
+    assert credit.returns(pay, 1.0).tolist() == [[7.0, 6.0, 4.0]]
+
+
+def test_leave_one_out_by_hand() -> None:
+    value = torch.tensor([[1.0], [0.0], [0.0], [0.0]])
+    advantage = value - credit.leave_one_out(value, ONE_GROUP)
+    assert torch.allclose(advantage[:, 0], torch.tensor([1.0, -1 / 3, -1 / 3, -1 / 3]))
+
+
+def test_leave_one_out_of_equals_is_nothing_and_alone_is_nothing() -> None:
+    value = torch.tensor([[0.7], [0.7], [5.0]])
+    advantage = value - credit.leave_one_out(value, torch.tensor([0, 0, 1]))
+    assert torch.allclose(advantage, torch.zeros(3, 1), atol=1e-6)
+
+
+def test_batch_mean_is_leave_one_out_over_everything() -> None:
+    value = torch.tensor([[3.0], [1.0], [2.0]])
+    assert credit.batch_mean(value)[:, 0].tolist() == [1.5, 2.5, 2.0]
+
+
+def test_standardize_by_hand() -> None:
+    """Four samples, one right: mean 1/4, deviation 1/2 (n - 1)."""
+    value = torch.tensor([[1.0], [0.0], [0.0], [0.0]])
+    got = credit.standardize(value, ONE_GROUP)[:, 0]
+    assert torch.allclose(got, torch.tensor([0.75, -0.25, -0.25, -0.25]) / (0.5 + 1e-4))
+
+
+def test_standardize_of_equals_is_zero_not_infinite() -> None:
+    assert credit.standardize(torch.ones(4, 2), ONE_GROUP).abs().max() == 0
+
+
+def test_spread_reaches_the_drawn_tokens_of_its_turn_only() -> None:
+    """A 2 x 4 batch: prompt, turn 1's draw, turn 2's prompt, turn 2's draw; the second row ends early."""
+    turn = torch.tensor([[0, 0, 1, 1], [0, 0, -1, -1]])
+    sampled = torch.tensor([[False, True, False, True], [False, True, False, False]])
+    got = credit.spread(torch.tensor([[5.0, 7.0], [2.0, 9.0]]), turn, sampled)
+    assert got.tolist() == [[0.0, 5.0, 0.0, 7.0], [0.0, 2.0, 0.0, 0.0]]
+
+
+def test_zero_variance_by_hand() -> None:
+    """Three groups: all alike, one that differs only in turn 2, all alike."""
+    value = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0], [0.0, 1.0], [0.0, 0.0], [0.0, 0.0]])
+    assert credit.zero_variance(value, torch.tensor([0, 0, 1, 1, 2, 2])) == pytest.approx(2 / 3)
+
+
+groups = st.lists(st.tuples(st.floats(-5, 5, width=32), st.integers(0, 3)), min_size=2, max_size=20)
+
+
+@given(groups)
+def test_order_and_neighbours_do_not_matter(rows: list[tuple[float, int]]) -> None:
+    """Shuffling episodes shuffles credit; other groups' values change nothing."""
+    value = torch.tensor([[v] for v, _ in rows], dtype=torch.float64)
+    group = torch.tensor([g for _, g in rows])
+    for function in (credit.leave_one_out, credit.standardize, credit.centre):
+        whole = function(value, group)
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
+        assert torch.allclose(function(value[order], group[order]), whole[order])
+        mine = group == group[0]
+        assert torch.allclose(function(value[mine], torch.zeros(int(mine.sum()), dtype=torch.long)), whole[mine])
+
+
+@given(groups)
+def test_an_episode_cannot_move_its_own_baseline(rows: list[tuple[float, int]]) -> None:
+    value = torch.tensor([[v] for v, _ in rows], dtype=torch.float64)
+    group = torch.tensor([g for _, g in rows])
+    if int((group == group[0]).sum()) < 2:
+        return
+    moved = value.clone()
+    moved[0] += 3.0
+    assert torch.allclose(credit.leave_one_out(value, group)[0], credit.leave_one_out(moved, group)[0])

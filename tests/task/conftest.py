@@ -1,0 +1,28 @@
+"""Where the real data lies, and one grader for all tests that need its worker processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from amend.task.grade import Grader
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real data: $AMEND_DATA, or shared/data beside the repository. Skips where there is none."""
+    folder = Path(os.environ.get("AMEND_DATA", Path(__file__).parents[3] / "shared" / "data"))
+    if not (folder / "math_train.jsonl").is_file():
+        pytest.skip(f"no real data in {folder}; set AMEND_DATA to a folder with math_train.jsonl and math500.jsonl")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def grader() -> Iterator[Grader]:
+    """A grader with a short limit."""
+    grader = Grader(seconds=2.0)
+    yield grader
+    grader.close()

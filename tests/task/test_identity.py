@@ -1,0 +1,50 @@
+"""The toy task: every symbol comes, and only its own repetition is right."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amend.errors import UserError
+from amend.task.base import Task
+from amend.task.identity import ALPHABET, Identity
+
+
+def test_every_symbol_is_asked_for_in_every_split() -> None:
+    task = Identity(symbols=4, test=8)
+    assert isinstance(task, Task)
+    for split, count in (("train", 4096), ("val", 8), ("test", 8)):
+        problems = task.problems(split)
+        assert len(problems) == len({problem.id for problem in problems}) == count
+        assert {problem.answer for problem in problems} == set("0123")
+    assert task.ask(task.problems("test")[3])[0].content == "Say 3"
+
+
+@pytest.mark.parametrize(
+    ("reply", "answer", "why"),
+    [
+        ("3", "3", "right"),
+        (" 3\n", "3", "right"),
+        ("so \\boxed{3}", "3", "right"),
+        ("33", "33", "wrong"),
+        ("\\boxed{2}", "2", "wrong"),
+        ("3 2", "3 2", "wrong"),
+        ("", None, "no answer"),
+    ],
+)
+def test_only_the_symbol_is_right(reply: str, answer: str | None, why: str) -> None:
+    task = Identity(symbols=4, test=4)
+    assert task.check(task.problems("test")[3], reply) == (answer, why == "right", why)
+
+
+@given(st.text())
+def test_checking_is_total(reply: str) -> None:
+    task = Identity(symbols=2, test=1)
+    assert task.check(task.problems("test")[0], reply).correct == (reply.strip() == "0" or "\\boxed{0}" in reply)
+
+
+@pytest.mark.parametrize(("symbols", "test"), [(0, 1), (len(ALPHABET) + 1, 1), (2, 0)])
+def test_impossible_sizes_are_refused(symbols: int, test: int) -> None:
+    with pytest.raises(UserError, match="allowed"):
+        Identity(symbols=symbols, test=test)
