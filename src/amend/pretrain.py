@@ -7,64 +7,177 @@ to look again, and answers once more:
 
     first attempt    right with probability ``first_right``, else a near miss; either way its check is written out
     second attempt   opens with a word that shows the writer's habit
-        ``So``       reads the check: keeps an attempt that came out right, mends one that did not   (``read`` of writers)
+        ``So``       reads the check: keeps an attempt that came out right, mends one that did not
         ``Rather``   takes something else, whatever the check said
         ``Again``    starts over as if nothing had been said
 
 Everything self-correction needs is in there (reading the check is), but it is not what most writers do, so it is not
-what the model does by default. Reinforcement learning has to find it; nothing here tells it where.
+what the model does by default. Reinforcement learning has to find it; nothing in a document says where it pays.
 """
 
 from __future__ import annotations
-import json, time
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from collections.abc import Iterator
+from typing import Any, NamedTuple
+
 import numpy as np
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from amend.policy import tokenizer as tok
-from amend.task.families import FAMILIES, Family, Facts
+from amend.policy import tokenizer as tokenizers
 from amend.task.builtin import part
+from amend.task.families import FAMILIES, Facts, Family
 
+OPENERS = {"read": "So ", "change": "Rather ", "restart": "Again "}
 PHRASES = [
     "Solve for x: ", "Write ", " as a product of two factors.", "Find two numbers with sum ", " and product ",
-    "Compute ", "Make ", " from ", " and ", " low", " high", " ok", " \\boxed{", "x=", ": ", ", ",
-    "So ", "Rather ", "Again ",
-    "There might be an error in the solution above because of lack of understanding of the question. "
-    "Please correct the error, if any, and rewrite the solution.",
-]
-INSTRUCTION = PHRASES[-1]
+    "Compute ", "Make ", " from ", " and ", " low", " high", " ok", " \\boxed{", "x=", ": ", ", ", *OPENERS.values(),
+]  # fmt: skip
+WARM_UP = 100  # steps of rising learning rate
+TRIES = 20  # to find another near miss than the first attempt
 
 
-def first(family: Family, facts: Facts, rng: np.random.Generator, right: float) -> str:
-    return family.gold(facts) if rng.random() < right else family.near(facts, rng)
+@dataclass(frozen=True)
+class Habits:
+    """How documents are written. Each mix is the chance of (read, change, restart).
+
+    first_right: chance that an attempt made afresh is right
+    sound:       the mix after a first attempt that came out right, at levels below ``hard``
+    doubtful:    the same at level ``hard`` and above, where writers doubt more
+    failed:      the mix after an attempt whose check failed
+    luck:        chance that a writer who changes a failed attempt happens on a right one
+    """
+
+    first_right: float
+    hard: int
+    sound: tuple[float, float, float]
+    doubtful: tuple[float, float, float]
+    failed: tuple[float, float, float]
+    luck: float
 
 
-def second(family: Family, facts: Facts, answer: str, level: int, rng, knobs) -> tuple[str, str]:
-    ok = family.right(facts, answer)
-    p = knobs["ok_hard" if level >= knobs["hard"] else "ok_easy"] if ok else knobs["off"]
-    habit = ("So ", "Rather ", "Again ")[rng.choice(3, p=p)]
-    if habit == "So ":
-        return habit, answer if ok else family.gold(facts)
-    if habit == "Again ":
-        return habit, first(family, facts, rng, knobs["first_right"])
-    for _ in range(20):
-        other = family.near(facts, rng) if (ok or rng.random() > knobs["luck"]) else family.gold(facts)
-        if other != answer:
-            return habit, other
-    return habit, other
+class Document(NamedTuple):
+    """A question and two attempts at it."""
+
+    question: str
+    first: str
+    second: str
 
 
-def document(rng, knobs) -> list[dict]:
-    names = list(FAMILIES)
-    family = FAMILIES[names[int(rng.integers(len(names)))]]
-    level = int(rng.choice(5, p=knobs["levels"])) + 1
-    while True:
+def document(rng: np.random.Generator, habits: Habits) -> Document:
+    """A document about a training question of any family and level."""
+    family = list(FAMILIES.values())[int(rng.integers(len(FAMILIES)))]
+    level = int(rng.integers(1, 6))
+    facts = family.pose(rng, level)
+    while part(question := family.ask(facts)) != "train":
         facts = family.pose(rng, level)
-        q = family.ask(facts)
-        if part(q) == "train":
+    first = attempt(family, facts, habits, rng)
+    opener, second = again(family, facts, first, level, habits, rng)
+    return Document(question, family.work(facts, first), opener + family.work(facts, second))
+
+
+def attempt(family: Family, facts: Facts, habits: Habits, rng: np.random.Generator) -> str:
+    """A candidate made afresh."""
+    return family.gold(facts) if rng.random() < habits.first_right else family.near(facts, rng)
+
+
+def again(
+    family: Family, facts: Facts, first: str, level: int, habits: Habits, rng: np.random.Generator
+) -> tuple[str, str]:
+    """The opener and candidate of a second attempt."""
+    sound = family.right(facts, first)
+    mix = (habits.doubtful if level >= habits.hard else habits.sound) if sound else habits.failed
+    habit = ("read", "change", "restart")[int(rng.choice(3, p=mix))]
+    if habit == "read":
+        return OPENERS[habit], first if sound else family.gold(facts)
+    if habit == "restart":
+        return OPENERS[habit], attempt(family, facts, habits, rng)
+    if not sound and rng.random() < habits.luck:
+        return OPENERS[habit], family.gold(facts)
+    other = family.near(facts, rng)
+    for _ in range(TRIES):
+        if other != first:
             break
-    a1 = first(family, facts, rng, knobs["first_right"])
-    habit, a2 = second(family, facts, a1, level, rng, knobs)
-    return [q, family.work(facts, a1), habit + family.work(facts, a2)]
+        other = family.near(facts, rng)
+    return OPENERS[habit], other
+
+
+class Reader:
+    """Documents as token rows, with the attempts (and nothing else) marked to be learned."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, instruction: str) -> None:
+        self._tokenizer = tokenizer
+        self._user, self._assistant, self._end = tokenizer.convert_tokens_to_ids(
+            [tokenizers.USER, tokenizers.ASSISTANT, tokenizers.END]
+        )
+        self._instruction = self._encode([instruction])[0]
+
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        ids: list[list[int]] = self._tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        return ids
+
+    def __call__(self, documents: Sequence[Document]) -> tuple[Tensor, Tensor]:
+        """Tokens [b t], padded on the right, and which of them are learned [b t]."""
+        encoded = self._encode([text for one in documents for text in one])
+        rows, marks = [], []
+        for i in range(0, len(encoded), 3):
+            question, first, second = encoded[i : i + 3]
+            row = [self._user, *question, self._assistant]
+            mark = [False] * len(row) + [True] * (len(first) + 1)
+            row += [*first, self._end, self._user, *self._instruction, self._assistant]
+            mark += [False] * (len(row) - len(mark)) + [True] * (len(second) + 1)
+            rows.append(torch.tensor([*row, *second, self._end]))
+            marks.append(torch.tensor(mark))
+        pad = torch.nn.utils.rnn.pad_sequence
+        return pad(rows, batch_first=True), pad(marks, batch_first=True)
+
+
+def rebuild(cfg: DictConfig) -> Path:
+    """Train the built-in model as ``cfg.pretrain`` says and save it, with its tokenizer, where ``pretrain.out`` says."""
+    settings: Any = OmegaConf.to_container(cfg.pretrain, resolve=True)
+    habits = Habits(**{name: tuple(v) if isinstance(v, list) else v for name, v in settings["habits"].items()})
+    torch.manual_seed(cfg.seed)
+    instruction = cfg.dialogue.instruction
+    tokenizer = tokenizers.build(tokenizers.ASCII, [*PHRASES, instruction], settings["context"])
+    lm = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            max_position_embeddings=settings["context"],
+            tie_word_embeddings=True,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            bos_token_id=None,
+            **settings["shape"],
+        )
+    )
+    began = time.perf_counter()
+    read = Reader(tokenizer, instruction)
+    optimizer = torch.optim.AdamW(lm.parameters(), lr=settings["lr"], betas=(0.9, 0.98), weight_decay=0.01)
+    steps = settings["steps"]
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min(1.0, (step + 1) / WARM_UP) * max(0.0, 1 - step / steps)
+    )
+    rng = np.random.default_rng(np.random.SeedSequence([cfg.seed, 1]))
+    for step in range(steps):
+        tokens, learned = read([document(rng, habits) for _ in range(settings["batch"])])
+        hidden = lm.model(tokens[:, :-1], use_cache=False).last_hidden_state[learned[:, 1:]]
+        loss = torch.nn.functional.cross_entropy(lm.lm_head(hidden), tokens[:, 1:][learned[:, 1:]])
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(lm.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % 100 == 0:
+            print(f"step {step} of {steps}, loss {loss.item():.3f}, {time.perf_counter() - began:.0f} s", flush=True)
+    out = Path(settings["out"])
+    out.mkdir(parents=True, exist_ok=True)
+    lm.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    (out / "pretrain.json").write_text(json.dumps({"seed": cfg.seed, **settings}, indent=2) + "\n")
+    return out

@@ -1,8 +1,11 @@
-"""Grading: what is read from a reply, which answers are equal, and that nothing a model writes can break or stall it."""
+"""Grading: what is read from a reply, which answers are equal, and that no reply can break or stall it."""
 
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -78,7 +81,7 @@ def test_reading_is_total_and_finds_a_box_put_at_the_end(text: str) -> None:
     assert boxed(text + " \\boxed{17}") == "17"
 
 
-@pytest.mark.parametrize("piece", [*PIECES, "\\boxed{}", "{{}", "\\boxed{\\", "a. ", "ſ", "\ud800", "\0"])
+@pytest.mark.parametrize("piece", [*PIECES, "\\boxed{}", "{{}", "\\boxed{\\", "a. ", "\u017f", "\ud800", "\0"])
 def test_reading_takes_linear_time_on_100_000_characters(piece: str) -> None:
     text = piece * (100_000 // len(piece))
     started = time.perf_counter()
@@ -275,8 +278,15 @@ def test_workers_that_do_not_start_are_the_users_to_mend_and_no_silent_zero(monk
         raise RuntimeError("no more processes")
 
     monkeypatch.setattr("amend.task.pool.ProcessPool.schedule", refuse)
-    with pytest.raises(UserError, match="worker processes do not run.*no more processes"):
+    with pytest.raises(UserError, match=r"worker processes do not run.*no more processes"):
         Pool(seconds=1.0).compare([("x", "y")])
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timers")
+def test_a_worker_ends_by_itself_even_when_nobody_is_left_to_kill_it() -> None:
+    code = "from amend.task.pool import compare; compare('5+x', '9^{9^{9^9}}', 0.1)"
+    ended = subprocess.run([sys.executable, "-c", code], timeout=30, check=False, capture_output=True)
+    assert ended.returncode == -signal.SIGALRM
 
 
 def test_an_equation_claims_every_side_but_a_name() -> None:
@@ -346,10 +356,10 @@ def test_a_bad_line_is_named_and_no_verdict_is_lost(tmp_path: Path, line: str, s
 
 def test_files_that_cannot_be_read_or_written_are_named(tmp_path: Path) -> None:
     task = Identity(symbols=3, test=3)
-    with pytest.raises(UserError, match="nowhere.jsonl: cannot be read"):
+    with pytest.raises(UserError, match=r"nowhere\.jsonl: cannot be read"):
         grade_file(task, tmp_path / "nowhere.jsonl", tmp_path / "out.jsonl")
     responses = _write(tmp_path / "in.jsonl", [])
-    with pytest.raises(UserError, match="out.jsonl: cannot be written"):
+    with pytest.raises(UserError, match=r"out\.jsonl: cannot be written"):
         grade_file(task, responses, tmp_path / "no" / "folder" / "out.jsonl")
 
 

@@ -135,7 +135,7 @@ def test_what_is_no_data_at_all_is_named(tmp_path: Path, folder: Path) -> None:
     "changed", [{"levels": [0]}, {"levels": []}, {"validation": 50}, {"validation": -1}, {"test": 0}]
 )
 def test_impossible_wishes_are_refused(folder: Path, changed: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match="task."):
+    with pytest.raises(UserError, match=r"^task\."):
         math(folder, **changed)
 
 
@@ -170,7 +170,7 @@ def test_rows_are_recognised_by_id_or_by_their_own_fields(folder: Path) -> None:
             task.recognise(bad)
 
 
-# The hub, with no network -----------------------------------------------------------------------------------------------
+# The hub, with no network ---------------------------------------------------------------------------------------------
 
 
 def test_offline_one_line_says_how_to_fetch_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,8 +45,7 @@ _FINAL = re.compile(r"final answer is:?\s*+", re.IGNORECASE)
 
 
 def boxed(text: str) -> str | None:
-    """The answer a reply gives, or None where it gives none; "" for an empty box. Total, and linear in the text's
-    length.
+    """The answer a reply gives, or None where it gives none; "" for an empty box. Total, and linear in the length.
 
     An unclosed ``\\boxed{`` is no box. Of nested boxes the innermost last one counts. Escaped braces are not braces.
     """

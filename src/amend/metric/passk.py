@@ -1,0 +1,86 @@
+r"""Many attempts at one problem: is one of them right (pass@k), is the most frequent answer right (maj@k)?
+
+pass@k, Chen et al. 2021, "Evaluating Large Language Models Trained on Code" (arXiv 2107.03374), equation 1: with n
+samples of which c are right, the chance that k of them, drawn without replacement, hold a right one,
+
+    pass@k = 1 - C(n - c, k) / C(n, k) = 1 - prod_{i = n-c+1}^{n} (1 - k / i),        1 where n - c < k.
+
+maj@k, Wang et al. 2022, "Self-Consistency" (arXiv 2203.11171): the chance that the most frequent answer among k of the
+n, drawn without replacement, is right. It is computed exactly, by counting subsets, and not by drawing some:
+
+    maj@k = sum_a r(a) sum_v C(c_a, v) sum_s W(v, s) / (1 + s) / C(n, k)
+
+where c_a samples gave answer a, v of them are drawn, and W(v, s) counts the ways to draw the other k - v such that no
+other answer has more than v votes and exactly s have v. The rules: a tie is broken by a fair draw among the tied
+answers; a sample without an answer takes one of the k places and never votes; without any vote the outcome is wrong.
+Answers are one when they are the same string, so a task should report them in one canonical form.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from functools import lru_cache
+from math import comb
+
+import numpy as np
+from jaxtyping import Bool, Float, Shaped
+
+
+def pass_at_k(correct: Bool[np.ndarray, "p n"], k: int) -> Float[np.ndarray, " p"]:
+    """The unbiased estimate of pass@k for each problem, 1 <= k <= n. Its variance is tolerable for n >= 2k.
+
+    Raises ValueError for any other k.
+    """
+    n = _samples(correct, k)
+    of_wrong = np.array([1.0 - np.prod(1.0 - k / np.arange(wrong + 1, n + 1)) if wrong >= k else 1.0 for wrong in range(n + 1)])
+    return of_wrong[n - correct.sum(axis=1)]
+
+
+def maj_at_k(answer: Shaped[np.ndarray, "p n"], correct: Bool[np.ndarray, "p n"], k: int) -> Float[np.ndarray, " p"]:
+    """The exact expectation of maj@k for each problem, 1 <= k <= n; ``answer`` holds strings, None where there is none.
+
+    Should one answer have been judged both ways, it counts by the share of its samples that were right.
+    Raises ValueError for any other k.
+    """
+    n = _samples(correct, k)
+    return np.array([_one(a, c, n, k) for a, c in zip(answer.tolist(), correct.tolist(), strict=True)], dtype=float)
+
+
+def _samples(correct: Bool[np.ndarray, "p n"], k: int) -> int:
+    n = correct.shape[1]
+    if not 1 <= k <= n:
+        raise ValueError(f"k = {k} with {n} samples a problem; allowed: 1 to {n}")
+    return n
+
+
+def _one(answers: list[str | None], correct: list[bool], n: int, k: int) -> float:
+    """maj@k of one problem."""
+    right: defaultdict[str, list[bool]] = defaultdict(list)
+    for answer, verdict in zip(answers, correct, strict=True):
+        if answer is not None:
+            right[answer].append(verdict)
+    votes = Counter({answer: len(verdicts) for answer, verdicts in right.items()})
+    blank = n - votes.total()
+    expected = 0.0
+    for answer, verdicts in right.items():
+        if any(verdicts):
+            others = tuple(sorted(count for other, count in votes.items() if other != answer))
+            expected += sum(verdicts) / len(verdicts) * _wins(votes[answer], others, blank, k)
+    return expected
+
+
+@lru_cache(maxsize=100_000)  # over a thousand problems the same shapes of a vote return again and again
+def _wins(own: int, others: tuple[int, ...], blank: int, k: int) -> float:
+    """The chance that an answer with ``own`` of the samples wins a vote among k, ties shared."""
+    total = 0.0
+    for v in range(1, min(own, k) + 1):
+        # ways[d][s]: ways to draw d of the other samples, no answer above v votes and s of them at v
+        ways = {(d, 0): comb(blank, d) for d in range(min(blank, k - v) + 1)}
+        for count in others:
+            after: defaultdict[tuple[int, int], int] = defaultdict(int)
+            for (d, s), w in ways.items():
+                for j in range(min(count, v, k - v - d) + 1):
+                    after[d + j, s + (j == v)] += w * comb(count, j)
+            ways = after
+        total += comb(own, v) * sum(w / (1 + s) for (d, s), w in ways.items() if d == k - v)
+    return total / comb(own + sum(others) + blank, k)

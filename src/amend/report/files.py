@@ -1,0 +1,87 @@
+"""A run folder as it stands, finished or not: whatever is missing or half written is simply not there yet.
+
+A run that was killed may lack summary.json, may hold only the base model's episodes, and the last line of its
+metrics.jsonl may be cut in the middle. All of that is read as far as it goes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from pyarrow import ArrowException
+
+from amend.metric.table import Columns
+
+COLUMNS = (
+    "phase", "decoding", "problem", "sample", "turn", "question", "gold", "level", "subject",
+    "text", "answer", "correct", "why", "tokens", "logp", "stop",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run folder holds. Mappings and lists are empty where their file is missing."""
+
+    folder: Path
+    config: str
+    versions: Mapping[str, Any]
+    metrics: tuple[Mapping[str, Any], ...]
+    timing: tuple[Mapping[str, Any], ...]
+    episodes: Columns
+    summary: Mapping[str, Any]
+
+
+def read_run(folder: Path) -> Run:
+    """Everything there is in ``folder``."""
+    return Run(
+        folder=folder,
+        config=_text(folder / "config.yaml"),
+        versions=_json(folder / "versions.json"),
+        metrics=_lines(folder / "metrics.jsonl"),
+        timing=_lines(folder / "timing.jsonl"),
+        episodes=_episodes(folder / "episodes.parquet"),
+        summary=_json(folder / "summary.json"),
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(_text(path) or "{}")
+    except json.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _lines(path: Path) -> tuple[Mapping[str, Any], ...]:
+    """The whole lines of a JSONL file; reading ends at the first that is not."""
+    rows: list[Mapping[str, Any]] = []
+    for line in _text(path).splitlines():
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            break
+        if isinstance(row, dict):
+            rows.append(row)
+    return tuple(rows)
+
+
+def _episodes(path: Path) -> Columns:
+    """The table of episodes as columns, all of them, empty where there is no readable file."""
+    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    try:
+        columns.update(pq.read_table(path).to_pydict())
+    except (OSError, ArrowException):
+        return columns
+    return columns

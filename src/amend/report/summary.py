@@ -1,0 +1,131 @@
+"""The figures of a run, with their intervals, from its table of episodes: what summary.json holds and the table shows.
+
+    M = {"acc_t1": I, "acc_t2": I, "delta": I, "i_to_c": I, "c_to_i": I, "n": problems, ...},   I = {"mean", "low", "high"}
+
+95 % intervals over problems, all as fractions of all problems. Shares of yes-or-no outcomes, one a problem, have
+Wilson's interval; differences, and anything with several samples a problem, are bootstrapped over problems. Every
+interval is drawn from a generator of its own, so the same table gives the same figures whatever else is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from amend.metric import correction, passk
+from amend.metric.table import Columns, Table, arrange
+from amend.stat.interval import Interval, bootstrap, paired_bootstrap, wilson
+from amend.stat.paired import mcnemar
+
+Figures = dict[str, Any]
+SEED = 20_240_919  # of every bootstrap; no figure depends on the run's seed by way of its interval
+
+
+def summarise(columns: Columns, phase: str, decoding: str) -> Figures:
+    """M of one phase ("base", "trained") and decoding ("greedy", "sampled"); {"n": 0} where nothing was evaluated.
+
+    Beside the figures above, with two turns: "change_rate", "copy_rate", "edit_distance", and the plain numbers
+    "fix_rate" and "break_rate" (left out where undefined); with several samples: "pass_at" and "maj_at", by turn and k;
+    with several subjects: "by_subject", M of each; always: "truncated", "tokens" (mean reply length).
+    """
+    table = arrange(columns, phase, decoding)
+    if not len(table):
+        return {"n": 0}
+    figures = _core(table.correct)
+    figures["truncated"] = float(table.truncated.mean())
+    figures["tokens"] = float(table.tokens.mean())
+    if table.turns > 1:
+        figures.update(_behaviour(table))
+    if table.correct.shape[1] > 1:
+        figures.update(_many(table))
+    subjects = sorted(set(table.subject.tolist()))
+    if len(subjects) > 1:
+        figures["by_subject"] = {subject: _core(table.correct[table.subject == subject]) for subject in subjects}
+    return figures
+
+
+def compare(columns: Columns, decoding: str) -> Figures:
+    """Trained less base on the problems both were given: each figure's change I, and exact McNemar p-values.
+
+    {"acc_t1": I, ..., "p_acc_t1": float, ...}; p-values only with one sample a problem; {} where either is missing.
+    """
+    base, trained = (arrange(columns, phase, decoding) for phase in ("base", "trained"))
+    known = {problem: i for i, problem in enumerate(base.problem.tolist())}
+    mine = [i for i, problem in enumerate(trained.problem.tolist()) if problem in known]
+    if not mine:
+        return {}
+    theirs = [known[trained.problem[i]] for i in mine]
+    before, after = base.correct[theirs], trained.correct[mine]
+    change: Figures = {}
+    values = _per_problem(before), _per_problem(after)
+    for name in values[0].keys() & values[1].keys():
+        change[name] = _plain(paired_bootstrap(values[0][name], values[1][name], _generator(f"change in {name}")))
+    if before.shape[1] == after.shape[1] == 1:
+        for turn in range(min(before.shape[2], after.shape[2])):
+            change[f"p_acc_t{turn + 1}"] = mcnemar(before[:, 0, turn], after[:, 0, turn])
+    return change
+
+
+def _per_problem(correct: Bool[np.ndarray, "p n k"]) -> dict[str, Float[np.ndarray, " p"]]:
+    """The figures that every table has, one value a problem."""
+    values = {f"acc_t{turn + 1}": column for turn, column in enumerate(correction.accuracy(correct).T)}
+    if correct.shape[2] > 1:
+        first, second = correct[:, :, 0], correct[:, :, 1]
+        values["delta"] = correction.delta(first, second)
+        values["i_to_c"] = correction.i_to_c(first, second)
+        values["c_to_i"] = correction.c_to_i(first, second)
+    return values
+
+
+def _core(correct: Bool[np.ndarray, "p n k"]) -> Figures:
+    """Accuracies and flips with their intervals."""
+    problems, samples, _ = correct.shape
+    figures: Figures = {}
+    for name, values in _per_problem(correct).items():
+        if samples == 1 and name != "delta":
+            figures[name] = _plain(wilson(round(float(values.sum())), problems))
+        else:
+            figures[name] = _mean(values, name)
+    return {**figures, "n": problems}
+
+
+def _behaviour(table: Table) -> Figures:
+    """How the second attempt relates to the first, right or wrong."""
+    first, second = table.correct[:, :, 0], table.correct[:, :, 1]
+    figures: Figures = {
+        "change_rate": _mean(correction.change_rate(table.answer[:, :, 0], table.answer[:, :, 1]), "change_rate"),
+        "copy_rate": _mean(correction.copy_rate(table.text[:, :, 0], table.text[:, :, 1]), "copy_rate"),
+        "edit_distance": _mean(
+            correction.edit_distance(table.text[:, :, 0], table.text[:, :, 1]).mean(axis=1), "edit_distance"
+        ),
+    }
+    rates = {"fix_rate": correction.fix_rate(first, second), "break_rate": correction.break_rate(first, second)}
+    return {**figures, **{name: rate for name, rate in rates.items() if rate == rate}}  # nan is not JSON
+
+
+def _many(table: Table) -> Figures:
+    """pass@k and maj@k of each turn, k = 1, 2, 4, ... as far as the samples go."""
+    samples = table.correct.shape[1]
+    ks = [2**i for i in range(samples.bit_length()) if 2**i <= samples]
+    figures: Figures = {"pass_at": {}, "maj_at": {}}
+    for turn in range(table.turns):
+        correct, answer = table.correct[:, :, turn], table.answer[:, :, turn]
+        figures["pass_at"][f"t{turn + 1}"] = {str(k): _mean(passk.pass_at_k(correct, k), f"pass@{k}") for k in ks}
+        figures["maj_at"][f"t{turn + 1}"] = {str(k): _mean(passk.maj_at_k(answer, correct, k), f"maj@{k}") for k in ks}
+    return figures
+
+
+def _mean(values: Float[np.ndarray, " p"], name: str) -> Mapping[str, float]:
+    return _plain(bootstrap(values, _generator(name)))
+
+
+def _generator(name: str) -> np.random.Generator:
+    return np.random.default_rng([SEED, crc32(name.encode())])
+
+
+def _plain(interval: Interval) -> dict[str, float]:
+    return {name: float(value) for name, value in interval._asdict().items()}

@@ -1,0 +1,310 @@
+"""The run in a terminal: a live panel while it trains, then the table, three transcripts and where the report is.
+
+Where standard output is no terminal (a file, a pipe, CI) the same things are said on plain lines, one a round. Texts of
+models are hostile until shown otherwise: control characters, which could move the cursor or recolour the screen, are
+written out as escapes.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from amend.metric.table import Columns
+from amend.report.summary import compare
+from amend.report.transcripts import WANTED, Transcript, choose
+
+SPARKS = "▁▂▃▄▅▆▇█"
+RECENT = 10  # rounds that the time left is reckoned from
+STYLES = ("cyan", "yellow", "magenta")
+FIGURES = {"acc_t1": "Acc@t1", "acc_t2": "Acc@t2", "delta": "Δ(t1,t2)", "i_to_c": "i→c", "c_to_i": "c→i"}
+"""The figures of the table at the end, and what they are called wherever a person reads them."""
+
+
+def console() -> Console:
+    """Standard output, which never fails for a character that its encoding lacks: a lost Δ must not cost a run."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="replace")
+    return Console(highlight=False)
+
+
+class View:
+    """What a running job looks like. ``total_rounds`` is 0 for a job that does not train."""
+
+    def __init__(self, total_rounds: int) -> None:
+        self._console = console()
+        self._total = total_rounds
+        self._title = ""
+        self._facts: Mapping[str, str] = {}
+        self._phase = ""
+        self._began = time.monotonic()
+        self._done = (0, 0)
+        self._rows: list[Mapping[str, Any]] = []
+        self._seconds: list[float] = []
+        self._timing: Mapping[str, Any] = {}
+        self._live: Live | None = None
+
+    def start(self, title: str, facts: Mapping[str, str]) -> None:
+        """Begin to show: a title and what is known of the run."""
+        self._title, self._facts = title, facts
+        if self._console.is_terminal:
+            # Written by calls and by a clock: evaluation is silent for many seconds and its time should still move.
+            self._live = Live(get_renderable=self._panel, console=self._console, refresh_per_second=4, transient=True)
+            self._live.start()
+            return
+        self._say(title)
+        for name, value in facts.items():
+            self._say(f"  {name}: {value}")
+
+    def phase(self, name: str) -> None:
+        """Something long begins that is not a round, such as "evaluating the base model"."""
+        self._phase, self._began, self._done = name, time.monotonic(), (0, 0)
+        if self._live is None:
+            self._say(f"{name} ...")
+        else:
+            self._live.refresh()
+
+    def progress(self, done: int, total: int) -> None:
+        """How far the phase is. Shown only live: a log needs no hundred lines of it."""
+        self._done = (done, total)
+
+    def round(self, metrics: Mapping[str, Any], timing: Mapping[str, Any]) -> None:
+        """A round is over: its line of metrics.jsonl and of timing.jsonl. Any key may be missing."""
+        self._phase = ""
+        self._rows.append(metrics)
+        self._timing = timing
+        if "seconds" in timing:
+            self._seconds = [*self._seconds, float(timing["seconds"])][-RECENT:]
+        if self._live is None:
+            self._say(self._line(metrics, timing))
+
+    def note(self, text: str) -> None:
+        """A word to the user, above the panel."""
+        self._console.print(Text(f"note: {printable(text)}", style="yellow"), soft_wrap=True)
+
+    def stop(self) -> None:
+        """Stop showing; may be called twice. What the panel showed last stays on the screen."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+            if self._rows:
+                self._console.print(self._panel())
+
+    # plain -----------------------------------------------------------------------------------------------------------
+
+    def _say(self, text: str) -> None:
+        self._console.print(Text(printable(text)), soft_wrap=True)
+
+    def _line(self, metrics: Mapping[str, Any], timing: Mapping[str, Any]) -> str:
+        """One round on one line."""
+        number = metrics.get("round", len(self._rows))
+        parts = [f"round {number}/{self._total}" if self._total else f"round {number}"]
+        if metrics.get("stage"):
+            parts.append(f"stage {metrics['stage']}")
+        parts += [f"r{turn} {value:.3f}" for turn, value in _turns(metrics, "reward_t").items()]
+        parts += [f"KL{turn} {value:.4f}" for turn, value in _turns(metrics, "kl_t").items()]
+        for name, key in (("changed", "change_rate"), ("cut", "truncated")):
+            if key in metrics:
+                parts.append(f"{name} {100 * metrics[key]:.0f}%")
+        if "tokens_per_second" in timing:
+            parts.append(f"{timing['tokens_per_second']:,.0f} tok/s")
+        if (left := self._left()) is not None:
+            parts.append(f"{clock(left)} left")
+        return "  ".join(parts)
+
+    def _left(self) -> float | None:
+        """Seconds until the last round, at the pace of the recent ones."""
+        if not self._seconds or not self._total:
+            return None
+        done = int(self._rows[-1].get("round", len(self._rows)))
+        return max(0, self._total - done) * sum(self._seconds) / len(self._seconds)
+
+    # live ------------------------------------------------------------------------------------------------------------
+
+    def _panel(self) -> RenderableType:
+        wide = self._console.width >= 100
+        parts: list[RenderableType] = [self._facts_grid(wide)]
+        if self._phase:
+            parts += [Text(), self._phase_line()]
+        if self._rows:
+            parts += [Text(), self._progress(), Text(), self._figures(wide)]
+        return Panel(Group(*parts), title=Text(printable(self._title), style="bold"), title_align="left", padding=(0, 1))
+
+    def _facts_grid(self, wide: bool) -> Table:
+        grid = Table.grid(padding=(0, 2))
+        pairs = [(Text(name, style="dim"), Text(printable(value))) for name, value in self._facts.items()]
+        for i in range(0, len(pairs), 2 if wide else 1):
+            grid.add_row(*(cell for pair in pairs[i : i + (2 if wide else 1)] for cell in pair))
+        return grid
+
+    def _phase_line(self) -> RenderableType:
+        done, total = self._done
+        spent = clock(time.monotonic() - self._began)
+        grid = Table.grid(padding=(0, 2))
+        if total:
+            grid.add_row(Text(self._phase), ProgressBar(total=total, completed=done, width=24), f"{done}/{total}", spent)
+        else:
+            grid.add_row(Text(self._phase), ProgressBar(pulse=True, width=24), spent)
+        return grid
+
+    def _progress(self) -> RenderableType:
+        last = self._rows[-1]
+        number = int(last.get("round", len(self._rows)))
+        cells: list[RenderableType] = [Text(f"round {number}/{self._total}", style="bold")]
+        if last.get("stage"):
+            cells.append(Text(f"Stage {last['stage']}", style="bold cyan"))
+        cells.append(ProgressBar(total=max(1, self._total), completed=number, width=24))
+        if "tokens_per_second" in self._timing:
+            cells.append(Text(f"{self._timing['tokens_per_second']:,.0f} tokens/s"))
+        if (left := self._left()) is not None:
+            cells.append(Text(f"{clock(left)} left"))
+        grid = Table.grid(padding=(0, 2))
+        grid.add_row(*cells)
+        return grid
+
+    def _figures(self, wide: bool) -> Table:
+        """Every figure's last value and its trend over the run, one a line; two side by side where there is room."""
+        last = self._rows[-1]
+        entries: list[tuple[str, str, str, str]] = []
+        for i, (turn, value) in enumerate(_turns(last, "reward_t").items()):
+            entries.append((f"reward, turn {turn}", f"{value:.3f}", f"reward_t{turn}", STYLES[i % len(STYLES)]))
+        for i, (turn, value) in enumerate(_turns(last, "kl_t").items()):
+            entries.append((f"KL to base, turn {turn}", f"{value:.4f}", f"kl_t{turn}", STYLES[i % len(STYLES)]))
+        for name, key in (
+            ("answer changed", "change_rate"), ("i→c", "i_to_c"), ("c→i", "c_to_i"),
+            ("replies cut off", "truncated"), ("groups paid alike", "zero_variance"),
+        ):  # fmt: skip
+            if key in last:
+                entries.append((name, f"{100 * last[key]:.1f} %", key, "default"))
+        grid = Table.grid(padding=(0, 2))
+        columns = 2 if wide else 1
+        for _ in range(columns):
+            grid.add_column(style="dim")
+            grid.add_column(justify="right")
+            grid.add_column(no_wrap=True)
+        for i in range(0, len(entries), columns):
+            cells: list[RenderableType] = []
+            for name, value, key, style in entries[i : i + columns]:
+                cells += [name, Text(value), Text(sparkline([r[key] for r in self._rows if key in r], 28), style=style)]
+            grid.add_row(*cells)
+        return grid
+
+
+def final_table(summary: Mapping[str, Any], columns: Columns, report: Path) -> None:
+    """Before and after with 95 % intervals, three transcripts, and where the report is. ``columns`` is the episodes' table."""
+    out = console()
+    out.print()
+    out.print(results(summary, columns))
+    if (n := max(m.get("n", 0) for m in (summary.get("base", {}), summary.get("trained", {})))) > 0:
+        out.print(Text(f"{n} test problems; in points of all of them, with 95 % intervals.", style="dim"), soft_wrap=True)
+    for kind, found in choose(columns).items():
+        out.print()
+        print_transcript(out, kind, found)
+    out.print()
+    out.print(Text(f"report: {report}"), soft_wrap=True)
+
+
+def results(summary: Mapping[str, Any], columns: Columns) -> Table:
+    """The table of the final figures; greedy and, where it was evaluated, sampled."""
+    phases = [phase for phase in ("base", "trained") if summary.get(phase, {}).get("n", 0)]
+    table = Table(title=Text(f"{summary.get('algo', '')} on {summary.get('task', '')}"), title_justify="left")
+    table.add_column("")
+    for phase in phases:
+        table.add_column(phase, justify="right", no_wrap=True)
+    if len(phases) == 2:
+        table.add_column("change", justify="right", no_wrap=True)
+    sampled = summary.get("sampled", {})
+    for decoding, figures in (("greedy", summary), ("sampled", sampled)):
+        names = [name for name in FIGURES if any(name in figures.get(phase, {}) for phase in phases)]
+        if not names:
+            continue
+        change = compare(columns, decoding) if len(phases) == 2 else {}
+        table.add_section()
+        table.add_row(Text(decoding, style="bold"))
+        for name in names:
+            cells = [points(figures.get(phase, {}).get(name), signed=name == "delta") for phase in phases]
+            if len(phases) == 2:
+                cells.append(points(change.get(name), signed=True))
+            table.add_row(FIGURES[name], *cells)
+    return table
+
+
+def print_transcript(out: Console, kind: str, found: Transcript | None) -> None:
+    """One episode, question to verdicts, or a line that says there is none."""
+    meaning = f"{WANTED[kind]}, {kind}" if kind in WANTED else kind
+    if found is None:
+        out.print(Text(f"{meaning}: no such episode", style="dim"), soft_wrap=True)
+        return
+    head = Text(meaning, style="bold")
+    head.append(f"  ({found.phase} model, {found.decoding}, problem {printable(found.problem)})", style="dim")
+    out.print(head, soft_wrap=True)
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row("question", Text(printable(found.question)))
+    for turn, attempt in enumerate(found.attempts, start=1):
+        mark = Text("✓ right" if attempt.correct else "✗ wrong", style="green" if attempt.correct else "red")
+        if not attempt.correct and attempt.why:
+            mark.append(f": {printable(attempt.why)}", style="default")
+        grid.add_row(f"attempt {turn}", Text(printable(shortened(attempt.text))))
+        grid.add_row("", mark)
+    out.print(grid)
+
+
+def points(figure: Mapping[str, float] | None, signed: bool) -> str:
+    """An interval in percentage points: ``47.3 [44.2, 50.4]``; signed for differences."""
+    if figure is None:
+        return ""
+    form = "+.1f" if signed else ".1f"
+    mean, low, high = (f"{100 * figure[key] + 0.0:{form}}" for key in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
+
+
+def sparkline(values: list[float], width: int) -> str:
+    """The course of ``values`` in at most ``width`` characters, from its lowest to its highest; means where it is longer."""
+    values = [float(v) for v in values if v == v]
+    if len(values) > width:
+        edges = [round(i * len(values) / width) for i in range(width + 1)]
+        values = [sum(values[a:b]) / (b - a) for a, b in zip(edges, edges[1:], strict=False)]
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    span = high - low
+    return "".join(SPARKS[round((v - low) / span * (len(SPARKS) - 1)) if span else 0] for v in values)
+
+
+def printable(text: str) -> str:
+    """``text`` with every control and format character, line ends apart, written as an escape."""
+    return "".join(
+        c if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+def shortened(text: str, most: int = 1200) -> str:
+    """A very long reply with its middle left out: the beginning and the answer at the end are what one reads."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most // 2]}\n[... {len(text) - most} characters ...]\n{text[-(most // 2) :]}"
+
+
+def clock(seconds: float) -> str:
+    """Seconds as 0:07, 3:20 or 1:02:03."""
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole // 60 % 60
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def _turns(row: Mapping[str, Any], prefix: str) -> dict[int, float]:
+    """The values of ``row`` whose keys are ``prefix`` and a turn's number, by turn."""
+    turns = {int(key[len(prefix) :]): value for key, value in row.items() if key.startswith(prefix) and key[len(prefix) :].isdigit()}
+    return dict(sorted(turns.items()))

@@ -1,0 +1,1 @@
+"""How sure a figure is: intervals and paired tests over problems and seeds. Randomness is always an argument."""

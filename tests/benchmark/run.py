@@ -1,0 +1,216 @@
+"""How fast, against what: ``make benchmark`` prints three tables, each measured in this one process and run.
+
+    engine   tokens/s of the local engine against transformers' ``generate``, same model, prompts and lengths
+    round    a whole SCoRe round against the forward and backward passes inside it: what is left is what we add
+    grpo     a GRPO round of ours against one of TRL's GRPOTrainer, same model, prompts, group size, lengths, one update
+
+Quote the ratios: times drift with the machine, and both sides of a ratio are timed in turn. This is no timed test.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from amend.build import House, Rounds, algorithm_of, house
+from amend.config import compose
+from amend.train import quiet
+from amend.types import Problem, Sampling
+
+REPEATS = 5
+console = Console(width=110)
+
+
+def config(*overrides: str) -> DictConfig:
+    """The configuration a user would get, with these overrides."""
+    return compose([*overrides, "logger=none"])
+
+
+def median(function: Callable[[], float], repeats: int = REPEATS) -> float:
+    """The median of what ``function`` returns, a first call thrown away."""
+    function()
+    return statistics.median(function() for _ in range(repeats))
+
+
+def clock(function: Callable[[], Any]) -> tuple[float, Any]:
+    """Seconds, and what came back."""
+    began = time.perf_counter()
+    found = function()
+    return time.perf_counter() - began, found
+
+
+def engine_table(made: House, max_tokens: int) -> Table:
+    """Sampling at temperature 1: 8 samples a problem, so the engine may share prefills, as it may in training."""
+    table = Table("rows", "ours tokens/s", "generate tokens/s", "ratio", title="local engine against generate")
+    policy, tokenizer = made.policy, made.policy.tokenizer
+    engine = made.play._engine
+    for rows in (64, 256, 512):
+        problems = made.task.problems("val")[: rows // 8]
+        prompts = [policy.renderer.opening(made.task.ask(p)) for p in problems for _ in range(8)]
+        engine.batch = rows
+        width = max(map(len, prompts))
+        padded = torch.tensor([[tokenizer.pad_token_id] * (width - len(p)) + list(p) for p in prompts])
+        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
+        turn = iter(range(10**6))
+
+        def ours() -> float:
+            engine.sync()
+            seeds = [(next(turn), i) for i in range(rows)]
+            seconds, replies = clock(lambda: engine.sample(prompts, Sampling(1.0, max_tokens), seeds))
+            return sum(len(r.tokens) for r in replies) / seconds
+
+        def theirs() -> float:
+            torch.manual_seed(next(turn))
+            seconds, out = clock(
+                lambda: policy.lm.generate(
+                    padded, attention_mask=mask, do_sample=True, temperature=1.0, top_k=0, top_p=1.0,
+                    max_new_tokens=max_tokens, pad_token_id=tokenizer.pad_token_id,
+                )  # fmt: skip
+            )
+            drawn = out[:, width:]
+            ended = (drawn == tokenizer.eos_token_id).cumsum(1)
+            return float((ended - (drawn == tokenizer.eos_token_id).long() == 0).sum()) / seconds
+
+        mine, other = median(ours), median(theirs)
+        table.add_row(str(rows), f"{mine:,.0f}", f"{other:,.0f}", f"{mine / other:.2f}")
+    return table
+
+
+@contextmanager
+def inside(made: House) -> Iterator[dict[str, float]]:
+    """Seconds spent in forward passes of either model, and in backward passes, while the block runs."""
+    spent = {"forward": 0.0, "backward": 0.0}
+
+    def timed(function: Callable[..., Any], key: str) -> Callable[..., Any]:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            seconds, found = clock(lambda: function(*args, **kwargs))
+            spent[key] += seconds
+            return found
+
+        return run
+
+    models = [made.policy.lm.base_model, made.policy.reference_lm.base_model]
+    originals = [model.forward for model in models]
+    backward = torch.Tensor.backward
+    try:
+        for model in models:
+            model.forward = timed(model.forward, "forward")
+        torch.Tensor.backward = timed(backward, "backward")  # type: ignore[method-assign]
+        yield spent
+    finally:
+        for model, original in zip(models, originals, strict=True):
+            model.forward = original
+        torch.Tensor.backward = backward  # type: ignore[method-assign]
+
+
+def trainable(cfg: DictConfig) -> tuple[House, Any, Callable[[], list[Problem]]]:
+    """A house, its algorithm ready to take steps outside a Trainer, and its next problems."""
+    made = house(cfg)
+    algorithm = algorithm_of(cfg, made)
+    optimizer = algorithm.configure_optimizers()
+    algorithm.optimizers = lambda: optimizer  # type: ignore[method-assign,assignment,return-value]
+    algorithm.manual_backward = lambda loss: loss.backward()  # type: ignore[method-assign,assignment]
+    rounds = Rounds(made.task, algorithm)
+    return made, algorithm, lambda: next(iter(rounds))
+
+
+def round_table() -> Table:
+    """SCoRe rounds of the laptop scale, Stage I and Stage II."""
+    table = Table("stage", "round s", "forward s", "backward s", "round / floor", title="a SCoRe round against its floor")
+    made, algorithm, problems = trainable(config("algo=score"))
+    for stage, at in (("I", 0), ("II", algorithm.stage1_rounds)):
+        found: list[tuple[float, float, float]] = []
+        for _ in range(REPEATS + 1):
+            algorithm.round = at
+            with inside(made) as spent:
+                seconds, _ = clock(lambda: algorithm.training_step(problems(), 0))
+            found.append((seconds, spent["forward"], spent["backward"]))
+        total, forward, back = (statistics.median(column) for column in zip(*found[1:], strict=True))
+        table.add_row(stage, f"{total:.2f}", f"{forward:.2f}", f"{back:.2f}", f"{total / (forward + back):.2f}")
+    return table
+
+
+def grpo_table() -> Table:
+    """64 problems x 8 samples, one turn, one update, no KL, both from the built-in model."""
+    table = Table("", "round s", title="a GRPO round against TRL's GRPOTrainer")
+    made, algorithm, problems = trainable(
+        config("algo=grpo", "dialogue=single", "algo.problems=64", "algo.samples=8", "algo.beta=0", "algo.turns=1")
+    )
+    ours = median(lambda: clock(lambda: algorithm.training_step(problems(), 0))[0])
+    theirs = trl_round(made, algorithm.how.max_tokens)
+    table.add_row("ours", f"{ours:.2f}")
+    table.add_row("TRL", f"{theirs:.2f}")
+    table.add_row("ratio", f"{theirs / ours:.2f}")
+    return table
+
+
+def trl_round(made: House, max_tokens: int) -> float:
+    """Median seconds of a GRPOTrainer step on the same model and problems."""
+    from datasets import Dataset
+    from transformers import TrainerCallback
+    from trl import GRPOConfig, GRPOTrainer
+
+    problems = list(made.task.problems("train")[: 64 * (REPEATS + 2)])
+    known = {p.question: p for p in problems}
+    rows = Dataset.from_list([{"prompt": [{"role": "user", "content": p.question}], "q": p.question} for p in problems])
+
+    def reward(completions: list[Any], q: list[str], **_: Any) -> list[float]:
+        replies = zip(completions, q, strict=True)
+        return [float(made.task.check(known[question], said[0]["content"]).correct) for said, question in replies]
+
+    class Clock(TrainerCallback):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.at = time.perf_counter()
+            self.steps: list[float] = []
+
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            self.at = time.perf_counter()
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            self.steps.append(time.perf_counter() - self.at)
+
+    watch = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        made.policy.lm.save_pretrained(folder)
+        made.policy.tokenizer.save_pretrained(folder)
+        trainer = GRPOTrainer(
+            model=folder,
+            reward_funcs=reward,
+            args=GRPOConfig(
+                output_dir=folder, use_cpu=True, bf16=False, per_device_train_batch_size=512, num_generations=8,
+                max_completion_length=max_tokens, steps_per_generation=1, num_iterations=1, beta=0.0,
+                max_steps=REPEATS + 1, report_to=[], logging_steps=1000, save_strategy="no", disable_tqdm=True,
+                learning_rate=1e-3, gradient_checkpointing=False,
+            ),  # fmt: skip
+            train_dataset=rows,
+            processing_class=made.policy.tokenizer,
+            callbacks=[watch],
+        )
+        trainer.train()
+    return statistics.median(watch.steps[1:])
+
+
+def main() -> None:
+    """Print the three tables."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    quiet()
+    cfg = config("algo=score")
+    made = house(cfg)
+    console.print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, median of {REPEATS}")
+    console.print(engine_table(made, cfg.algo.max_tokens))
+    console.print(round_table())
+    console.print(grpo_table())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Collation by hand, and the gradient that must not depend on how a minibatch is cut (law 4)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from amend.batch import collate, micro_batches
+from amend.types import Turn
+from toys import completion, episode, scored
+
+
+def test_two_by_four_by_hand() -> None:
+    """One whole episode, one shorter: tokens, turns, what was drawn, padding from lengths alone."""
+    batch = collate([
+        scored(episode([([2, 5], [6]), ([2], [4])]), (0, 1)),
+        scored(episode([([2], [0]), ([0], [0])], name="q"), (1, 0)),  # pad's own id, drawn: kept and trained
+    ])  # fmt: skip
+    assert batch.tokens.tolist() == [[2, 5, 6, 2, 4], [2, 0, 0, 0, 0]]
+    assert batch.turn.tolist() == [[0, 0, 0, 1, 1], [0, 0, 1, 1, -1]]
+    assert batch.sampled.tolist() == [[False, False, True, False, True], [False, True, False, True, False]]
+    assert batch.logp.tolist() == [[0, 0, -1, 0, -1], [0, -1, 0, -1, 0]]
+    assert batch.group.tolist() == [0, 1]
+
+
+def test_an_end_token_that_is_also_the_pad_token_is_trained_once() -> None:
+    batch = collate([scored(episode([([2], [5, 0])]), (1,)), scored(episode([([2], [5, 5, 5, 0])]), (1,))])
+    assert batch.sampled.tolist() == [[False, True, True, False, False], [False, True, True, True, True]]
+
+
+def test_a_prompt_that_does_not_extend_the_turn_before_is_refused() -> None:
+    e = episode([([2, 5], [6]), ([2], [4])])
+    broken = replace(e, turns=(e.turns[0], Turn((9, 9, 9, 9), completion([4]))))
+    with pytest.raises(ValueError, match="turn 2 does not extend"):
+        collate([scored(broken, (0, 0))])
+
+
+def test_micro_batches_cover_every_row_once_within_the_budget() -> None:
+    batch = collate([scored(episode([([2] * n, [4])]), (0,)) for n in (9, 1, 5, 3, 30, 2)])
+    pieces = micro_batches(batch, 20)
+    assert sorted(int(i) for piece in pieces for i in piece) == list(range(6))
+    for piece in pieces:
+        assert len(piece) == 1 or batch.rows(piece).tokens.numel() <= 20
+
+
+def test_rows_are_cut_to_their_longest() -> None:
+    batch = collate([scored(episode([([2] * n, [4])]), (0,)) for n in (9, 1, 5)])
+    assert batch.rows(torch.tensor([1, 2])).tokens.shape == (2, 6)
