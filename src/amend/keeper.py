@@ -7,9 +7,11 @@ writes them again, the same. Times are not the same twice and so go to a file of
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,7 +20,6 @@ import pytorch_lightning as pl
 import torch
 
 from amend.algo.base import Algorithm
-from amend.errors import UserError
 from amend.logger import Logger
 from amend.measure import measure
 from amend.report.terminal import View
@@ -93,7 +94,7 @@ class Keeper(pl.Callback):
         self.view.round(row, timing)
         self.logger.log({**row, **{f"time/{key}": value for key, value in timing.items() if key != "round"}}, row["round"])
         self._warn(row)
-        if not row["stage"].startswith("I") or row["stage"] == "II":
+        if row["stage"] in ("", "II"):  # Stage I is not the objective; only the final stage's reward chooses
             self._window.append(row[f"reward_t{pl_module.turns}"])
         ended = row["round"] == pl_module.rounds
         if self._asked or ended or row["round"] % self.checkpoint_every == 0:
@@ -123,20 +124,14 @@ class Keeper(pl.Callback):
                 self._write(self.best, lambda path: torch.save(algorithm.policy.lm.state_dict(), path))
         self._write(self.last, trainer.save_checkpoint)
 
-    def _write(self, path: Path, write: Any) -> None:
-        path.parent.mkdir(exist_ok=True)
-        beside = path.with_suffix(".writing")
-        try:
-            write(beside)
-            with open(beside, "rb") as file:
-                os.fsync(file.fileno())
-            os.replace(beside, path)
-        except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
-            beside.unlink(missing_ok=True)
-            raise UserError(
-                f"{path}: the checkpoint could not be written ({' '.join(str(error).split())[:160]}); free some space or "
-                f"mend the folder's rights, then go on from the checkpoint before it with resume=true"
-            ) from error
+    def _write(self, path: Path, write: Callable[[Path], object]) -> None:
+        def whole(beside: Path) -> None:
+            try:
+                write(beside)
+            except RuntimeError as error:  # how torch reports a disk that fills up while it writes
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+
+        self.folder.write(f"checkpoints/{path.name}", whole)
 
     # people ----------------------------------------------------------------------------------------------------------
 

@@ -19,10 +19,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from amend import logger as loggers
-from amend.build import House, Rounds, algorithm_of, house, task_of
+from amend.build import House, Rounds, algorithm_of, house, task_of, threads
+from amend.config import command
 from amend.errors import UserError
 from amend.evaluate import COLUMNS, evaluate
 from amend.keeper import Keeper
@@ -167,8 +168,6 @@ def facts(cfg: DictConfig, made: House, folder: RunFolder) -> dict[str, str]:
 
 def again(cfg: DictConfig) -> str:
     """The command that goes on with this run."""
-    from amend.config import command  # the overrides as they were typed
-
     return f"{command(cfg)} resume=true"
 
 
@@ -217,9 +216,19 @@ def grade(cfg: DictConfig) -> int:
 
 def pretrain(cfg: DictConfig) -> int:
     """Rebuild the built-in model."""
+    from amend.card import pass_at, write_card
     from amend.pretrain import rebuild
 
-    print(f"the model: {rebuild(cfg)}")
+    threads(cfg.trainer.threads)
+    began = time.perf_counter()
+    out = rebuild(cfg)
+    seconds = time.perf_counter() - began
+    cfg = OmegaConf.merge(cfg, {"policy": {"path": str(out)}})  # type: ignore[assignment]
+    made, view = house(cfg), View(total_rounds=0)
+    columns = measure_all(cfg, made, "base", view)
+    figures = summarise(columns, phase="base", decoding="greedy")
+    card = write_card(out, figures, pass_at(made, figures["n"], cfg.algo.max_tokens), seconds)
+    print(f"the model: {out}   its card: {card}   to use it: policy.path={out}")
     return 0
 
 

@@ -23,9 +23,10 @@ from rich.console import Console
 from rich.table import Table
 
 from amend.build import House, Rounds, algorithm_of, house
-from amend.config import compose
+
 from amend.train import quiet
 from amend.types import Problem, Sampling
+from composed import composed
 
 REPEATS = 5
 console = Console(width=110)
@@ -33,7 +34,7 @@ console = Console(width=110)
 
 def config(*overrides: str) -> DictConfig:
     """The configuration a user would get, with these overrides."""
-    return compose([*overrides, "logger=none"])
+    return composed(*overrides, "logger=none")
 
 
 def median(function: Callable[[], float], repeats: int = REPEATS) -> float:

@@ -12,8 +12,8 @@ section 3. Over all problems x with attempts y_1, y_2 and correctness r in {0, 1
     edit distance ratio = Levenshtein(y_1, y_2) / (|y_1| + |y_2|)       in characters; 0 for equal texts
 
 ``first`` and ``second`` are the two turns of [problem, sample] arrays. What comes back has one number a problem, the
-mean over its samples, so that an interval can be taken over problems; only the two conditional rates are single numbers,
-because their denominator is random.
+mean over its samples, so that an interval can be taken over problems; only the two conditional rates are single
+numbers, because their denominator is random.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def classes(first: Bool[np.ndarray, "p n"], second: Bool[np.ndarray, "p n"]) -> 
 
 
 def change_rate(first: Shaped[np.ndarray, "p n"], second: Shaped[np.ndarray, "p n"]) -> Float[np.ndarray, " p"]:
-    """Share of samples whose ANSWER differs between the turns; an answer found and none found differ, none and none do not."""
+    """Share of samples whose ANSWER differs between the turns; none found (None) is an answer like any other here."""
     return (first != second).astype(float).mean(axis=1)
 
 
@@ -79,6 +79,6 @@ def edit_distance(first: Shaped[np.ndarray, "p n"], second: Shaped[np.ndarray, "
 
 
 def histogram(ratio: Float[np.ndarray, "p n"], bins: int) -> Float[np.ndarray, " bins"]:
-    """Share of all pairs in each of ``bins`` equal parts of [0, 1]; the last part includes 1. Zeros where there are none."""
+    """Share of all pairs in each of ``bins`` equal parts of [0, 1], the last including 1; zeros for no pairs."""
     counts, _ = np.histogram(ratio, bins=bins, range=(0.0, 1.0))
     return counts / max(1, ratio.size)

@@ -32,7 +32,9 @@ def pass_at_k(correct: Bool[np.ndarray, "p n"], k: int) -> Float[np.ndarray, " p
     Raises ValueError for any other k.
     """
     n = _samples(correct, k)
-    of_wrong = np.array([1.0 - np.prod(1.0 - k / np.arange(wrong + 1, n + 1)) if wrong >= k else 1.0 for wrong in range(n + 1)])
+    of_wrong = np.array(
+        [1.0 - np.prod(1.0 - k / np.arange(wrong + 1, n + 1)) if wrong >= k else 1.0 for wrong in range(n + 1)]
+    )
     return of_wrong[n - correct.sum(axis=1)]
 
 

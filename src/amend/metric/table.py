@@ -44,17 +44,19 @@ class Table:
 
 
 def arrange(columns: Columns, phase: str, decoding: str) -> Table:
-    """The rows of ``phase`` ("base", "trained") and ``decoding`` ("greedy", "sampled") as arrays; empty if there are none.
+    """The rows of ``phase`` ("base", "trained") and ``decoding`` ("greedy", "sampled") as arrays; empty if none.
 
     Raises ValueError where a problem has fewer samples than another, or a (problem, sample, turn) stands there twice.
     """
-    chosen = [i for i, key in enumerate(zip(columns["phase"], columns["decoding"], strict=True)) if key == (phase, decoding)]
+    chosen = [
+        i for i, key in enumerate(zip(columns["phase"], columns["decoding"], strict=True)) if key == (phase, decoding)
+    ]
     row = _places(columns, chosen)
     first = row[:, 0, 0] if row.size else np.zeros(0, dtype=int)
 
     def column(name: str, dtype: type) -> np.ndarray:
         """A column as an array that can be indexed by rows; one spare entry keeps empty tables indexable."""
-        made = np.empty(len(columns[name]) + 1, dtype=dtype)
+        made: np.ndarray = np.empty(len(columns[name]) + 1, dtype=dtype)
         made[:-1] = np.array(columns[name], dtype=dtype)
         return made
 

@@ -8,6 +8,7 @@ and sampled episodes are left out, problem by problem, where the page would grow
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -18,6 +19,8 @@ from amend.metric.table import Columns, arrange
 
 BUDGET = 4_000_000  # bytes of embedded episodes; the page stays below 5 MB with its charts and tables
 LENGTHS = (20_000, 8_000, 4_000, 2_000, 1_000, 500)  # longest replies tried, until every greedy episode fits
+
+_HARMFUL = re.compile("[<>&\u2028\u2029\ud800-\udfff]")  # the last are lone surrogates, which no encoding can write
 
 Episode = dict[str, Any]
 
@@ -63,11 +66,9 @@ def embed(columns: Columns) -> Embedded:
 
 
 def harmless(value: Any) -> str:
-    """JSON that may stand inside a script element: it holds no ``<``, ``>``, ``&``, nor the line ends JavaScript adds."""
+    """JSON that may stand inside a script element: it holds no ``<``, ``>`` or ``&``."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    for character in ("<", ">", "&", "\u2028", "\u2029"):
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return "".join(c if not 0xD800 <= ord(c) <= 0xDFFF else f"\\u{ord(c):04x}" for c in text)
+    return _HARMFUL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def form(choices: dict[str, list[str]]) -> str:
@@ -78,7 +79,7 @@ def form(choices: dict[str, list[str]]) -> str:
     for key, name in names.items():
         if len(choices[key]) > 1:
             options = "".join(
-                f'<option value="{escape(c, quote=True)}"{" selected" if first.get(key) == c else ""}>{escape(c)}</option>'
+                f'<option value="{escape(c)}"{" selected" if first.get(key) == c else ""}>{escape(c)}</option>'
                 for c in choices[key]
             )
             fields.append(f'<label>{name}<select name="{key}"><option value="">all</option>{options}</select></label>')
@@ -100,7 +101,9 @@ def _episodes(columns: Columns, decoding: str, problems: dict[str, Any]) -> tupl
                 known[problem] = {name: columns[name][first] for name in ("question", "gold", "subject", "level")}
                 known[problem] = {"id": problem, **known[problem]}
             for sample, rows in enumerate(table.row[p].tolist()):
-                found.append((places[problem], sample, order, _one(columns, rows, places[problem], phase, decoding, sample)))
+                found.append(
+                    (places[problem], sample, order, _one(columns, rows, places[problem], phase, decoding, sample))
+                )
     return known, [episode for *_, episode in sorted(found, key=lambda entry: entry[:3])]
 
 
@@ -119,7 +122,11 @@ def _cut(episode: Episode, longest: int) -> Episode:
 
     def cut(text: str) -> str:
         half = longest // 2
-        return text if len(text) <= longest else f"{text[:half]}\n[... {len(text) - 2 * half} characters ...]\n{text[-half:]}"
+        return (
+            text
+            if len(text) <= longest
+            else f"{text[:half]}\n[... {len(text) - 2 * half} characters ...]\n{text[-half:]}"
+        )
 
     return {**episode, "attempts": [[cut(text), *rest] for text, *rest in episode["attempts"]]}
 

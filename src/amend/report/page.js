@@ -54,7 +54,7 @@ function card(data, episode) {
         element("span", { className: `verdict ${right ? "right" : "wrong"}` }, right ? "✓ right" : "✗ wrong")),
       element("pre", {}, text || "(empty)"),
       element("footer", {},
-        `answer: ${answer === null ? "none found" : answer}${!right && why ? ` · ${why}` : ""} · ${tokens} tokens${stop === "length" ? " · cut at the length limit" : ""}`)));
+        `answer: ${answer === null ? "none found" : answer}${!right && why && why !== "wrong" ? ` · ${why}` : ""} · ${tokens} tokens${stop === "length" ? " · cut at the length limit" : ""}`)));
   return element("article", {},
     element("header", {}, ...facts),
     element("p", { className: "ask" }, problem.question),

@@ -1,8 +1,8 @@
 """Small charts as SVG text: lines over a run, and shares side by side. No library, no network, a few kilobytes each.
 
-Colours are CSS variables of the page (``--s0``, ``--s1``, ...), so a chart follows light and dark; they are blue, orange
-and green of Okabe and Ito's palette, which people with any colour vision can tell apart, and every line is also named at
-its end. Where a curve has many points the thick line is a moving average and the faint one what was measured.
+Colours are CSS variables of the page (``--s0``, ``--s1``, ...), so a chart follows light and dark; they are blue,
+orange and green of Okabe and Ito's palette, which people with any colour vision can tell apart, and every line is also
+named at its end. Where a curve has many points the thick line is a moving average and the faint one what was measured.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ Values = Sequence[float | None]
 
 @dataclass(frozen=True)
 class Chart:
-    """What a line chart says. ``series`` by name, each as long as ``x``, None where nothing was measured.
+    """What a line chart says. Its axis starts at 0, or below where a value does.
 
-    unit:  "%" multiplies by 100 and marks the axis so; "" leaves values alone
-    floor: the axis starts at 0 if True, else at the smallest value
-    marks: vertical lines, each at an x with a word
+    series: by name, each as long as ``x``, None where nothing was measured
+    unit:   "%" multiplies by 100 and marks the axis so; "" leaves values alone
+    marks:  vertical lines, each at an x with a word
     """
 
     title: str
@@ -35,17 +35,18 @@ class Chart:
     x_label: str
     series: Mapping[str, Values]
     unit: str
-    floor: bool
     marks: Sequence[tuple[float, str]]
 
 
 def line_chart(chart: Chart) -> str:
     """The chart as a ``<figure>``; the page's script lets a pointer or the arrow keys read its values."""
     scale = 100.0 if chart.unit == "%" else 1.0
-    x, series = _thin(chart.x, {name: [None if v is None else scale * v for v in ys] for name, ys in chart.series.items()})
+    x, series = _thin(
+        chart.x, {name: [None if v is None else scale * v for v in ys] for name, ys in chart.series.items()}
+    )
     seen = [v for ys in series.values() for v in ys if v is not None]
     low, high = (min(seen), max(seen)) if seen else (0.0, 1.0)
-    ticks = nice(min(0.0, low) if chart.floor else low, high)
+    ticks = nice(min(0.0, low), high)
     bottom, top = ticks[0], ticks[-1]
     x_low, x_high = (min(x), max(x)) if x else (0.0, 1.0)
 
@@ -55,7 +56,10 @@ def line_chart(chart: Chart) -> str:
     def py(value: float) -> float:
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - bottom) / (top - bottom)
 
-    parts = [_axes(ticks, py, chart.unit), _x_axis([t for t in nice(x_low, x_high) if x_low <= t <= x_high], px, chart.x_label)]
+    parts = [
+        _axes(ticks, py, chart.unit, WIDTH - RIGHT),
+        _x_axis([t for t in nice(x_low, x_high) if x_low <= t <= x_high], px, chart.x_label),
+    ]
     for at, word in chart.marks:
         parts.append(
             f'<line class="mark" x1="{px(at):.1f}" x2="{px(at):.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
@@ -86,15 +90,15 @@ def line_chart(chart: Chart) -> str:
     }
     said = "; ".join(f"{name} from {_first(ys)} to {_first(ys[::-1])}{chart.unit}" for name, ys in series.items())
     return (
-        f'<figure class="chart" tabindex="0" data-chart="{escape(json.dumps(data), quote=True)}">'
+        f'<figure class="chart" tabindex="0" data-chart="{escape(json.dumps(data))}">'
         f"<figcaption>{escape(chart.title)}</figcaption>"
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(f"{chart.title}: {said}", quote=True)}">'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(f"{chart.title}: {said}")}">'
         f'{"".join(parts)}</svg><output aria-live="off"></output></figure>'
     )
 
 
 def bar_chart(title: str, labels: Sequence[str], series: Mapping[str, Sequence[float]], x_label: str) -> str:
-    """Shares (fractions) in groups of bars, one bar a series, as a ``<figure>``. Every bar tells its value when pointed at."""
+    """Shares (fractions) in groups of bars, one a series, as a ``<figure>``; a bar tells its value when pointed at."""
     most = max((v for values in series.values() for v in values), default=0.0)
     ticks = nice(0.0, 100 * most if most > 0 else 1.0)
 
@@ -104,14 +108,16 @@ def bar_chart(title: str, labels: Sequence[str], series: Mapping[str, Sequence[f
     right = WIDTH - 12
     room = (right - LEFT) / max(1, len(labels))
     wide = 0.8 * room / max(1, len(series))
-    parts = [_axes(ticks, py, "%").replace(f'x2="{WIDTH - RIGHT}"', f'x2="{right}"')]
+    parts = [_axes(ticks, py, "%", right)]
     for j, label in enumerate(labels):
-        parts.append(f'<text class="tick mid" x="{LEFT + (j + 0.5) * room:.1f}" y="{HEIGHT - BOTTOM + 15}">{escape(label)}</text>')
+        middle = LEFT + (j + 0.5) * room
+        parts.append(f'<text class="tick mid" x="{middle:.1f}" y="{HEIGHT - BOTTOM + 15}">{escape(label)}</text>')
         for i, (name, values) in enumerate(series.items()):
             x, y = LEFT + j * room + 0.1 * room + i * wide, py(100 * values[j])
             parts.append(
                 f'<rect class="bar s{i}" x="{x:.1f}" y="{y:.1f}" width="{max(1.0, wide - 1):.1f}" '
-                f'height="{HEIGHT - BOTTOM - y:.1f}"><title>{escape(name)}, {escape(label)}: {100 * values[j]:.1f} %</title></rect>'
+                f'height="{HEIGHT - BOTTOM - y:.1f}">'
+                f"<title>{escape(name)}, {escape(label)}: {100 * values[j]:.1f} %</title></rect>"
             )
     parts.append(f'<text class="tick mid" x="{(LEFT + right) / 2:.0f}" y="{HEIGHT - 6}">{escape(x_label)}</text>')
     for i, name in enumerate(series):
@@ -123,7 +129,7 @@ def bar_chart(title: str, labels: Sequence[str], series: Mapping[str, Sequence[f
     said = "; ".join(f"{name}: " + ", ".join(f"{100 * v:.0f} %" for v in values) for name, values in series.items())
     return (
         f'<figure class="chart"><figcaption>{escape(title)}</figcaption>'
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(f"{title}: {said}", quote=True)}">'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(f"{title}: {said}")}">'
         f"{''.join(parts)}</svg></figure>"
     )
 
@@ -166,12 +172,15 @@ def _thin(x: Sequence[float], series: Mapping[str, Values]) -> tuple[list[float]
         there = [v for v in values if v is not None]
         return sum(there) / len(there) if there else None
 
-    return [x[i : i + size][-1] for i in starts], {name: [mean(ys[i : i + size]) for i in starts] for name, ys in series.items()}
+    return [x[i : i + size][-1] for i in starts], {
+        name: [mean(ys[i : i + size]) for i in starts] for name, ys in series.items()
+    }
 
 
-def _axes(ticks: Sequence[float], py: Callable[[float], float], unit: str) -> str:
+def _axes(ticks: Sequence[float], py: Callable[[float], float], unit: str, right: int) -> str:
+    """Horizontal lines at ``ticks``, the first the base, each with its value to the left."""
     return "".join(
-        f'<line class="{"base" if i == 0 else "grid"}" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{py(t):.1f}" y2="{py(t):.1f}"/>'
+        f'<line class="{"base" if i == 0 else "grid"}" x1="{LEFT}" x2="{right}" y1="{py(t):.1f}" y2="{py(t):.1f}"/>'
         f'<text class="tick end" x="{LEFT - 6}" y="{py(t) + 4:.1f}">{short(t)}{unit}</text>'
         for i, t in enumerate(ticks)
     )

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import sys
 import time
-import unicodedata
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
@@ -24,12 +25,11 @@ from rich.text import Text
 from amend.metric.table import Columns
 from amend.report.summary import compare
 from amend.report.transcripts import WANTED, Transcript, choose
+from amend.report.wording import FIGURES, clock, points, printable, reason, shortened
 
 SPARKS = "▁▂▃▄▅▆▇█"
 RECENT = 10  # rounds that the time left is reckoned from
 STYLES = ("cyan", "yellow", "magenta")
-FIGURES = {"acc_t1": "Acc@t1", "acc_t2": "Acc@t2", "delta": "Δ(t1,t2)", "i_to_c": "i→c", "c_to_i": "c→i"}
-"""The figures of the table at the end, and what they are called wherever a person reads them."""
 
 
 def console() -> Console:
@@ -140,7 +140,9 @@ class View:
             parts += [Text(), self._phase_line()]
         if self._rows:
             parts += [Text(), self._progress(), Text(), self._figures(wide)]
-        return Panel(Group(*parts), title=Text(printable(self._title), style="bold"), title_align="left", padding=(0, 1))
+        return Panel(
+            Group(*parts), title=Text(printable(self._title), style="bold"), title_align="left", padding=(0, 1)
+        )
 
     def _facts_grid(self, wide: bool) -> Table:
         grid = Table.grid(padding=(0, 2))
@@ -154,7 +156,9 @@ class View:
         spent = clock(time.monotonic() - self._began)
         grid = Table.grid(padding=(0, 2))
         if total:
-            grid.add_row(Text(self._phase), ProgressBar(total=total, completed=done, width=24), f"{done}/{total}", spent)
+            grid.add_row(
+                Text(self._phase), ProgressBar(total=total, completed=done, width=24), f"{done}/{total}", spent
+            )
         else:
             grid.add_row(Text(self._phase), ProgressBar(pulse=True, width=24), spent)
         return grid
@@ -196,19 +200,21 @@ class View:
             grid.add_column(no_wrap=True)
         for i in range(0, len(entries), columns):
             cells: list[RenderableType] = []
-            for name, value, key, style in entries[i : i + columns]:
-                cells += [name, Text(value), Text(sparkline([r[key] for r in self._rows if key in r], 28), style=style)]
+            for name, text, key, style in entries[i : i + columns]:
+                cells += [name, Text(text), Text(sparkline([r[key] for r in self._rows if key in r], 28), style=style)]
             grid.add_row(*cells)
         return grid
 
 
 def final_table(summary: Mapping[str, Any], columns: Columns, report: Path) -> None:
-    """Before and after with 95 % intervals, three transcripts, and where the report is. ``columns`` is the episodes' table."""
+    """Print before and after with 95 % intervals, three transcripts from the table of episodes, and the report's path."""
     out = console()
     out.print()
     out.print(results(summary, columns))
     if (n := max(m.get("n", 0) for m in (summary.get("base", {}), summary.get("trained", {})))) > 0:
-        out.print(Text(f"{n} test problems; in points of all of them, with 95 % intervals.", style="dim"), soft_wrap=True)
+        out.print(
+            Text(f"{n} test problems; in points of all of them, with 95 % intervals.", style="dim"), soft_wrap=True
+        )
     for kind, found in choose(columns).items():
         out.print()
         print_transcript(out, kind, found)
@@ -219,7 +225,9 @@ def final_table(summary: Mapping[str, Any], columns: Columns, report: Path) -> N
 def results(summary: Mapping[str, Any], columns: Columns) -> Table:
     """The table of the final figures; greedy and, where it was evaluated, sampled."""
     phases = [phase for phase in ("base", "trained") if summary.get(phase, {}).get("n", 0)]
-    table = Table(title=Text(f"{summary.get('algo', '')} on {summary.get('task', '')}"), title_justify="left")
+    table = Table(
+        box=SIMPLE_HEAD, title=Text(f"{summary.get('algo', '')} on {summary.get('task', '')}"), title_justify="left"
+    )
     table.add_column("")
     for phase in phases:
         table.add_column(phase, justify="right", no_wrap=True)
@@ -256,55 +264,29 @@ def print_transcript(out: Console, kind: str, found: Transcript | None) -> None:
     grid.add_row("question", Text(printable(found.question)))
     for turn, attempt in enumerate(found.attempts, start=1):
         mark = Text("✓ right" if attempt.correct else "✗ wrong", style="green" if attempt.correct else "red")
-        if not attempt.correct and attempt.why:
-            mark.append(f": {printable(attempt.why)}", style="default")
+        if why := reason(attempt.correct, attempt.why):
+            mark.append(f": {printable(why)}", style="default")
         grid.add_row(f"attempt {turn}", Text(printable(shortened(attempt.text))))
         grid.add_row("", mark)
     out.print(grid)
 
 
-def points(figure: Mapping[str, float] | None, signed: bool) -> str:
-    """An interval in percentage points: ``47.3 [44.2, 50.4]``; signed for differences."""
-    if figure is None:
-        return ""
-    form = "+.1f" if signed else ".1f"
-    mean, low, high = (f"{100 * figure[key] + 0.0:{form}}" for key in ("mean", "low", "high"))
-    return f"{mean} [{low}, {high}]"
-
-
 def sparkline(values: list[float], width: int) -> str:
-    """The course of ``values`` in at most ``width`` characters, from its lowest to its highest; means where it is longer."""
+    """The course of ``values`` in at most ``width`` characters, lowest to highest; neighbours are averaged to fit."""
     values = [float(v) for v in values if v == v]
     if len(values) > width:
         edges = [round(i * len(values) / width) for i in range(width + 1)]
-        values = [sum(values[a:b]) / (b - a) for a, b in zip(edges, edges[1:], strict=False)]
+        values = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
     low, high = min(values, default=0.0), max(values, default=0.0)
     span = high - low
     return "".join(SPARKS[round((v - low) / span * (len(SPARKS) - 1)) if span else 0] for v in values)
 
 
-def printable(text: str) -> str:
-    """``text`` with every control and format character, line ends apart, written as an escape."""
-    return "".join(
-        c if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else c.encode("unicode_escape").decode() for c in text
-    )
-
-
-def shortened(text: str, most: int = 1200) -> str:
-    """A very long reply with its middle left out: the beginning and the answer at the end are what one reads."""
-    if len(text) <= most:
-        return text
-    return f"{text[: most // 2]}\n[... {len(text) - most} characters ...]\n{text[-(most // 2) :]}"
-
-
-def clock(seconds: float) -> str:
-    """Seconds as 0:07, 3:20 or 1:02:03."""
-    whole = round(seconds)
-    hours, minutes = whole // 3600, whole // 60 % 60
-    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
-
-
 def _turns(row: Mapping[str, Any], prefix: str) -> dict[int, float]:
     """The values of ``row`` whose keys are ``prefix`` and a turn's number, by turn."""
-    turns = {int(key[len(prefix) :]): value for key, value in row.items() if key.startswith(prefix) and key[len(prefix) :].isdigit()}
+    turns = {
+        int(key[len(prefix) :]): value
+        for key, value in row.items()
+        if key.startswith(prefix) and key[len(prefix) :].isdigit()
+    }
     return dict(sorted(turns.items()))

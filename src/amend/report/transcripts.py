@@ -49,7 +49,9 @@ def choose(columns: Columns) -> dict[str, Transcript | None]:
     for phase, decoding in (("trained", "greedy"), ("trained", "sampled"), ("base", "greedy"), ("base", "sampled")):
         table = arrange(columns, phase, decoding)
         if len(table):
-            return {kind: _one(columns, table, kind, phase, decoding, member) for kind, member in _members(table).items()}
+            return {
+                kind: _one(columns, table, kind, phase, decoding, member) for kind, member in _members(table).items()
+            }
     return {}
 
 
@@ -61,9 +63,7 @@ def _members(table: Table) -> dict[str, np.ndarray]:
     return {kind: group == CLASSES.index(kind) for kind in WANTED}
 
 
-def _one(
-    columns: Columns, table: Table, kind: str, phase: str, decoding: str, member: np.ndarray
-) -> Transcript | None:
+def _one(columns: Columns, table: Table, kind: str, phase: str, decoding: str, member: np.ndarray) -> Transcript | None:
     places = np.argwhere(member).tolist()
     if not places:
         return None

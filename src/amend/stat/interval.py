@@ -10,9 +10,9 @@ The bootstrap (Efron 1979), percentile form, for means over problems: of differe
 (so paired), or of problems with several samples each (so clustered: a problem is drawn with all its samples, as Miller
 2024, "Adding Error Bars to Evals", asks). Where no problem differs its width is 0, so read it beside Wilson's.
 
-The crossed bootstrap (Owen 2007, "The pigeonhole bootstrap") for several seeds evaluated on the SAME problems: seeds and
-problems are both resampled, each for itself. Only an interval that resamples seeds speaks of the algorithm rather than of
-one trained model. With S seeds, resampling sees (S-1)/S of the variance between them: with three it is somewhat too
+The crossed bootstrap (Owen 2007, "The pigeonhole bootstrap") for several seeds evaluated on the SAME problems: seeds
+and problems are both resampled, each for itself. Only an interval that resamples seeds speaks of the algorithm rather
+than of one trained model. With S seeds, resampling sees (S-1)/S of the variance between them: with three it is somewhat too
 narrow where seeds differ more than problems do.
 """
 

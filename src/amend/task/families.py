@@ -82,7 +82,7 @@ def draw(rng: np.random.Generator, low: int, high: int) -> int:
 
 # solve: a * x + b = c ------------------------------------------------------------------------------------------------
 
-_SOLVE_X = {1: (2, 9), 2: (3, 12), 3: (5, 16), 4: (8, 22), 5: (12, 30)}
+_SOLVE_X = {1: (2, 9), 2: (3, 12), 3: (6, 18), 4: (10, 30), 5: (15, 45)}
 
 
 def _solve_pose(rng: np.random.Generator, level: int) -> Facts:
@@ -166,7 +166,7 @@ def _pair_right(facts: Facts, answer: str) -> bool:
 
 # sum: a + b, or a - b (b negative); checked by taking b away again -----------------------------------------------------
 
-_SUM = {1: (2, 12), 2: (4, 20), 3: (8, 40), 4: (10, 65), 5: (20, 99)}
+_SUM = {1: (2, 12), 2: (5, 25), 3: (10, 60), 4: (20, 120), 5: (50, 400)}
 
 
 def _sum_pose(rng: np.random.Generator, level: int) -> Facts:

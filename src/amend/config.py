@@ -1,0 +1,280 @@
+"""From a command line to a checked configuration, and on to the job: the only door into amend.
+
+Hydra composes conf/; ``check`` then compares every value with what the constructors say of themselves (``schema``), and
+``together`` holds the rules that concern several values at once. All of it comes before torch is imported, so a mistake
+costs a third of a second. Whatever only the user can mend ends with one line that names the key, the value and what is
+allowed, and exit status 2; HYDRA_FULL_ERROR=1 shows where it came from.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from amend.errors import UserError
+from amend.schema import GROUPS, PACKAGE, allowed, choices, complaint, component, fields, nearest
+
+__all__ = ["check", "command", "component", "conf", "main"]
+
+REFUSED, INTERRUPTED = 2, 130  # exit statuses: as argparse's, and as shells count Ctrl-C
+GROUP_BASELINES = ("problem", "context")  # values of algo.baseline that hold an episode against its problem's others
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+
+
+def conf() -> Path:
+    """The configuration: conf/ of the checkout this package runs from, or the copy in the installed package."""
+    checkout = PACKAGE.parents[1] / "conf"
+    return checkout if (checkout / "config.yaml").is_file() else PACKAGE / "conf"
+
+
+def main() -> int:
+    """Compose from the command line, check, and run the job (or, with ``-m``, the jobs); the worst exit status."""
+    wants_trace = "HYDRA_FULL_ERROR" in os.environ
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us whole; Hydra's own report would be a traceback
+    statuses: list[int] = []
+
+    def job(cfg: DictConfig) -> None:
+        statuses.append(REFUSED)
+        try:
+            check(cfg)
+            statuses[-1] = importlib.import_module("amend.train").main(cfg)
+        except UserError as error:
+            if wants_trace or "basic" not in HydraConfig.get().launcher._target_:
+                raise  # in another process: it must reach this one
+            say(error)
+
+    try:
+        hydra.main(config_path=str(conf()), config_name="config", version_base="1.3")(job)()
+    except KeyboardInterrupt:
+        say("interrupted")
+        return INTERRUPTED
+    except Exception as error:
+        if wants_trace or (statuses and not isinstance(error, UserError)):
+            raise  # a fault of ours, which one line would hide
+        say(error if isinstance(error, UserError) else translated(error))
+        return REFUSED
+    return max(statuses, default=0)
+
+
+def say(what: object) -> None:
+    """One line to the user."""
+    print(f"amend: {' '.join(str(what).split())}", file=sys.stderr)
+
+
+def command(cfg: DictConfig) -> str:
+    """The command that started this run, without ``resume``: what to type to have it again."""
+    typed = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+    return shlex.join(["python", "run.py", *(word for word in typed if not word.lstrip("+").startswith("resume="))])
+
+
+# one value at a time ------------------------------------------------------------------------------------------------
+
+
+def check(cfg: DictConfig) -> None:
+    """UserError for the first value that cannot be; nothing where all is well."""
+    for key in map(str, cfg):
+        if key not in (*fields("", ""), *GROUPS):
+            raise unknown(key, [*fields("", ""), *GROUPS], cfg[key], "conf/config.yaml")
+    _check_values(cfg, "", fields("", ""), skip=GROUPS, where="conf/config.yaml")
+    for group in GROUPS:
+        node = cfg.get(group)
+        if not isinstance(node, DictConfig):
+            raise UserError(f"{group}={shown(node)}: {one_of(group)}")
+        if group == "reward":
+            for part in map(str, node):
+                values = node[part]
+                if not isinstance(values, DictConfig):
+                    raise UserError(f"reward.{part}={shown(values)}: allowed: a mapping such as {{weight: 1.0}}")
+                _check_values(values, f"reward.{part}.", fields("reward", part), where="conf/reward")
+            continue
+        name = str(node.get("name", ""))
+        _check_values(node, f"{group}.", fields(group, name), skip=("name",), where=_file(group, name))
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(plain, dict)
+    together({str(key): value for key, value in plain.items()})
+
+
+def _check_values(
+    node: DictConfig, prefix: str, kinds: Mapping[str, Any], *, where: str, skip: tuple[str, ...] = ()
+) -> None:
+    for key in map(str, node):
+        if key in skip:
+            continue
+        if key not in kinds:
+            raise unknown(f"{prefix}{key}", list(kinds), OmegaConf.to_container(node).get(key), where)  # type: ignore[union-attr]
+        value = _value(node, prefix, key, kinds[key])
+        if wrong := complaint(kinds[key], value):
+            near = nearest(str(value), choices(kinds[key]))
+            raise UserError(f"{prefix}{key}={shown(value)}: {wrong}{near}allowed: {allowed(kinds[key])}")
+    for key in kinds:
+        if key not in node:
+            raise UserError(f"{prefix}{key}: missing, and {where} must state it; allowed: {allowed(kinds[key])}")
+
+
+def _value(node: DictConfig, prefix: str, key: str, kind: Any) -> Any:
+    if OmegaConf.is_missing(node, key):
+        hint = " (a folder or a hub id)" if key == "path" else ""
+        raise UserError(f"{prefix}{key}=???: not set; add {prefix}{key}=...; allowed: {allowed(kind)}{hint}")
+    try:
+        value = node[key]
+    except OmegaConfBaseException as error:
+        raw = OmegaConf.to_container(node, resolve=False)
+        reference = raw.get(key) if isinstance(raw, dict) else ""
+        raise UserError(
+            f"{prefix}{key}={reference}: {str(error).splitlines()[0]}; set {prefix}{key} itself; "
+            f"allowed: {allowed(kind)}"
+        ) from error
+    return OmegaConf.to_container(value, resolve=True) if isinstance(value, DictConfig | ListConfig) else value
+
+
+def _file(group: str, name: str) -> str:
+    path = f"conf/{group}/{name}.yaml"
+    return path if (conf().parent / path).is_file() else f"conf/{group}"
+
+
+def one_of(group: str) -> str:
+    """``allowed: a, b``: the files of a group."""
+    return f"allowed: {', '.join(sorted(path.stem for path in (conf() / group).glob('*.yaml')))}"
+
+
+def unknown(key: str, known: list[str], value: Any, where: str) -> UserError:
+    """The line for a key that is not there."""
+    prefix, _, last = key.rpartition(".")
+    prefix = f"{prefix}." if prefix else ""
+    return UserError(
+        f"{key}={shown(value)}: no such key in {where}{nearest(last, known, prefix)}"
+        f"allowed: {', '.join(known) or 'none, it has no keys'}"
+    )
+
+
+def shown(value: Any) -> str:
+    """A value as it would be typed, cut where it is long."""
+    if isinstance(value, DictConfig | ListConfig):
+        value = OmegaConf.to_container(value)
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+# several values at once ---------------------------------------------------------------------------------------------
+
+
+def together(c: Mapping[str, Any]) -> None:
+    """The rules that concern several values: each would otherwise fail late, or quietly do nothing."""
+    algo, job = c["algo"], c["job"]
+    for need in {"grade": ("responses", "verdicts"), "report": ("run",)}.get(job, ()):
+        if not c[need]:
+            raise UserError(f"{need}=null: job={job} needs it; allowed: a path")
+    for name in ("checkpoint", "responses", "run"):
+        if c[name] and not Path(c[name]).exists():
+            raise UserError(f"{name}={c[name]}: there is nothing at that path; allowed: a path that exists")
+    if not c["reward"]:
+        raise UserError("reward={}: no part is given; allowed: at least one, such as reward=oracle")
+    path = c["policy"]["path"]
+    if not Path(path).expanduser().is_dir() and not HUB_ID.fullmatch(path):
+        raise UserError(f"policy.path={path}: no such folder; allowed: builtin, a folder with a model, or a hub id")
+    if c["eval"]["problems"] > c["task"].get("test", c["eval"]["problems"]):
+        raise UserError(f"eval.problems={c['eval']['problems']}: allowed: at most task.test={c['task']['test']}")
+    if job not in ("train", "evaluate"):
+        return
+    baseline = algo.get("baseline", "problem" if algo["name"] == "grpo" else "none")
+    if algo["samples"] < 2 and baseline in GROUP_BASELINES:
+        reason = f"algo.baseline={baseline}" if "baseline" in algo else f"algo={algo['name']}"
+        raise UserError(
+            f"algo.samples={algo['samples']}: {reason} compares a problem's episodes with each other; allowed: >= 2"
+        )
+    episodes = algo["problems"] * algo["samples"]
+    if algo["updates"] > episodes:
+        raise UserError(f"algo.updates={algo['updates']}: a round has {episodes} episodes; allowed: 1 to {episodes}")
+    turns = c["dialogue"].get("turns", 1)
+    if algo["turns"] > turns:
+        raise UserError(
+            f"algo.turns={algo['turns']}: dialogue={c['dialogue']['name']} has {turns}; allowed: 1 to {turns}"
+            f"{', or dialogue=self_correct' if turns == 1 else ', or a larger dialogue.turns'}"
+        )
+    _fits(algo["max_tokens"], turns, path)
+    if "stage1_rounds" in algo:
+        _stages(algo)
+
+
+def _stages(algo: Mapping[str, Any]) -> None:
+    parts = max(algo["turns"] - 1, 1)
+    if algo["stage1_rounds"] * parts > algo["rounds"]:
+        raise UserError(
+            f"algo.stage1_rounds={algo['stage1_rounds']}: {parts} part{'s' * (parts > 1)} of Stage I of that many rounds, "
+            f"out of algo.rounds={algo['rounds']}; allowed: 0 to {algo['rounds'] // parts}"
+        )
+    if algo["baseline"] == "context" and algo["gamma"] > 0:
+        raise UserError(
+            f"algo.baseline=context: with algo.gamma={algo['gamma']} nothing is settled when a turn begins; "
+            f"allowed: none, batch, problem, or algo.gamma=0"
+        )
+    if algo["offline"] > 0 and algo["turns"] < 2:
+        raise UserError(
+            f"algo.offline={algo['offline']}: with algo.turns=1 the handed-in first attempt leaves nothing to train; "
+            f"allowed: 0, or algo.turns >= 2"
+        )
+    if algo["adaptive_beta2"] and (not algo["stage1_rounds"] or not algo["beta2"]):
+        raise UserError(
+            f"algo.adaptive_beta2=true: beta2 is at work in Stage I only, starting from algo.beta2; allowed: false, or "
+            f"algo.stage1_rounds >= 1 (now {algo['stage1_rounds']}) with algo.beta2 > 0 (now {algo['beta2']})"
+        )
+
+
+def _fits(max_tokens: int, turns: int, path: str) -> None:
+    """Replies alone must leave room for a question; once the tokenizer is loaded, ``build.fits`` counts exactly."""
+    folder = PACKAGE / "policy" / "tiny" if path == "builtin" else Path(path).expanduser()
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return  # a hub id, or a folder that the loader will have its own words for
+    context = config.get("text_config", config).get("max_position_embeddings")
+    if isinstance(context, int) and turns * max_tokens >= context:
+        raise UserError(
+            f"algo.max_tokens={max_tokens}: {turns} replies of that length do not fit the model, whose context is "
+            f"{context} tokens (policy.path={path}); allowed: less than {context // turns}"
+        )
+
+
+# Hydra's own complaints, in one line each ---------------------------------------------------------------------------
+
+
+def translated(error: Exception) -> str:
+    """What Hydra or OmegaConf found wrong with a command line, in one line."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MissingConfigException) and error.options is not None and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        near = nearest(name, error.options)
+        return f"{group}={name}: no such file in conf/{group}{near}allowed: {', '.join(error.options)}"
+    if isinstance(error, MissingConfigException):
+        return str(error).splitlines()[0]
+    if isinstance(error, OverrideParseException):
+        reason = " ".join(line for line in str(error).splitlines() if "http" not in line)
+        return f"{error.override}: not understood ({reason}); allowed: key=value, quoted where it has , [ {{ or ="
+    if found := re.match(r"Ambiguous value for argument '(.*?)' 1\.", text):
+        return f"{found[1]}: several values; allowed: one, or a run of each with -m, or a list as key=[a,b]"
+    if found := re.match(r"Could not override '([^']*)'\. To append", text):
+        key, cause = found[1], error.__cause__
+        typed = next((word for word in sys.argv[1:] if word.startswith(f"{key}=")), f"{key}=")
+        parent = getattr(cause, "parent_node", None)
+        known = [str(name) for name in parent if name != "hydra"] if isinstance(parent, DictConfig) else []
+        group = key.partition(".")[0] if "." in key else ""
+        name = str(parent.get("name", "")) if isinstance(parent, DictConfig) and known else ""
+        where = _file(group, name) if group else "conf/config.yaml"
+        known = [name for name in known if not group or name != "name"]
+        return str(unknown(key, known, typed.partition("=")[2], where))
+    if found := re.match(r"Multiple values for (\S+)\.", text):
+        return f"+{found[1]}=...: {found[1]} is chosen already; allowed: {found[1]}=... without the plus"
+    return f"{text}; allowed: what `python run.py --help` lists"

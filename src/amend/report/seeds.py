@@ -1,0 +1,89 @@
+"""Several seeds of one configuration, together: the only figures that speak of the algorithm and not of one run of it.
+
+Every seed is evaluated on the same problems, so seeds and problems are crossed, and both are resampled (``stat``). The
+table shows each seed on its own, for a mean can hide one that failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+from jaxtyping import Float
+from rich.table import Table
+
+from amend.errors import UserError
+from amend.metric import correction
+from amend.metric.table import arrange
+from amend.report.files import Run, read_run
+from amend.stat.interval import Interval, crossed_bootstrap
+
+FIGURES = {  # of the trained model, one value a problem; the last against the base model on the same problems
+    "acc_t1": "Acc@t1",
+    "acc_t2": "Acc@t2",
+    "delta": "Δ(t1,t2)",
+    "i_to_c": "i→c",
+    "c_to_i": "c→i",
+    "gain": "Acc@t2 over the base's",
+}
+
+
+def per_problem(run: Run) -> dict[str, Float[np.ndarray, " p"]]:
+    """Each figure of a finished two-turn run, greedy, on each problem."""
+    base, trained = (arrange(run.episodes, phase, "greedy") for phase in ("base", "trained"))
+    if not len(trained) or trained.turns < 2 or list(base.problem) != list(trained.problem):
+        raise UserError(f"run={run.folder}: no finished run of two turns; allowed: one that ended with its table")
+    first, second = trained.correct[:, :, 0], trained.correct[:, :, 1]
+    accuracy = correction.accuracy(trained.correct)
+    return {
+        "acc_t1": accuracy[:, 0],
+        "acc_t2": accuracy[:, 1],
+        "delta": correction.delta(first, second),
+        "i_to_c": correction.i_to_c(first, second),
+        "c_to_i": correction.c_to_i(first, second),
+        "gain": accuracy[:, 1] - correction.accuracy(base.correct)[:, 1],
+    }
+
+
+def pool(folders: Sequence[Path]) -> tuple[list[dict[str, Any]], dict[str, Interval]]:
+    """What each run's summary says, and each figure over all runs with its interval. UserError where they differ in kind."""
+    runs = sorted((read_run(folder) for folder in folders), key=lambda run: int(run.summary.get("seed", -1)))
+    if len(runs) < 2:
+        raise UserError(f"{len(runs)} finished run of this configuration; at least two seeds are needed: -m seed=0,1,2")
+    values = [per_problem(run) for run in runs]
+    if len({len(v["delta"]) for v in values}) > 1:
+        raise UserError("these runs were evaluated on different numbers of problems; allowed: the same eval.problems")
+    pooled = {
+        name: crossed_bootstrap(
+            np.stack([v[name] for v in values]), np.random.default_rng(crc32(name.encode()))
+        )
+        for name in FIGURES
+    }  # fmt: skip
+    each = [
+        {
+            "seed": run.summary["seed"],
+            "seconds": run.summary["cost"]["seconds"],
+            **{n: float(v[n].mean()) for n in FIGURES},
+        }
+        for run, v in zip(runs, values, strict=True)
+    ]
+    return each, pooled
+
+
+def seeds_table(folders: Sequence[Path], title: str) -> Table:
+    """Each seed a column, and all of them together with 95 % intervals, in points."""
+    each, pooled = pool(folders)
+    table = Table(title=title, title_justify="left")
+    table.add_column("greedy, trained")
+    for row in each:
+        table.add_column(f"seed {row['seed']}", justify="right")
+    table.add_column("all, 95 %", justify="right", no_wrap=True)
+    for name, label in FIGURES.items():
+        whole = pooled[name]
+        cells = [f"{100 * row[name]:.1f}" for row in each]
+        table.add_row(label, *cells, f"{100 * whole.mean:.1f} [{100 * whole.low:.1f}, {100 * whole.high:.1f}]")
+    table.add_row("seconds", *(f"{row['seconds']:.0f}" for row in each), "")
+    return table

@@ -1,0 +1,19 @@
+"""The configuration that a command line would give, checked, without running anything."""
+
+from __future__ import annotations
+
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from amend.config import check, conf
+
+
+def composed(*overrides: str) -> DictConfig:
+    """What ``python run.py OVERRIDES`` would run."""
+    with initialize_config_dir(str(conf()), version_base="1.3"):
+        cfg = compose("config", overrides=list(overrides))
+    check(cfg)
+    return cfg
+
+
+ALGORITHMS = sorted(path.stem for path in (conf() / "algo").glob("*.yaml"))

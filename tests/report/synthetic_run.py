@@ -1,0 +1,116 @@
+"""A run folder made up from a seed, with the files and keys of a real one: what the report's tests and pictures read.
+
+    python tests/report/synthetic_run.py FOLDER        writes one there, with its report
+
+The base is right on half of its first attempts and spoils more than it mends; the trained model corrects itself.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from amend.report.files import COLUMNS
+from amend.report.summary import summarise
+
+SUBJECTS = ("Equations", "Factors", "Make a target", "Pairs", "Sums")
+# Chances of right at first; right again after right; right after wrong; a copy of the first attempt.
+BASE, TRAINED = (0.53, 0.86, 0.08, 0.35), (0.55, 0.99, 0.34, 0.45)
+
+
+def reply(x: int, shown: int, a: int, b: int, c: int) -> str:
+    """An attempt at a*x + b = c in the manner of the built-in model."""
+    off = a * shown + b - c
+    verdict = "ok" if off == 0 else f"{abs(off)} {'low' if off < 0 else 'high'}"
+    return f"x={shown}: {a}*{shown}={a * shown}+{b}={a * shown + b} {verdict} \\boxed{{{shown}}}"
+
+
+def episodes(
+    problems: int, samples: int, turns: int, phases: tuple[str, ...], padding: int = 0
+) -> dict[str, list[Any]]:
+    """A table of episodes; ``samples`` sampled ones of each problem beside the greedy one. ``padding`` lengthens replies."""
+    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    for phase in phases:
+        first, again, mended, copied = BASE if phase == "base" else TRAINED
+        for decoding, n in (("greedy", 1), ("sampled", samples)):
+            generator = np.random.default_rng([len(phase), len(decoding)])
+            for p in range(problems):
+                a, x, b = (int(v) for v in np.random.default_rng([7, p]).integers(2, 15, 3))
+                for sample in range(n):
+                    shown, right = x, False
+                    for turn in range(turns):
+                        before = right
+                        right = bool(generator.random() < (first if turn == 0 else again if before else mended))
+                        if turn == 0 or before or right or generator.random() > copied:
+                            shown = x if right else x + int(generator.integers(1, 5))
+                        text = reply(x, shown, a, b, a * x + b) + " lorem ipsum" * padding
+                        cut = bool(generator.random() < 0.01)
+                        row = (
+                            phase, decoding, f"test-{p}", sample, turn + 1, f"Solve for x: {a}*x+{b}={a * x + b}.", str(x),
+                            1 + p % 5, SUBJECTS[p % len(SUBJECTS)], text, None if cut else str(shown), right and not cut,
+                            "right" if right else "wrong answer", len(text), -4.2, "length" if cut else "end",
+                        )  # fmt: skip
+                        right = right and not cut
+                        for name, value in zip(COLUMNS, row, strict=True):
+                            columns[name].append(value)
+    return columns
+
+
+def metrics(rounds: int, turns: int) -> list[dict[str, Any]]:
+    """Lines of metrics.jsonl."""
+    generator = np.random.default_rng(3)
+    rows = []
+    for i in range(1, rounds + 1):
+        done, noise = i / rounds, lambda size: float(generator.normal(0, size))
+        row: dict[str, Any] = {
+            "round": i,
+            "stage": "I" if i <= rounds // 3 else "II",
+            "loss": noise(0.1),
+            "grad_norm": 0.4,
+        }
+        row["reward_t1"] = 0.34 + 0.05 * done + noise(0.015)
+        row["kl_t1"] = 0.002 + 0.03 * max(0, done - 1 / 3) + abs(noise(0.002))
+        if turns > 1:
+            row.update(
+                reward_t2=0.30 + 0.25 * done + noise(0.015), i_to_c=0.1 + 0.2 * done + noise(0.01),
+                c_to_i=0.14 - 0.12 * done + noise(0.004), change_rate=0.7 - 0.15 * done + noise(0.02),
+                kl_t2=0.01 + 0.11 * done + abs(noise(0.006)),
+            )  # fmt: skip
+            row["delta"] = row["i_to_c"] - row["c_to_i"]
+        row.update(
+            entropy=0.6 - 0.2 * done + noise(0.01), truncated=abs(noise(0.006)), zero_variance=0.1 + 0.15 * done + noise(0.02),
+            gap=1e-6, tokens=31.0, sampled_tokens=i * 31_000, episodes=i * 512, updates=i, failures=0,
+        )  # fmt: skip
+        rows.append(row)
+    return rows
+
+
+def write(folder: Path, problems: int = 60, samples: int = 4, turns: int = 2, rounds: int = 40) -> Path:
+    """A finished run in ``folder``, without its report."""
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("algo:\n  name: score\n  alpha: 10.0\ntask:\n  name: math\n", encoding="utf-8")
+    (folder / "versions.json").write_text(json.dumps({"amend": "0.1.0", "torch": "2.9.0"}), encoding="utf-8")
+    lines = metrics(rounds, turns)
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines), encoding="utf-8")
+    seconds = [{"round": row["round"], "seconds": 2.0, "tokens_per_second": 15_500.0} for row in lines]
+    (folder / "timing.jsonl").write_text("".join(json.dumps(row) + "\n" for row in seconds), encoding="utf-8")
+    columns = episodes(problems, samples, turns, ("base", "trained"))
+    pq.write_table(pa.table(columns), folder / "episodes.parquet")
+    figures = {d: {p: summarise(columns, p, d) for p in ("base", "trained")} for d in ("greedy", "sampled")}
+    cost = {"seconds": 251.3, "episodes": rounds * 512, "sampled_tokens": rounds * 31_000, "updates": rounds}
+    name = {"algo": "score", "task": "math", "policy": "tiny", "seed": 0}
+    summary = {**name, **figures["greedy"], "cost": cost, "sampled": figures["sampled"]}
+    (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    return folder
+
+
+if __name__ == "__main__":
+    from amend.report.html import write_report
+
+    print(write_report(write(Path(sys.argv[1]), problems=1000, rounds=90)))
