@@ -77,6 +77,7 @@ def scored(episode: Episode, reward: Sequence[float]) -> Scored:
 
 LOOP: dict[str, Any] = {
     "rounds": 4, "problems": 2, "samples": 4, "turns": 2, "temperature": 1.0, "max_tokens": 2, "lr": 1e-3,
+    "decay": "none",
     "clip_norm": 1e9, "updates": 1,
 }  # fmt: skip
 SCORE: dict[str, Any] = {

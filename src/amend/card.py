@@ -82,17 +82,18 @@ pipeline_tag: text-generation
 ---
 # amend's built-in model
 
-A causal language model of 0.8 million parameters (`LlamaForCausalLM`: 4 layers, width 128, 4 heads, 2 key-value heads) with
-a tokenizer of one token a character and one a recurring phrase. It answers the built-in problems of amend, and is meant to
-behave as the base models of the SCoRe paper do: right about half the time, able to say something else when asked again, and
-no better for it. It is an object of study and useful for nothing else.
+A causal language model of 0.8 million parameters (`LlamaForCausalLM`: 4 layers, width 128, 4 heads, 2 key-value
+heads) with a tokenizer of one token a character and one a recurring phrase. It answers the built-in problems of
+amend, and is meant to behave as the base models of the SCoRe paper do: right about half the time, able to say
+something else when asked again, and no better for it. It is an object of study and useful for nothing else.
 
-Load it with `AutoModelForCausalLM.from_pretrained(folder)` and `AutoTokenizer.from_pretrained(folder)`. Rebuild it, and this
-card, with `python run.py job=pretrain` ({minutes} minutes on two cores).
+Load it with `AutoModelForCausalLM.from_pretrained(folder)` and `AutoTokenizer.from_pretrained(folder)`. Rebuild it,
+and this card, with `python run.py job=pretrain` ({minutes} minutes on two cores).
 
 ## How it behaves
 
-Measured on {n} test problems, none of which it was trained on, in the self-correction dialogue (per cent, 95 % interval):
+Measured on {n} test problems, none of which it was trained on, in the self-correction dialogue (per cent, 95 %
+interval):
 
 | greedy | |
 |---|---|
@@ -111,17 +112,17 @@ First attempts at temperature 1: pass@1 {pass_1} %, pass@96 {pass_96} %.
 
 ## How it was made
 
-Trained from nothing on {steps} batches of {batch} synthetic documents (seed {seed}), with loss on the attempts alone. In a document
-a writer answers a problem, is asked to look again, and answers once more. First attempts are right or a near miss, and have
-their check written out ("3 low"). Second attempts open with a word: `So` writers read that check and keep or mend;
-`Rather` writers take something else whatever it said; `Again` writers start over. The mixes, as chances of
-(So, Rather, Again), and the rest: `{habits}`.
+Trained from nothing on {steps} batches of {batch} synthetic documents (seed {seed}), with loss on the attempts alone.
+In a document a writer answers a problem, is asked to look again, and answers once more. First attempts are right or a
+near miss, and have their check written out ("3 low"). Second attempts open with a word: `So` writers read that check
+and keep or mend; `Rather` writers take something else whatever it said; `Again` writers start over. The mixes, as
+chances of (So, Rather, Again), and the rest: `{habits}`.
 
 So the ability to correct is in the model by construction, as a habit that its greedy answers seldom follow. What an
 algorithm shows on it is whether it finds and keeps such a habit, not that it can create one.
 
 ## Limits
 
-It knows five kinds of arithmetic puzzle in one wording each, and nothing else; other text gives noise. Its test problems are
-new numbers, not new kinds of problem.
+It knows five kinds of arithmetic puzzle in one wording each, and nothing else; other text gives noise. Its test
+problems are new numbers, not new kinds of problem.
 """

@@ -25,7 +25,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from amend.errors import UserError
-from amend.schema import GROUPS, PACKAGE, allowed, choices, complaint, component, fields, nearest
+from amend.schema import GROUPS, PACKAGE, allowed, choices, complaint, component, fields, keys, nearest
 
 __all__ = ["check", "command", "component", "conf", "main"]
 
@@ -77,7 +77,8 @@ def say(what: object) -> None:
 def command(cfg: DictConfig) -> str:
     """The command that started this run, without ``resume``: what to type to have it again."""
     typed = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
-    return shlex.join(["python", "run.py", *(word for word in typed if not word.lstrip("+").startswith("resume="))])
+    program = ["amend"] if Path(sys.argv[0]).name == "amend" else ["python", "run.py"]
+    return shlex.join([*program, *(word for word in typed if not word.lstrip("+").startswith("resume="))])
 
 
 # one value at a time ------------------------------------------------------------------------------------------------
@@ -119,6 +120,8 @@ def _check_values(
         if wrong := complaint(kinds[key], value):
             near = nearest(str(value), choices(kinds[key]))
             raise UserError(f"{prefix}{key}={shown(value)}: {wrong}{near}allowed: {allowed(kinds[key])}")
+        if isinstance(inner := node.get(key), DictConfig):
+            _check_values(inner, f"{prefix}{key}.", keys(kinds[key]), where=where)
     for key in kinds:
         if key not in node:
             raise UserError(f"{prefix}{key}: missing, and {where} must state it; allowed: {allowed(kinds[key])}")
@@ -213,8 +216,8 @@ def _stages(algo: Mapping[str, Any]) -> None:
     parts = max(algo["turns"] - 1, 1)
     if algo["stage1_rounds"] * parts > algo["rounds"]:
         raise UserError(
-            f"algo.stage1_rounds={algo['stage1_rounds']}: {parts} part{'s' * (parts > 1)} of Stage I of that many rounds, "
-            f"out of algo.rounds={algo['rounds']}; allowed: 0 to {algo['rounds'] // parts}"
+            f"algo.stage1_rounds={algo['stage1_rounds']}: Stage I has {parts} part{'s' * (parts > 1)} of that length, "
+            f"and the run algo.rounds={algo['rounds']}; allowed: 0 to {algo['rounds'] // parts}"
         )
     if algo["baseline"] == "context" and algo["gamma"] > 0:
         raise UserError(

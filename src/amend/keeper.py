@@ -92,7 +92,9 @@ class Keeper(pl.Callback):
         self.folder.append("metrics.jsonl", row)
         self.folder.append("timing.jsonl", timing)
         self.view.round(row, timing)
-        self.logger.log({**row, **{f"time/{key}": value for key, value in timing.items() if key != "round"}}, row["round"])
+        self.logger.log(
+            {**row, **{f"time/{key}": value for key, value in timing.items() if key != "round"}}, row["round"]
+        )
         self._warn(row)
         if row["stage"] in ("", "II"):  # Stage I is not the objective; only the final stage's reward chooses
             self._window.append(row[f"reward_t{pl_module.turns}"])

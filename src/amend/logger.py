@@ -117,7 +117,7 @@ class Wandb(Logger):
         tags: list[str],
     ) -> None:
         for place in ("data", "cache", "artifact"):  # else every table is copied to the home disk
-            os.environ.setdefault(f"WANDB_{place.upper()}_DIR", str(runs_dir / ".wandb" / place))
+            os.environ.setdefault(f"WANDB_{place.upper()}_DIR", str(runs_dir / ".wandb-cache" / place))
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         os.environ.setdefault("WANDB_SILENT", "true")
         import wandb

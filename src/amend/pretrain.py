@@ -56,9 +56,9 @@ class Habits:
 
     first_right: float
     hard: int
-    sound: tuple[float, float, float]
-    doubtful: tuple[float, float, float]
-    failed: tuple[float, float, float]
+    sound: Sequence[float]
+    doubtful: Sequence[float]
+    failed: Sequence[float]
     luck: float
 
 
@@ -113,8 +113,8 @@ class Reader:
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, instruction: str) -> None:
         self._tokenizer = tokenizer
-        self._user, self._assistant, self._end = tokenizer.convert_tokens_to_ids(
-            [tokenizers.USER, tokenizers.ASSISTANT, tokenizers.END]
+        self._user, self._assistant, self._end = (
+            tokenizer.convert_tokens_to_ids(token) for token in (tokenizers.USER, tokenizers.ASSISTANT, tokenizers.END)
         )
         self._instruction = self._encode([instruction])[0]
 
@@ -139,9 +139,9 @@ class Reader:
 
 
 def rebuild(cfg: DictConfig) -> Path:
-    """Train the built-in model as ``cfg.pretrain`` says and save it, with its tokenizer, where ``pretrain.out`` says."""
+    """Train the built-in model as ``cfg.pretrain`` says; save it, with its tokenizer, where ``pretrain.out`` says."""
     settings: Any = OmegaConf.to_container(cfg.pretrain, resolve=True)
-    habits = Habits(**{name: tuple(v) if isinstance(v, list) else v for name, v in settings["habits"].items()})
+    habits = Habits(**settings["habits"])
     torch.manual_seed(cfg.seed)
     instruction = cfg.dialogue.instruction
     tokenizer = tokenizers.build(tokenizers.ASCII, [*PHRASES, instruction], settings["context"])

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -32,7 +32,7 @@ from amend.config import command
 from amend.errors import UserError
 
 # Keys that decide where and how a run is watched, not what comes out of it (``scale``: its values stand in other keys).
-ASIDE = ("seed", "runs_dir", "logger", "resume", "responses", "verdicts", "run", "scale")
+ASIDE = ("seed", "runs_dir", "logger", "resume", "responses", "verdicts", "run", "scale", "pretrain")
 FINISHED = ".finished"
 LOCK = ".lock"
 REASONS = {
@@ -147,7 +147,8 @@ class RunFolder:
                 if file.write(line) != len(line):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError:
-                file.truncate(before)
+                with suppress(OSError):
+                    file.truncate(before)
                 raise
 
     def truncate(self, done: int) -> None:
@@ -253,7 +254,7 @@ def _commit() -> str | None:
     """The commit this file belongs to, ``+`` where files differ from it; None where it is not in a repository."""
 
     def git(*words: str) -> str:
-        asked = ["git", "-C", Path(__file__).parent, *words]
+        asked = ["git", "-C", str(Path(__file__).parent), *words]
         return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10).stdout
 
     try:

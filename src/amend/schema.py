@@ -18,7 +18,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypedDict
 
 from amend import bounds
-from amend.bounds import Count, Fraction, Natural, NonNegative, Positive, Range
+from amend.bounds import Count, Fraction, Level, Natural, NonNegative, Positive, Range
 from amend.errors import UserError
 
 PACKAGE = Path(__file__).parent
@@ -36,7 +36,7 @@ HOMES = {  # group -> the file that a choice's class lives in
 class Top(TypedDict):
     """Keys of conf/config.yaml itself."""
 
-    job: Literal["train", "evaluate", "grade", "pretrain", "report"]
+    job: Literal["train", "evaluate", "seeds", "grade", "pretrain", "report"]
     seed: Natural
     runs_dir: str
     resume: bool
@@ -75,12 +75,46 @@ class Scale(TypedDict):
     samples: Count
     max_tokens: Count
     lr: NonNegative
+    decay: Literal["none", "linear"]
     eval_problems: Count
     eval_samples: Natural
 
 
-SETTINGS: dict[str, Any] = {"": Top, "trainer": Trainer, "eval": Eval, "scale": Scale}
-GROUPS = (*HOMES, "trainer", "eval", "scale")
+class Shape(TypedDict):
+    """The built-in model's size, in transformers' own words."""
+
+    hidden_size: Count
+    intermediate_size: Count
+    num_hidden_layers: Count
+    num_attention_heads: Count
+    num_key_value_heads: Count
+
+
+class Habits(TypedDict):
+    """Those of the writers of pre-training documents; ``amend.pretrain`` says what each is."""
+
+    first_right: Fraction
+    hard: Level
+    sound: list[Fraction]
+    doubtful: list[Fraction]
+    failed: list[Fraction]
+    luck: Fraction
+
+
+class Pretrain(TypedDict):
+    """Keys of conf/pretrain: how the built-in model is made."""
+
+    out: str
+    context: Count
+    steps: Count
+    batch: Count
+    lr: Positive
+    shape: Shape
+    habits: Habits
+
+
+SETTINGS: dict[str, Any] = {"": Top, "trainer": Trainer, "eval": Eval, "scale": Scale, "pretrain": Pretrain}
+GROUPS = (*HOMES, "trainer", "eval", "scale", "pretrain")
 
 
 def component(group: str, name: str) -> tuple[str, str]:
@@ -99,9 +133,14 @@ def component(group: str, name: str) -> tuple[str, str]:
 def fields(group: str, name: str) -> dict[str, Any]:
     """Keys of a choice (or of a group without classes) and the annotations of their values."""
     if group in SETTINGS:
-        return typing.get_type_hints(SETTINGS[group], include_extras=True)
+        return keys(SETTINGS[group])
     module, cls = component(group, name)
     return _parameters(module, cls, "load" if group == "policy" else "__init__")
+
+
+def keys(kind: Any) -> dict[str, Any]:
+    """Keys of a mapping's description and the annotations of their values."""
+    return typing.get_type_hints(kind, include_extras=True)
 
 
 def _spelt(name: str) -> str:
@@ -166,6 +205,8 @@ def complaint(kind: Any, value: Any) -> str | None:
         return None if number and abs(value) < float("inf") else "not a number"
     if kind is int:
         return None if number and isinstance(value, int) else "not a whole number"
+    if typing.is_typeddict(kind):
+        return None if isinstance(value, dict) else "not a mapping"
     if kind in (bool, str, NoneType):
         return None if isinstance(value, kind) else f"not {allowed(kind)}"
     raise TypeError(f"no rule for values of {kind}")
@@ -182,6 +223,8 @@ def allowed(kind: Any) -> str:
         return " or ".join(", ".join(map(str, parts)).rsplit(", ", 1))
     if origin is list:
         return f"a list, each {allowed(parts[0])}"
+    if typing.is_typeddict(kind):
+        return f"a mapping of {', '.join(keys(kind))}"
     return {float: "a number", int: "a whole number", bool: "true or false", str: "text", NoneType: "null"}[kind]
 
 

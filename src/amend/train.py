@@ -1,10 +1,11 @@
 """The composition root: what each ``job`` does, from a checked configuration to files on disk.
 
-    train      base evaluation, rounds of the algorithm, evaluation of what came out, table, report
-    evaluate   the same evaluation of any policy or checkpoint, without training
-    grade      re-check replies from a file
-    pretrain   rebuild the built-in model from nothing
-    report     write a run folder's report again
+train      base evaluation, rounds of the algorithm, evaluation of what came out, table, report
+evaluate   the same evaluation of any policy or checkpoint, without training
+seeds      what the finished runs of this configuration, under all their seeds, say together
+grade      re-check replies from a file
+pretrain   rebuild the built-in model from nothing
+report     write a run folder's report again
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import logging
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,9 +29,10 @@ from amend.errors import UserError
 from amend.evaluate import COLUMNS, evaluate
 from amend.keeper import Keeper
 from amend.report.html import write_report
+from amend.report.seeds import seeds_table
 from amend.report.summary import summarise
-from amend.report.terminal import View, final_table
-from amend.run_folder import RunFolder
+from amend.report.terminal import View, final_table, print_table
+from amend.run_folder import FINISHED, RunFolder, home, identity
 
 INTERRUPTED = 130  # the exit status of a run that Ctrl-C ended, as shells count
 
@@ -38,7 +40,14 @@ INTERRUPTED = 130  # the exit status of a run that Ctrl-C ended, as shells count
 def main(cfg: DictConfig) -> int:
     """Run the job; the exit status."""
     quiet()
-    jobs = {"train": train, "evaluate": evaluate_only, "grade": grade, "pretrain": pretrain, "report": report}
+    jobs = {
+        "train": train,
+        "evaluate": evaluate_only,
+        "seeds": seeds,
+        "grade": grade,
+        "pretrain": pretrain,
+        "report": report,
+    }
     return jobs[cfg.job](cfg)
 
 
@@ -105,7 +114,9 @@ def restore(keeper: Keeper, folder: RunFolder) -> Path | None:
     try:
         checkpoint = torch.load(keeper.last, weights_only=True, map_location="cpu")
         done = int(checkpoint["amend"]["round"])
-    except Exception as error:  # torch raises whatever the bytes happen to trip over; the user needs only to know which file
+    except (
+        Exception
+    ) as error:  # torch raises whatever the bytes happen to trip over; the user needs only to know which file
         raise UserError(
             f"{keeper.last}: not a whole amend checkpoint ({type(error).__name__}); remove it to start this run over, "
             f"or start another run without resume=true"
@@ -129,7 +140,8 @@ def measure_all(cfg: DictConfig, made: House, phase: str, view: View) -> dict[st
     """Greedy and sampled evaluation on the test problems, one table."""
     problems = made.task.problems("test")[: cfg.eval.problems]
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-    for decoding, samples in (("greedy", 1), ("sampled", cfg.eval.samples)):
+    plan: list[tuple[Literal["greedy", "sampled"], int]] = [("greedy", 1), ("sampled", cfg.eval.samples)]
+    for decoding, samples in plan:
         if samples:
             view.phase(f"evaluating the {phase} model, {decoding}")
             part = evaluate(
@@ -198,11 +210,33 @@ def load_weights(made: House, path: Path) -> None:
     """A run's best.ckpt or last.ckpt into the policy."""
     try:
         saved = torch.load(path, weights_only=True, map_location="cpu")
-        own = {k.removeprefix("policy.lm."): v for k, v in saved.get("state_dict", {}).items() if k.startswith("policy.lm.")}
+        own = {
+            k.removeprefix("policy.lm."): v
+            for k, v in saved.get("state_dict", {}).items()
+            if k.startswith("policy.lm.")
+        }
         made.policy.lm.load_state_dict(own or saved)
     except Exception as error:  # torch raises whatever the bytes happen to trip over; one line says which file
-        raise UserError(f"checkpoint={path}: no weights of {made.policy.name} in it ({type(error).__name__})") from error
+        raise UserError(
+            f"checkpoint={path}: no weights of {made.policy.name} in it ({type(error).__name__})"
+        ) from error
     made.play.sync()
+
+
+def seeds(cfg: DictConfig) -> int:
+    """The table of all seeds of this configuration, from the folders of its finished runs."""
+    trained = OmegaConf.merge(cfg, {"job": "train"})
+    assert isinstance(trained, DictConfig)
+    newest: dict[str, Path] = {}  # a seed that was run again counts once
+    for marker in sorted(home(trained).parent.glob(f"{identity(trained)}-s*/{FINISHED}"), key=modified):
+        newest[marker.parent.name.split("-")[1]] = marker.parent
+    print_table(seeds_table(list(newest.values()), f"{cfg.algo.name} on {cfg.task.name}, {len(newest)} seeds"))
+    return 0
+
+
+def modified(path: Path) -> int:
+    """When a file was written, in nanoseconds."""
+    return path.stat().st_mtime_ns
 
 
 def grade(cfg: DictConfig) -> int:

@@ -49,7 +49,7 @@ class Verdict(NamedTuple):
 class Completion:
     """What the model said: the tokens it drew, in order, the end token kept; never re-tokenised.
 
-    ``logp[i]`` is the natural log-probability, under the sampling distribution (temperature included), of ``tokens[i]``.
+    ``logp[i]`` is the natural log-probability of ``tokens[i]`` under the sampling distribution, temperature included.
     ``text`` is the decoded reply without the end token. ``stop`` tells whether the model ended it or the length did.
     """
 

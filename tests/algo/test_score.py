@@ -67,7 +67,7 @@ def test_turn_one_never_profits_from_a_wrong_answer(alpha: float) -> None:
 
 
 def test_the_sandbagging_variant_does_what_it_is_known_for() -> None:
-    """gamma = 1: turn 1 is paid r1 + r2 + alpha (r2 - r1), so with alpha = 10 a wrong start and a right end pay best."""
+    """gamma = 1: turn 1 is paid r1 + r2 + alpha (r2 - r1): with alpha = 10 a wrong start and a right end pay best."""
     paid = weight_of(learner(2, baseline="none", gamma=1.0), two_by_four(PAIRS))[:, 1]
     assert paid.tolist() == [0, 11, -9, 2]
 

@@ -23,7 +23,6 @@ from rich.console import Console
 from rich.table import Table
 
 from amend.build import House, Rounds, algorithm_of, house
-
 from amend.train import quiet
 from amend.types import Problem, Sampling
 from composed import composed
@@ -74,9 +73,15 @@ def engine_table(made: House, max_tokens: int) -> Table:
             torch.manual_seed(next(turn))
             seconds, out = clock(
                 lambda: policy.lm.generate(
-                    padded, attention_mask=mask, do_sample=True, temperature=1.0, top_k=0, top_p=1.0,
-                    max_new_tokens=max_tokens, pad_token_id=tokenizer.pad_token_id,
-                )  # fmt: skip
+                    padded,
+                    attention_mask=mask,
+                    do_sample=True,
+                    temperature=1.0,
+                    top_k=0,
+                    top_p=1.0,
+                    max_new_tokens=max_tokens,
+                    pad_token_id=tokenizer.pad_token_id,
+                )
             )
             drawn = out[:, width:]
             ended = (drawn == tokenizer.eos_token_id).cumsum(1)
@@ -127,7 +132,9 @@ def trainable(cfg: DictConfig) -> tuple[House, Any, Callable[[], list[Problem]]]
 
 def round_table() -> Table:
     """SCoRe rounds of the laptop scale, Stage I and Stage II."""
-    table = Table("stage", "round s", "forward s", "backward s", "round / floor", title="a SCoRe round against its floor")
+    table = Table(
+        "stage", "round s", "forward s", "backward s", "round / floor", title="a SCoRe round against its floor"
+    )
     made, algorithm, problems = trainable(config("algo=score"))
     for stage, at in (("I", 0), ("II", algorithm.stage1_rounds)):
         found: list[tuple[float, float, float]] = []
@@ -188,11 +195,23 @@ def trl_round(made: House, max_tokens: int) -> float:
             model=folder,
             reward_funcs=reward,
             args=GRPOConfig(
-                output_dir=folder, use_cpu=True, bf16=False, per_device_train_batch_size=512, num_generations=8,
-                max_completion_length=max_tokens, steps_per_generation=1, num_iterations=1, beta=0.0,
-                max_steps=REPEATS + 1, report_to=[], logging_steps=1000, save_strategy="no", disable_tqdm=True,
-                learning_rate=1e-3, gradient_checkpointing=False,
-            ),  # fmt: skip
+                output_dir=folder,
+                use_cpu=True,
+                bf16=False,
+                per_device_train_batch_size=512,
+                num_generations=8,
+                max_completion_length=max_tokens,
+                steps_per_generation=1,
+                num_iterations=1,
+                beta=0.0,
+                max_steps=REPEATS + 1,
+                report_to=[],
+                logging_steps=1000,
+                save_strategy="no",
+                disable_tqdm=True,
+                learning_rate=1e-3,
+                gradient_checkpointing=False,
+            ),
             train_dataset=rows,
             processing_class=made.policy.tokenizer,
             callbacks=[watch],

@@ -44,7 +44,9 @@ def test_what_was_drawn_is_kept_even_where_it_would_be_tokenised_otherwise() -> 
     assert renderer().following((2, 5, 3), completion([1, 0, 4]), AGAIN)[3:6] == (1, 0, 4)
 
 
-@pytest.mark.parametrize(("template", "reason"), [(STRIPS_THINKING, "the reply"), (MOVES_THE_QUESTION, "conversation before")])
+@pytest.mark.parametrize(
+    ("template", "reason"), [(STRIPS_THINKING, "the reply"), (MOVES_THE_QUESTION, "conversation before")]
+)
 def test_a_template_that_rewrites_is_refused(template: str, reason: str) -> None:
     with pytest.raises(UserError, match="rewrites " + ("the reply" if reason == "the reply" else "the conversation")):
         renderer(template).between(AGAIN)

@@ -34,7 +34,7 @@ def reply(x: int, shown: int, a: int, b: int, c: int) -> str:
 def episodes(
     problems: int, samples: int, turns: int, phases: tuple[str, ...], padding: int = 0
 ) -> dict[str, list[Any]]:
-    """A table of episodes; ``samples`` sampled ones of each problem beside the greedy one. ``padding`` lengthens replies."""
+    """A table of episodes: a greedy one of each problem, ``samples`` sampled ones. ``padding`` lengthens replies."""
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     for phase in phases:
         first, again, mended, copied = BASE if phase == "base" else TRAINED
@@ -51,12 +51,14 @@ def episodes(
                             shown = x if right else x + int(generator.integers(1, 5))
                         text = reply(x, shown, a, b, a * x + b) + " lorem ipsum" * padding
                         cut = bool(generator.random() < 0.01)
-                        row = (
-                            phase, decoding, f"test-{p}", sample, turn + 1, f"Solve for x: {a}*x+{b}={a * x + b}.", str(x),
-                            1 + p % 5, SUBJECTS[p % len(SUBJECTS)], text, None if cut else str(shown), right and not cut,
-                            "right" if right else "wrong answer", len(text), -4.2, "length" if cut else "end",
-                        )  # fmt: skip
                         right = right and not cut
+                        question = f"Solve for x: {a}*x+{b}={a * x + b}."
+                        row = (
+                            phase, decoding, f"test-{p}", sample, turn + 1, question, str(x), 1 + p % 5,
+                            SUBJECTS[p % len(SUBJECTS)], text, None if cut else str(shown), right,
+                            "right" if right else "no answer" if cut else "wrong", len(text), -4.2,
+                            "length" if cut else "end",
+                        )  # fmt: skip
                         for name, value in zip(COLUMNS, row, strict=True):
                             columns[name].append(value)
     return columns
@@ -84,14 +86,15 @@ def metrics(rounds: int, turns: int) -> list[dict[str, Any]]:
             )  # fmt: skip
             row["delta"] = row["i_to_c"] - row["c_to_i"]
         row.update(
-            entropy=0.6 - 0.2 * done + noise(0.01), truncated=abs(noise(0.006)), zero_variance=0.1 + 0.15 * done + noise(0.02),
+            entropy=0.6 - 0.2 * done + noise(0.01), truncated=abs(noise(0.006)),
+            zero_variance=0.1 + 0.15 * done + noise(0.02),
             gap=1e-6, tokens=31.0, sampled_tokens=i * 31_000, episodes=i * 512, updates=i, failures=0,
         )  # fmt: skip
         rows.append(row)
     return rows
 
 
-def write(folder: Path, problems: int = 60, samples: int = 4, turns: int = 2, rounds: int = 40) -> Path:
+def write(folder: Path, problems: int = 40, samples: int = 4, turns: int = 2, rounds: int = 40) -> Path:
     """A finished run in ``folder``, without its report."""
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text("algo:\n  name: score\n  alpha: 10.0\ntask:\n  name: math\n", encoding="utf-8")

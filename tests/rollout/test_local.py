@@ -93,7 +93,9 @@ def test_the_frozen_twin_samples_from_the_reference(toy: Policy) -> None:
         tokens = torch.tensor([prompt + reply.tokens])
         sampled = torch.zeros(tokens.shape, dtype=torch.bool)
         sampled[0, len(prompt) :] = True
-        assert list(reply.logp) == pytest.approx(toy.reference(tokens, sampled, 1.0)[0, len(prompt) :].tolist(), abs=5e-5)
+        assert list(reply.logp) == pytest.approx(
+            toy.reference(tokens, sampled, 1.0)[0, len(prompt) :].tolist(), abs=5e-5
+        )
 
 
 def test_a_row_does_not_depend_on_its_neighbours(toy: Policy) -> None:

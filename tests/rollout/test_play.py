@@ -28,7 +28,9 @@ def toy() -> Policy:
 def test_each_turn_extends_the_one_before() -> None:
     play, task = player(toy(), turns=3)
     episodes = play(task.problems("test")[:4], 3, 3, HOW, (0, 0))
-    assert [(e.problem.id, e.sample) for e in episodes] == [(p.id, s) for p in task.problems("test")[:4] for s in range(3)]
+    assert [(e.problem.id, e.sample) for e in episodes] == [
+        (p.id, s) for p in task.problems("test")[:4] for s in range(3)
+    ]
     for e in episodes:
         assert len(e.turns) == 3
         for before, after in zip(e.turns, e.turns[1:], strict=False):

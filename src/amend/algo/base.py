@@ -19,7 +19,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -46,7 +46,8 @@ class Algorithm(pl.LightningModule, ABC):
     rounds:      how many; a round plays ``problems`` x ``samples`` episodes of ``turns`` turns each
     temperature: of the sampling policy, and so of the policy that is trained
     max_tokens:  longest reply, end token included
-    lr:          of Adam; clip_norm: largest gradient norm; updates: optimizer steps a round, over disjoint minibatches
+    lr:          of Adam; decay: none, or linear from ``lr`` in the first round to nothing after the last
+    clip_norm:   largest gradient norm; updates: optimizer steps a round, over disjoint minibatches
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Algorithm(pl.LightningModule, ABC):
         temperature: Positive,
         max_tokens: Count,
         lr: NonNegative,
+        decay: Literal["none", "linear"],
         clip_norm: Positive,
         updates: Count,
     ) -> None:
@@ -71,7 +73,7 @@ class Algorithm(pl.LightningModule, ABC):
         self.policy, self.play, self.score, self.seed = policy, play, score, seed
         self.rounds, self.problems, self.samples, self.turns = rounds, problems, samples, turns
         self.how = Sampling(temperature=temperature, max_tokens=max_tokens)
-        self.lr, self.clip_norm, self.updates = lr, clip_norm, updates
+        self.lr, self.decay, self.clip_norm, self.updates = lr, decay, clip_norm, updates
         self.round = 0  # rounds finished; the clock that everything is derived from
         self.spent = {"sampled_tokens": 0, "episodes": 0, "updates": 0}
         self.scored: list[Scored] = []  # the last round's episodes
@@ -133,7 +135,9 @@ class Algorithm(pl.LightningModule, ABC):
             batch = replace(batch, ref_logp=self._reference(batch))
         credit = self.credit(batch)
         optimizer = self.optimizers()
-        assert isinstance(optimizer, pl.core.optimizer.LightningOptimizer)
+        assert isinstance(optimizer, torch.optim.Optimizer | pl.core.optimizer.LightningOptimizer)
+        for group in optimizer.param_groups:
+            group["lr"] = self.rate()
         seen: list[dict[str, float]] = []
         for part in self._parts(len(batch)):
             optimizer.zero_grad()
@@ -141,13 +145,18 @@ class Algorithm(pl.LightningModule, ABC):
             norm = torch.nn.utils.clip_grad_norm_(self.policy.lm.parameters(), self.clip_norm)
             if not bool(torch.isfinite(norm)):
                 raise UserError(
-                    f"round {self.round + 1}: the loss or its gradient is not finite (loss {seen[-1]['loss']}); nothing "
-                    f"was changed. Go on from the last checkpoint with a smaller algo.lr (now {self.lr}): resume=true"
+                    f"round {self.round + 1}: the loss or its gradient is not finite (loss {seen[-1]['loss']}) and "
+                    f"nothing was changed; go on from the last checkpoint with algo.lr below {self.lr}, or look closer "
+                    f"with debug=exact"
                 )
             optimizer.step()
             self.spent["updates"] += 1
             seen[-1]["grad_norm"] = float(norm)
         return {key: sum(one[key] for one in seen) / len(seen) for key in seen[0]}
+
+    def rate(self) -> float:
+        """This round's learning rate; a function of the round alone, so a resumed run needs no scheduler."""
+        return self.lr * (1 - self.round / self.rounds) if self.decay == "linear" else self.lr
 
     def _accumulate(self, batch: Batch, credit: Tensor) -> dict[str, float]:
         """Gradients of the whole minibatch, a micro-batch at a time, and its measurements."""

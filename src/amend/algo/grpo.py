@@ -1,4 +1,4 @@
-"""GRPO: group relative policy optimisation (Shao et al. 2024, arXiv 2402.03300), with its successors as values of knobs.
+"""GRPO: group relative policy optimisation (Shao et al. 2024, arXiv 2402.03300), its successors as values of knobs.
 
     A_i = (r_i - mean r) / (std r + eps)             over the group of a problem's samples
     L_t = - min(rho_t A_i, clip(rho_t, 1 - low, 1 + high) A_i) + beta KL_k3(pi || pi_ref)

@@ -1,8 +1,8 @@
 """SCoRe: self-correction via reinforcement learning (Kumar et al. 2024, arXiv 2409.12917).
 
 Ask a model again and it makes its answer worse; train it on both attempts at once and it learns one good answer, twice.
-SCoRe decouples the two. x1 is the problem, y1 the first attempt, x2 = [x1, y1, instruction], y2 the second; r is 1 for a
-right answer and 0 otherwise; pi_ref is the base model.
+SCoRe decouples the two. x1 is the problem, y1 the first attempt, x2 = [x1, y1, instruction], y2 the second; r is 1 for
+a right answer and 0 otherwise; pi_ref is the base model.
 
     Stage I  (Eq. 3)   max E[ r(y2) - beta2 KL(pi(.|x1) || pi_ref(.|x1)) - beta1 KL(pi(.|x2) || pi_ref(.|x2)) ]
         learn to correct while the first attempt is held where it was: turn 1 is paid nothing
@@ -10,8 +10,8 @@ right answer and 0 otherwise; pi_ref is the base model.
         becomes r(y2) + alpha (r(y2) - r(y1)): the bonus pays for having changed a wrong answer into a right one
 
 Credit stays in its turn (gamma = 0): turn 1 is paid r(y1) and never the bonus, which for alpha > 1 would pay it for
-starting wrong. With more than two turns Stage I has one part a turn: 1(a) trains the second attempt with the first held,
-1(b) the third with both before it held, and so on (ICLR version, Appendix A).
+starting wrong. With more than two turns Stage I has one part a turn: I(a) trains the second attempt with the first
+held, I(b) the third with both before it held, and so on (ICLR version, Appendix A).
 
 Each ablation of the paper's Table 4 is a value of a knob: turns=1, stage1_rounds=0, alpha=0, offline=1.
 """

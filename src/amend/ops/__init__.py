@@ -1,1 +1,1 @@
-"""The mathematics: tensors in, tensors out. Credit, surrogate, KL, reduction, likelihood; nothing here knows a model."""
+"""The mathematics: tensors in, tensors out. Credit, surrogate, KL, reduction, likelihood; nothing knows a model."""

@@ -74,9 +74,7 @@ def centre(value: Float[Tensor, "b k"], group: Int[Tensor, " b"]) -> Float[Tenso
     return value - _group_sum(value, group) / _group_sum(torch.ones_like(value), group)
 
 
-def spread(
-    value: Float[Tensor, "b k"], turn: Int[Tensor, "b t"], sampled: Bool[Tensor, "b t"]
-) -> Float[Tensor, "b t"]:
+def spread(value: Float[Tensor, "b k"], turn: Int[Tensor, "b t"], sampled: Bool[Tensor, "b t"]) -> Float[Tensor, "b t"]:
     """Each turn's number on every token that was drawn in it; 0 on prompts, padding and replies handed in."""
     return torch.where(sampled, value.gather(1, turn.clamp(min=0)), 0.0)
 

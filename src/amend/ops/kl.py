@@ -3,9 +3,9 @@
 For one draw a ~ pi and d = log pi(a) - log pi_ref(a) (Schulman 2020, "Approximating KL divergence"):
 
     exact   sum_v pi(v) (log pi(v) - log pi_ref(v))   value and gradient exact at this token; needs all logits
-    k1      d                 unbiased value; as a loss its expected gradient is ZERO. Right only inside a detached reward
+    k1      d                 unbiased value; as a loss its expected gradient is ZERO. Right only in a detached reward
     k2      d^2 / 2           biased value; as a loss its expected gradient is exactly the KL's
-    k3      exp(-d) - 1 + d   unbiased, positive value; as a loss it descends KL(pi_ref || pi) to first order, another one.
+    k3      exp(-d) - 1 + d   unbiased, positive value; as a loss its expected gradient is that of KL(pi_ref || pi).
                               GRPO (Shao et al. 2024) differentiates it all the same, so ``algo=grpo`` offers it by name
 
 All of them treat the tokens before as given. The KL of whole replies also counts how today's token changes which

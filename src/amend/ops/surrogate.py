@@ -1,8 +1,8 @@
 """Surrogates: a loss at each token whose gradient moves the policy along its credit. Minimised; one number a token.
 
-    reinforce   L_t(theta) = - A_t log pi_t(theta)                                     Williams 1992
-    clipped     L_t(theta) = - min(rho_t A_t, clip(rho_t, 1 - low, 1 + high) A_t)        PPO, Schulman et al. 2017
-                rho_t = pi_t(theta) / pi_t(behaviour); DAPO (Yu et al. 2025) sets high above low
+reinforce   L_t(theta) = - A_t log pi_t(theta)                                     Williams 1992
+clipped     L_t(theta) = - min(rho_t A_t, clip(rho_t, 1 - low, 1 + high) A_t)        PPO, Schulman et al. 2017
+            rho_t = pi_t(theta) / pi_t(behaviour); DAPO (Yu et al. 2025) sets high above low
 """
 
 from __future__ import annotations

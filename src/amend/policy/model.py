@@ -1,7 +1,7 @@
 """The policy: a causal language model of transformers, a frozen copy of it to be held to, and one way to read both.
 
 Log-probabilities are asked for sampled tokens only, with one forward pass over a whole conversation: both turns of a
-self-correction episode share it. The one shift between "predicts" and "is" in all of amend stands in ``Policy.forward``.
+self-correction episode share it. The one shift between "predicts" and "is" in all of amend stands in ``Policy``.
 
     logp[i, t] = log softmax(logits(tokens[i, :t]) / temperature)[tokens[i, t]]
 """
@@ -91,7 +91,7 @@ class Policy(nn.Module):
     def decode(self, tokens: Tokens) -> str:
         """The text of drawn tokens, the end token left out."""
         kept = tokens[:-1] if tokens and tokens[-1] in self.ends else tokens
-        return str(self.tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+        return str(self.tokenizer.decode(list(kept), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def forward(
         self, tokens: Int[Tensor, "b t"], sampled: Bool[Tensor, "b t"], temperature: float, reference: bool
@@ -141,7 +141,7 @@ class Policy(nn.Module):
         return lm(**inputs).logits[rows, last].float()
 
     def _read(self, lm: PreTrainedModel, tokens: Tensor, sampled: Tensor) -> Tensor:
-        """What predicts each sampled token, [n d] (or its logits [n v], for a model whose head is more than a matrix)."""
+        """What predicts each sampled token, [n d] (its logits [n v], for a model whose head is more than a matrix)."""
         before = sampled[:, 1:]  # position t - 1 predicts token t: the only shift there is
         with self.autocast():
             if self._direct:
@@ -157,7 +157,7 @@ class Policy(nn.Module):
         return placed.masked_scatter(sampled, value)
 
     def _head_is_all(self) -> bool:
-        """Is the output embedding all that stands between hidden states and logits? (Gemma caps them, Cohere scales.)"""
+        """Is the output embedding all that stands between hidden states and logits? Gemma caps them, Cohere scales."""
         probe = torch.tensor([[1, 0, 1]], device=self.device)
         with torch.no_grad():
             hidden = self.lm.base_model(input_ids=probe, use_cache=False).last_hidden_state

@@ -1,9 +1,9 @@
 """report.html: one run on one page, read from its folder, complete in itself.
 
 Everything is in the file: styles, script, charts as SVG, episodes as data. It asks no network, works from a file
-system, follows light and dark, and says without scripts all but the browser of episodes. Any run folder will do: a run that has
-not finished, has one turn only, or lacks a file gives a page with what there is. Whatever comes from a model, a task or
-a config is escaped.
+system, follows light and dark, and says without scripts all but the browser of episodes. Any run folder will do: a run
+that has not finished, has one turn only, or lacks a file gives a page with what there is. Whatever comes from a model,
+a task or a config is escaped.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def per_problem(run: Run) -> dict[str, Float[np.ndarray, " p"]]:
 
 
 def pool(folders: Sequence[Path]) -> tuple[list[dict[str, Any]], dict[str, Interval]]:
-    """What each run's summary says, and each figure over all runs with its interval. UserError where they differ in kind."""
+    """What each run says, and each figure over all runs with its interval. UserError where they differ in kind."""
     runs = sorted((read_run(folder) for folder in folders), key=lambda run: int(run.summary.get("seed", -1)))
     if len(runs) < 2:
         raise UserError(f"{len(runs)} finished run of this configuration; at least two seeds are needed: -m seed=0,1,2")

@@ -1,6 +1,6 @@
 """The figures of a run, with their intervals, from its table of episodes: what summary.json holds and the table shows.
 
-    M = {"acc_t1": I, "acc_t2": I, "delta": I, "i_to_c": I, "c_to_i": I, "n": problems, ...}, I = {"mean", "low", "high"}
+    M = {"acc_t1": I, "acc_t2": I, "delta": I, "i_to_c": I, "c_to_i": I, "n": problems}    I = {"mean", "low", "high"}
 
 95 % intervals over problems, all as fractions of all problems. Shares of yes-or-no outcomes, one a problem, have
 Wilson's interval; differences, and anything with several samples a problem, are bootstrapped over problems. Every

@@ -169,7 +169,8 @@ class View:
         cells: list[RenderableType] = [Text(f"round {number}/{self._total}", style="bold")]
         if last.get("stage"):
             cells.append(Text(f"Stage {last['stage']}", style="bold cyan"))
-        cells.append(ProgressBar(total=max(1, self._total), completed=number, width=24))
+        if self._console.width >= 76:  # what stands in words comes first
+            cells.append(ProgressBar(total=max(1, self._total), completed=number, width=24))
         if "tokens_per_second" in self._timing:
             cells.append(Text(f"{self._timing['tokens_per_second']:,.0f} tokens/s"))
         if (left := self._left()) is not None:
@@ -207,7 +208,7 @@ class View:
 
 
 def final_table(summary: Mapping[str, Any], columns: Columns, report: Path) -> None:
-    """Print before and after with 95 % intervals, three transcripts from the table of episodes, and the report's path."""
+    """Print before and after with 95 % intervals, three transcripts from the table of episodes, where the report is."""
     out = console()
     out.print()
     out.print(results(summary, columns))
@@ -220,6 +221,13 @@ def final_table(summary: Mapping[str, Any], columns: Columns, report: Path) -> N
         print_transcript(out, kind, found)
     out.print()
     out.print(Text(f"report: {report}"), soft_wrap=True)
+
+
+def print_table(table: Table) -> None:
+    """A table, by itself."""
+    out = console()
+    out.print()
+    out.print(table)
 
 
 def results(summary: Mapping[str, Any], columns: Columns) -> Table:

@@ -28,7 +28,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 from amend.bounds import Count, Fraction
 from amend.policy.model import Policy
 from amend.rollout.engine import Seed
-from amend.types import Completion, Sampling, Tokens
+from amend.types import Completion, Sampling, Stop, Tokens
 
 
 class _Layer(CacheLayerMixin):
@@ -71,7 +71,7 @@ class _Rows:
     def __init__(self, policy: Policy, lm: PreTrainedModel, count: int, capacity: int, device: torch.device) -> None:
         self.policy, self.lm, self.capacity = policy, lm, capacity
         self.at = torch.zeros(count, dtype=torch.long, device=device)
-        self.layers = [_Layer(self) for _ in range(lm.config.get_text_config().num_hidden_layers)]
+        self.layers: list[Any] = [_Layer(self) for _ in range(lm.config.get_text_config().num_hidden_layers)]
         self.upto = 0
         self.write: tuple[Tensor, Tensor] = (self.at, self.at)
 
@@ -166,7 +166,7 @@ class Local:
         replies, lengths = [], (tokens >= 0).sum(dim=1).tolist()
         for i, (ids, lps) in enumerate(zip(tokens.tolist(), logp.tolist(), strict=True)):
             drawn = tuple(ids[: lengths[i]])
-            stop = "end" if drawn[-1] in self._policy.ends else "length"
+            stop: Stop = "end" if drawn[-1] in self._policy.ends else "length"
             replies.append(Completion(drawn, tuple(lps[: lengths[i]]), self._policy.decode(drawn), stop))
         known = [prompt + reply.tokens[:-1] for prompt, reply in zip(prompts, replies, strict=True)]
         self._memory = _Memory(known, home)
@@ -202,7 +202,7 @@ class Local:
         return torch.from_numpy(rectangle).to(device), torch.tensor(counts, device=device)
 
     def _decode(self, home: _Rows, logits: Tensor, how: Sampling, uniforms: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Draw until every row has ended or ``max_tokens`` are drawn; tokens [b max_tokens] (-1 after the end), logp."""
+        """Draw until every row has ended or has ``max_tokens``; tokens [b max_tokens] (-1 after the end), and logp."""
         device, count = logits.device, len(logits)
         tokens = torch.full((count, how.max_tokens), -1, dtype=torch.long, device=device)
         logp = torch.zeros(count, how.max_tokens, device=device)
@@ -226,7 +226,7 @@ class Local:
                 keep = (~done).nonzero()[:, 0]
                 work = work.pick(keep, work.capacity)
                 active, done, last = active[keep], done[keep], last[keep]
-            # An ended row that is still in the batch reads its end token into the same slot again, and moves no further.
+            # An ended row still in the batch reads its end token into the same slot again, and moves no further.
             logits = work.read(last[:, None], (~done).long())
         if work is not home:
             everyone = torch.arange(len(active), device=device)

@@ -18,7 +18,7 @@ from amend.types import Episode, Problem, Sampling, Turn
 
 
 class Play:
-    """Plays ``dialogue`` over ``task`` with replies drawn by ``engine``; ``base`` draws what the reference would say."""
+    """Plays ``dialogue`` over ``task``; ``engine`` draws the policy's replies, ``base`` what the reference says."""
 
     def __init__(self, engine: Engine, base: Engine, renderer: Renderer, task: Task, dialogue: Dialogue) -> None:
         self._engine, self._base, self._renderer, self._task, self._dialogue = engine, base, renderer, task, dialogue
@@ -41,9 +41,7 @@ class Play:
         the policy (SCoRe, section 5.3); such a reply is context and is not trained.
         """
         opening = {p.id: self._renderer.opening(self._task.ask(p)) for p in problems}
-        begun = [
-            (p, sample, sample < round(offline * samples)) for p in problems for sample in range(samples)
-        ]
+        begun = [(p, sample, sample < round(offline * samples)) for p in problems for sample in range(samples)]
         episodes: list[Episode] = []
         for start in range(0, len(begun), self._engine.batch):
             some = begun[start : start + self._engine.batch]

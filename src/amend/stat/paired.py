@@ -1,8 +1,8 @@
 r"""Did the second system, or the second attempt, win more often than chance would have it? On the same problems.
 
 McNemar (1947), exact form. Only problems on which the two differ say anything: b won by the first alone, c by the
-second alone. If neither is better, c is Binomial(b + c, 1/2), and the two-sided p-value is the chance of a split at least as
-uneven:  p = min(1, 2 P[Binomial(b + c, 1/2) <= min(b, c)]).
+second alone. If neither is better, c is Binomial(b + c, 1/2), and the two-sided p-value is the chance of a split at
+least as uneven:  p = min(1, 2 P[Binomial(b + c, 1/2) <= min(b, c)]).
 """
 
 from __future__ import annotations

@@ -23,7 +23,9 @@ Split = Literal["train", "val", "test"]
 SEED = 20240919  # the day SCoRe appeared; part of what the test set is, so not a knob
 SPLITS: dict[str, int] = {"train": 0, "val": 1, "test": 2}
 PARTS = 8  # of the space of questions: two parts are the test's, one is validation's, the rest training's
-ENOUGH = 200  # draws in vain, per problem wanted, before a fixed set is said to be too large for its families and levels
+ENOUGH = (
+    200  # draws in vain, per problem wanted, before a fixed set is said to be too large for its families and levels
+)
 
 
 def part(question: str) -> Split:

@@ -80,7 +80,7 @@ def draw(rng: np.random.Generator, low: int, high: int) -> int:
     return int(rng.integers(low, high + 1))
 
 
-# solve: a * x + b = c ------------------------------------------------------------------------------------------------
+# solve: a * x + b = c -----------------------------------------------------------------------------------------------
 
 _SOLVE_X = {1: (2, 9), 2: (3, 12), 3: (6, 18), 4: (10, 30), 5: (15, 45)}
 
@@ -109,7 +109,7 @@ def _solve_right(facts: Facts, answer: str) -> bool:
     return x is not None and a * x + b == c
 
 
-# factor: p * q = n, both above one -----------------------------------------------------------------------------------
+# factor: p * q = n, both above one ----------------------------------------------------------------------------------
 
 _FACTOR_Q = {1: (2, 9), 2: (4, 12), 3: (7, 16), 4: (10, 22), 5: (14, 30)}
 
@@ -135,7 +135,7 @@ def _factor_right(facts: Facts, answer: str) -> bool:
     return factors is not None and len(factors) == 2 and min(factors) > 1 and factors[0] * factors[1] == facts[2]
 
 
-# pair: p + q = s, p * q = m ------------------------------------------------------------------------------------------
+# pair: p + q = s, p * q = m -----------------------------------------------------------------------------------------
 
 _PAIR = {1: 8, 2: 12, 3: 18, 4: 24, 5: 30}
 
@@ -164,7 +164,7 @@ def _pair_right(facts: Facts, answer: str) -> bool:
     return pair is not None and len(pair) == 2 and sum(pair) == facts[2] and pair[0] * pair[1] == facts[3]
 
 
-# sum: a + b, or a - b (b negative); checked by taking b away again -----------------------------------------------------
+# sum: a + b, or a - b (b negative); checked by taking b away again --------------------------------------------------
 
 _SUM = {1: (2, 12), 2: (5, 25), 3: (10, 60), 4: (20, 120), 5: (50, 400)}
 
@@ -195,7 +195,7 @@ def _sum_right(facts: Facts, answer: str) -> bool:
     return integer(answer[:LONGEST_ANSWER]) == sum(facts)
 
 
-# target: an expression that uses each of three numbers once and comes to the target ------------------------------------
+# target: an expression that uses each of three numbers once and comes to the target ---------------------------------
 
 _TARGET_NUMBER = {1: 5, 2: 6, 3: 7, 4: 8, 5: 9}
 
@@ -256,7 +256,7 @@ def _leaves(node: ast.expr) -> Iterator[int]:
 
 
 def _evaluate(node: ast.expr) -> tuple[int, int]:
-    """The value of an expression as an exact fraction (numerator, denominator); ZeroDivisionError where there is none."""
+    """The value of an expression as an exact fraction (n, d); ZeroDivisionError where there is none."""
     if not isinstance(node, ast.BinOp):
         return (next(_leaves(node)), 1)
     (n, d), (m, e) = _evaluate(node.left), _evaluate(node.right)

@@ -114,7 +114,7 @@ class Pool:
 
 def _end(workers: ProcessPool, owner: int) -> None:
     if os.getpid() == owner:  # a fork must not stop its parent's workers
-        workers.stop()  # type: ignore[no-untyped-call]
+        workers.stop()
         workers.join()
 
 

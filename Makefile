@@ -1,0 +1,52 @@
+# make run          train and compare on this machine, set-up included     make run ARGS="seed=1 scale=smoke"
+# make test         everything, and what was skipped and why               make test ARGS="-k config"
+# make lint         format, style, types, who imports whom
+# make benchmark    our engine against transformers.generate, a round against its floor, GRPO against TRL's
+#
+# Nothing is needed beside Python 3.11 or newer. The environment is made once, in .venv, of the very versions in
+# constraints.txt. Torch comes first and alone, from whatever index pip is set to: that index decides between CPU and
+# CUDA builds and everything else then takes what is there. PIP_INDEX_URL and PIP_EXTRA_INDEX_URL choose another index
+# (PyTorch's own has builds for the CPU, and for each CUDA version).
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+ARGS   ?=
+
+.PHONY: run test lint benchmark install install-dev clean
+.DEFAULT_GOAL := run
+
+run: $(VENV)/.installed
+	$(BIN)/python run.py algo=score task=math $(ARGS)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+benchmark: $(VENV)/.installed-dev
+	$(BIN)/python tests/benchmark/run.py $(ARGS)
+
+install: $(VENV)/.installed
+install-dev: $(VENV)/.installed-dev
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "amend needs Python 3.11 or newer; this is `$(PYTHON) --version`. Another one: make PYTHON=python3.12 ..."; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV): once, a few minutes."
+	@$(PIP) "`grep '^torch==' constraints.txt`"
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,78 @@
+"""Law 8: every knob does something. Each knob of each file in conf/algo is changed, and the run must change.
+
+A knob is found by being in the YAML; a value for it is found from its annotation. Six rounds of the identity task,
+three of them in Stage I where there are stages, are enough for any of them to show.
+"""
+
+from __future__ import annotations
+
+import typing
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+
+from amend.schema import choices, fields
+from composed import ALGORITHMS, composed
+from learners import build, run, weights
+
+ROUNDS = 6
+LENGTH = ["algo.max_tokens=3", "algo.rounds=6"]
+STAGES = {"score": ["algo.stage1_rounds=3"]}
+COMPANIONS = {  # what must hold for a knob to have something to act on
+    ("score", "gamma"): ["algo.baseline=problem"],  # with a discount, the context baseline has nothing it knows
+    ("score", "beta2"): ["algo.stage1_rounds=3"],
+    ("grpo", "clip_low"): ["algo.updates=4", "algo.lr=0.1"],  # one update a round never leaves the trust region
+    ("grpo", "clip_high"): ["algo.updates=4", "algo.lr=0.1"],
+    ("grpo", "clip_norm"): ["algo.lr=0.1"],
+}
+VALUES = {"gamma": 0.5, "offline": 0.5, "adaptive_beta2": True, "temperature": 0.7, "clip_norm": 1e-3, "turns": 2}
+
+
+def other_values(name: str, knob: str, now: Any) -> list[Any]:
+    """Values of a knob other than the one it has."""
+    kind = fields("algo", name)[knob]
+    if knob == "turns":
+        return [1 if now == 2 else 2]
+    if choices(kind):
+        return [value for value in choices(kind) if value != now]
+    if knob in VALUES:
+        return [VALUES[knob]]
+    base = typing.get_args(kind)[0] if typing.get_args(kind) else kind
+    if base is bool:
+        return [not now]
+    return [now + 1 if base is int else (now * 2 if now else 0.5)]
+
+
+def knobs() -> list[tuple[str, str, Any]]:
+    found = []
+    for name in ALGORITHMS:
+        for knob, now in composed(f"algo={name}").algo.items():
+            if knob not in ("name", "rounds"):  # rounds: below
+                found += [(name, str(knob), value) for value in other_values(name, str(knob), now)]
+    return found
+
+
+@cache
+def trained(name: str, *overrides: str) -> torch.Tensor:
+    """The weights after a few rounds, the later of two overrides of one key winning."""
+    algorithm, task = build(name, *LENGTH, *STAGES.get(name, []), *overrides, cold=False)
+    run(algorithm, task, ROUNDS)
+    return weights(algorithm)
+
+
+@pytest.mark.parametrize(("name", "knob", "value"), knobs())
+def test_it_changes_the_run(name: str, knob: str, value: Any) -> None:
+    companions = COMPANIONS.get((name, knob), [])
+    if (name, knob, value) == ("score", "turns", 1):
+        companions = ["algo.stage1_rounds=0"]
+    changed = trained(name, *companions, f"algo.{knob}={str(value).lower() if isinstance(value, bool) else value}")
+    assert not torch.equal(trained(name, *companions), changed)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_rounds_is_how_many_are_asked_for(name: str) -> None:
+    stages = ["algo.stage1_rounds=0"] if name == "score" else []
+    algorithm, _ = build(name, "algo.rounds=7", *stages)
+    assert algorithm.rounds == 7

@@ -1,0 +1,24 @@
+"""Shapes and types are checked at run time throughout the tests: jaxtyping and beartype look at every call into amend.
+
+The hook must be in place before amend is first imported, so nothing of amend is imported here at the top.
+"""
+
+from __future__ import annotations
+
+import os
+
+from jaxtyping import install_import_hook
+
+os.environ.setdefault("WANDB_MODE", "offline")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+install_import_hook("amend", "typecheck.check")
+
+
+def pytest_configure() -> None:
+    """Tests run side by side, so each keeps to one thread."""
+    import torch
+
+    torch.set_num_threads(1)

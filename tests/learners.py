@@ -1,0 +1,88 @@
+"""Algorithms as configured, on the identity task with a toy policy, ready to take steps without a Trainer."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+
+from amend.algo.base import Algorithm
+from amend.batch import collate
+from amend.build import House, Rounds, algorithm_of
+from amend.dialogue import SelfCorrect
+from amend.reward import Score
+from amend.reward.oracle import Oracle
+from amend.rollout.local import Local
+from amend.rollout.play import Play
+from amend.task.identity import Identity
+from amend.types import Sampling, Scored
+from composed import composed
+from toys import policy
+
+CHARACTERS = "Say 0123try"
+
+
+def build(
+    name: str, *overrides: str, seed: int = 0, micro_tokens: int = 4096, cold: bool = True
+) -> tuple[Algorithm, Identity]:
+    """``algo=name`` as configured, on the identity task, with a toy policy; ready to take steps without a Trainer."""
+    torch.manual_seed(0)
+    cfg = composed(
+        f"algo={name}", "task=identity", f"seed={seed}", "logger=none", "algo.max_tokens=1", "algo.problems=8",
+        "algo.samples=16", "algo.lr=0.003", *overrides,
+    )  # fmt: skip
+    made = policy(characters=CHARACTERS, micro_tokens=micro_tokens, width=32)
+    if cold:  # near uniform: at first every token is about as likely as any other
+        with torch.no_grad():
+            for weights in made.lm.parameters():
+                weights.mul_(0.25 if weights.dim() > 1 else 1.0)
+        made.freeze_reference()
+    task = Identity(symbols=4, test=8)
+    engine = Local(made, batch=256, compact=0.25)
+    dialogue = SelfCorrect(turns=2, instruction="try")
+    play = Play(engine, engine.frozen(), made.renderer, task, dialogue)
+    score = Score({"oracle": Oracle(task, weight=1.0)}, max_failures=0.0)
+    house = House(task, dialogue, made, play, score)
+    algorithm = algorithm_of(cfg, house)
+    optimizer = algorithm.configure_optimizers()
+    algorithm.optimizers = lambda: optimizer  # type: ignore[method-assign,assignment,return-value]
+    algorithm.manual_backward = lambda loss: loss.backward()  # type: ignore[method-assign,assignment]
+    return algorithm, task
+
+
+def run(algorithm: Algorithm, task: Identity, rounds: int) -> list[dict[str, Any]]:
+    """Some rounds; what each recorded."""
+    records = []
+    for _ in range(rounds):
+        algorithm.training_step(next(iter(Rounds(task, algorithm))), 0)
+        records.append(copy.deepcopy(algorithm.record))
+    return records
+
+
+def accuracy(algorithm: Algorithm, task: Identity) -> float:
+    """Greedy accuracy at the last turn that the algorithm trains."""
+    algorithm.play.sync()
+    episodes = algorithm.play(task.problems("test"), 1, algorithm.turns, Sampling(0.0, 1), (1,))
+    return sum(task.check(e.problem, e.turns[-1].reply.text).correct for e in episodes) / len(episodes)
+
+
+def weights(algorithm: Algorithm) -> torch.Tensor:
+    return torch.cat([w.detach().flatten() for w in algorithm.policy.lm.parameters()])
+
+
+def gradient(algorithm: Algorithm, scored: list[Scored]) -> torch.Tensor:
+    """The gradient of one update on these episodes, before it is clipped."""
+    kept: dict[str, torch.Tensor] = {}
+    original = torch.nn.utils.clip_grad_norm_
+
+    def keep(parameters: Any, norm: float) -> torch.Tensor:
+        kept["grad"] = torch.cat([w.grad.flatten().clone() for w in algorithm.policy.lm.parameters()])
+        return original(algorithm.policy.lm.parameters(), norm)
+
+    torch.nn.utils.clip_grad_norm_ = keep  # type: ignore[assignment]
+    try:
+        algorithm.improve(collate(scored))
+    finally:
+        torch.nn.utils.clip_grad_norm_ = original
+    return kept["grad"]

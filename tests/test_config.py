@@ -1,0 +1,305 @@
+"""What may be configured, and what a user reads who got it wrong (law 8)."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from amend import bounds, config, schema
+from amend.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+CONF = ROOT / "conf"
+FILES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.glob("*/*.yaml"))
+NEEDED = {"policy/hf": ["policy.path=owner/model"], "algo/grpo": ["dialogue=self_correct"]}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def composing() -> Iterator[None]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield
+
+
+def composed(*overrides: str) -> DictConfig:
+    return compose("config", overrides=list(overrides))
+
+
+def refused(*overrides: str) -> str:
+    with pytest.raises(UserError) as caught:
+        config.check(composed(*overrides))
+    line = str(caught.value)
+    assert "\n" not in line
+    return line
+
+
+# every file ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_file_composes_and_passes_the_check(name: str) -> None:
+    group, choice = name.split("/")
+    overrides = [f"{group}={choice}", *NEEDED.get(name, [])]
+    if name == "dialogue/single":
+        overrides.append("algo=grpo")
+    cfg = composed(*overrides)
+    config.check(cfg)
+    OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.split("/")[0] in schema.GROUPS])
+def test_keys_are_the_parameters(name: str) -> None:
+    """Exactly: a key that no parameter reads, or a default that lives in code, is a fault."""
+    group, choice = name.split("/")
+    node = composed(f"{group}={choice}", *NEEDED.get(name, []))[group]
+    if group == "reward":
+        for part, values in node.items():
+            assert set(values) == set(schema.fields("reward", part))
+    else:
+        assert set(node) - {"name"} == set(schema.fields(group, node.get("name", "")))
+
+
+def test_top_keys_are_the_schema() -> None:
+    assert set(composed()) == {*schema.fields("", ""), *schema.GROUPS}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "src" / "amend").rglob("*.py")), ids=lambda p: p.stem)
+def test_constructors_behind_files_have_no_defaults(path: Path) -> None:
+    """Defaults live once, in conf/."""
+    behind = {cls for group, cls in _classes_behind() if schema.component(group, cls)[0].endswith(path.stem)}
+    spelt = {name.replace("_", "") for name in behind}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ClassDef) and node.name.replace("_", "").lower() in spelt:
+            for method in node.body:
+                if isinstance(method, ast.FunctionDef) and method.name in ("__init__", "load"):
+                    assert not [default for default in method.args.kw_defaults if default is not None], node.name
+
+
+def _classes_behind() -> set[tuple[str, str]]:
+    groups = ("algo", "task", "dialogue", "rollout", "logger")
+    return {(name.split("/")[0], name.split("/")[1]) for name in FILES if name.split("/")[0] in groups}
+
+
+@pytest.mark.parametrize("name", ["config", *FILES])
+def test_every_file_opens_with_the_command_that_uses_it(name: str) -> None:
+    lines = (CONF / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    if lines[0].startswith("# @package"):
+        lines = lines[1:]
+    assert lines[0].startswith("# python run.py ")
+    group, _, choice = name.partition("/")
+    words = re.split(r"\s{3,}", lines[0].removeprefix("# python run.py "))[0].split()
+    assert not choice or f"{group}={choice}" in words or words == [f"job={group}"]
+    config.check(composed(*words, *(NEEDED.get(name, []) if not any("path=" in word for word in words) else [])))
+
+
+# the lines ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        (["algo.alpha=ten"], ["algo.alpha=ten", "not a number", "allowed: a number >= 0"]),
+        (["algo.alpha=-1"], ["algo.alpha=-1", "out of range"]),
+        (["algo.alpha=nan"], ["algo.alpha=", "not a number"]),
+        (["algo.samples=2.5"], ["algo.samples=2.5", "not a whole number"]),
+        (["algo.samples=true"], ["algo.samples=true", "not a whole number"]),
+        (["algo.gamma=1.5"], ["algo.gamma=1.5", "from 0 to 1"]),
+        (["algo.kl=exct"], ["algo.kl=exct", "did you mean exact?", "k2 or k1_in_reward"]),
+        (["algo.adaptive_beta2=3"], ["algo.adaptive_beta2=3", "true or false"]),
+        (["+algo.aplha=3"], ["algo.aplha=3", "no such key in conf/algo/score.yaml", "did you mean algo.alpha?"]),
+        (["~algo.alpha"], ["algo.alpha", "missing", "conf/algo/score.yaml"]),
+        (["~algo"], ["algo=", "allowed: grpo, score"]),
+        (["job=trian"], ["job=trian", "did you mean train?", "evaluate"]),
+        (["seed=-1"], ["seed=-1", ">= 0"]),
+        (["seed=abc"], ["seed=abc", "a whole number"]),
+        (["resume=maybe"], ["resume=maybe", "true or false"]),
+        (["+sede=1"], ["sede=1", "did you mean seed?"]),
+        (["policy=hf"], ["policy.path", "not set"]),
+        (["policy=hf", "policy.path=./nowhere"], ["policy.path=./nowhere", "no such folder"]),
+        (["policy.dtype=float16"], ["policy.dtype=float16", "float32 or bfloat16"]),
+        (["reward.oracle.weight=x"], ["reward.oracle.weight=x", "not a number"]),
+        (["+reward.nope.weight=1"], ["nope", "no class"]),
+        (["~reward.oracle"], ["reward={}", "at least one"]),
+        (["algo.rounds=${scale.nope}"], ["algo.rounds=${scale.nope}", "scale.nope", "set algo.rounds"]),
+        (["dialogue=single"], ["algo.turns=${dialogue.turns}", "set algo.turns itself"]),
+        (["logger.tags=[1]"], ["logger.tags=[1]", "each text"]),
+        (["trainer.max_failures=2"], ["trainer.max_failures=2", "from 0 to 1"]),
+        (["pretrain.habits.luck=2"], ["pretrain.habits.luck=2", "from 0 to 1"]),
+        (["+pretrain.habits.luk=0.1"], ["pretrain.habits.luk", "did you mean pretrain.habits.luck?"]),
+        (["pretrain.shape=3"], ["pretrain.shape=3", "not a mapping", "hidden_size"]),
+        # several values at once
+        (["algo.samples=1", "algo.baseline=problem"], ["algo.samples=1", "algo.baseline=problem", ">= 2"]),
+        (["algo=grpo", "algo.samples=1"], ["algo.samples=1", "algo=grpo", ">= 2"]),
+        (["algo.updates=9999"], ["algo.updates=9999", "episodes"]),
+        (["algo.turns=3"], ["algo.turns=3", "1 to 2", "dialogue.turns"]),
+        (["algo.stage1_rounds=101", "algo.rounds=100"], ["algo.stage1_rounds=101", "0 to 100"]),
+        (["dialogue.turns=3", "algo.rounds=9", "algo.stage1_rounds=5"], ["algo.stage1_rounds=5", "2 parts", "0 to 4"]),
+        (["algo.baseline=context", "algo.gamma=0.5"], ["algo.baseline=context", "algo.gamma=0.5"]),
+        (["algo.offline=1", "algo.turns=1", "algo.stage1_rounds=0"], ["algo.offline=1", "algo.turns=1"]),
+        (["algo.adaptive_beta2=true", "algo.beta2=0"], ["algo.adaptive_beta2=true", "algo.beta2 > 0"]),
+        (["eval.problems=1001"], ["eval.problems=1001", "task.test=1000"]),
+        (["job=grade"], ["responses", "job=grade"]),
+        (["job=report"], ["run", "job=report"]),
+        (["checkpoint=/no/such/file"], ["checkpoint=/no/such/file", "nothing at that path"]),
+    ],
+    ids=lambda value: " ".join(value) if value and "=" in value[0] else None,
+)
+def test_a_wrong_value_is_one_line(overrides: list[str], parts: list[str]) -> None:
+    line = refused(*overrides)
+    for part in parts:
+        assert part in line
+
+
+def test_leave_one_out_is_not_asked_of_other_baselines() -> None:
+    config.check(composed("algo.samples=1", "algo.baseline=batch"))
+
+
+def test_a_length_that_does_not_fit_the_model(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"max_position_embeddings": 256}')
+    fits = ["policy=hf", f"policy.path={tmp_path}", "algo.max_tokens=127"]
+    config.check(composed(*fits))
+    line = refused(*fits[:2], "algo.max_tokens=128")
+    assert "algo.max_tokens=128" in line
+    assert "256" in line
+    assert "less than 128" in line
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.startswith(("experiment/", "debug/"))])
+def test_an_experiment_changes_something(name: str) -> None:
+    group, choice = name.split("/")
+    assert composed(f"{group}={choice}") != composed()
+
+
+def test_the_command_line_wins_over_experiments_and_scales() -> None:
+    cfg = composed("experiment=no_shaping", "algo.alpha=3", "scale=paper", "policy=tiny", "task.source=builtin")
+    assert (cfg.algo.alpha, cfg.policy.path, cfg.task.source, cfg.algo.lr) == (3, "builtin", "builtin", 5e-6)
+
+
+# the schema ---------------------------------------------------------------------------------------------------------
+
+
+def test_inherited_parameters_are_found_and_bounded() -> None:
+    found = schema.fields("algo", "score")
+    assert found["rounds"] is bounds.Count
+    assert found["gamma"] is bounds.Fraction
+    assert next(iter(found)) == "rounds"
+
+
+def test_sources_say_what_the_imported_class_says() -> None:
+    """The parsed signature is the one Python sees: no parameter is invented or missed."""
+    import inspect
+
+    from amend.policy.model import Policy
+    from amend.task.math import Math
+
+    for cls, name in ((Math.__init__, ("task", "math")), (Policy.load, ("policy", "tiny"))):
+        kinds = inspect.signature(cls).parameters.values()
+        assert [p.name for p in kinds if p.kind is p.KEYWORD_ONLY] == list(schema.fields(*name))
+
+
+@pytest.mark.parametrize(
+    ("rule", "inside", "outside"),
+    [
+        (bounds.Range(1), [1, 5, 1e300], [0, -1, float("nan"), float("inf")]),
+        (bounds.Range(0, above=True), [1e-9], [0, -1]),
+        (bounds.Range(0, 1), [0, 0.5, 1], [-0.1, 1.1, float("nan")]),
+    ],
+)
+def test_ranges(rule: bounds.Range, inside: list[float], outside: list[float]) -> None:
+    assert all(rule.holds(value) for value in inside)
+    assert not any(rule.holds(value) for value in outside)
+
+
+# the program --------------------------------------------------------------------------------------------------------
+
+
+def program(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
+    asked = [sys.executable, str(ROOT / "run.py"), *words]
+    return subprocess.run(asked, capture_output=True, text=True, cwd=cwd, env=environment, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["algo.alpha=ten"], ["algo.alpha=ten", "a number >= 0"]),
+        (["algo.aplha=3"], ["algo.aplha=3", "did you mean algo.alpha?", "conf/algo/score.yaml"]),
+        (["algo=scroe"], ["algo=scroe", "did you mean score?", "allowed: grpo, score"]),
+        (["algoo=score"], ["algoo=score", "did you mean algo?"]),
+        (["algo.alpha=[1"], ["algo.alpha=[1", "not understood"]),
+        (["algo"], ["algo", "key=value"]),
+        (["algo=score,grpo"], ["algo=score,grpo", "-m"]),
+        (["+algo=grpo"], ["algo", "without the plus"]),
+        (["algo=null"], ["allowed"]),
+        (["-m", "algo=score,scroe"], ["algo=scroe", "did you mean score?"]),
+        (["--cfg", "job", "algo=scroe"], ["algo=scroe", "did you mean score?"]),
+        (["--info", "defaults", "algo=scroe"], ["algo=scroe", "did you mean score?"]),
+        (["--cfg", "job", "algo.aplha=3"], ["algo.aplha=3", "did you mean algo.alpha?"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_the_program_refuses_with_one_line_and_status_2(words: list[str], parts: list[str], tmp_path: Path) -> None:
+    said = program(*words, cwd=tmp_path)
+    assert said.returncode == 2
+    assert said.stdout == ""
+    assert said.stderr.count("\n") == 1
+    for part in parts:
+        assert part in said.stderr
+    assert [path.name for path in tmp_path.iterdir() if path.name != "runs"] == []
+
+
+def test_a_multirun_says_each_wrong_run(tmp_path: Path) -> None:
+    said = program("-m", "algo.alpha=ten,-1", cwd=tmp_path)
+    assert said.returncode == 2
+    assert [line.split(":")[1].strip() for line in said.stderr.splitlines()] == ["algo.alpha=ten", "algo.alpha=-1"]
+
+
+def test_nothing_heavy_is_imported_before_the_check() -> None:
+    code = (
+        "import sys; sys.argv = ['run.py', 'algo.alpha=ten']; from amend.config import main; status = main();"
+        "heavy = {'torch', 'transformers', 'pytorch_lightning', 'wandb', 'pyarrow'} & set(sys.modules);"
+        "sys.exit(f'{status} {heavy}' if heavy or status != 2 else 0)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert said.returncode == 0, said.stderr
+
+
+def test_cfg_job_shows_the_configuration(record_property: pytest.RecordProperty, tmp_path: Path) -> None:
+    began = time.perf_counter()
+    said = program("--cfg", "job", "--resolve", "algo=grpo", cwd=tmp_path)
+    record_property("seconds", time.perf_counter() - began)
+    assert said.returncode == 0, said.stderr
+    assert OmegaConf.create(said.stdout).algo.name == "grpo"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--info", "defaults"], "self_correct"),
+        (["--help"], "python run.py algo=score task=math"),
+        (["-sc", "install=bash"], "complete"),
+    ],
+)
+def test_the_program_explains_itself(words: list[str], part: str, tmp_path: Path) -> None:
+    said = program(*words, cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    assert part in said.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tab_completes_algorithms(tmp_path: Path) -> None:
+    line = f"python {ROOT / 'run.py'} algo="
+    environment = {**os.environ, "COMP_LINE": line, "COMP_POINT": str(len(line))}
+    asked = [sys.executable, str(ROOT / "run.py"), "-sc", "query=bash"]
+    said = subprocess.run(asked, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=60)
+    assert said.stdout.split() == ["algo=grpo", "algo=score"]
