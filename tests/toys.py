@@ -82,7 +82,7 @@ LOOP: dict[str, Any] = {
 }  # fmt: skip
 SCORE: dict[str, Any] = {
     "alpha": 10.0, "beta1": 0.01, "beta2": 0.1, "gamma": 0.0, "stage1_rounds": 2, "baseline": "problem", "kl": "exact",
-    "reference": "base", "adaptive_beta2": False, "offline": 0.0,
+    "reference": "base", "adaptive_beta2": False, "offline": 0.0, "stage2": "reinforce",
 }  # fmt: skip
 GRPO: dict[str, Any] = {
     "beta": 0.04, "clip_low": 0.2, "clip_high": 0.2, "standardize": True, "reduction": "sequence",

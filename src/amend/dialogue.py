@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
+from amend.bounds import Count
 from amend.errors import UserError
 from amend.types import Episode, Message
 
@@ -38,7 +39,7 @@ class Single:
 class SelfCorrect:
     """The same ``instruction`` after each reply, right or wrong, until there have been ``turns`` replies."""
 
-    def __init__(self, *, turns: int, instruction: str) -> None:
+    def __init__(self, *, turns: Count, instruction: str) -> None:
         if turns < 1:
             raise UserError(f"dialogue.turns={turns}: allowed: at least 1")
         if not instruction.strip():

@@ -14,12 +14,13 @@ from amend.types import Scored
 
 
 def measure(scored: Sequence[Scored]) -> dict[str, float]:
-    """Mean reward of each turn, flips between the first two, change rate, truncation, zero-variance groups, lengths."""
-    reward = np.array([s.reward for s in scored], dtype=float)
-    b, k = reward.shape
-    row: dict[str, float] = {f"reward_t{i + 1}": float(reward[:, i].mean()) for i in range(k)}
+    """Share right at each turn (by the oracle's part of the reward, where there is one), flips between the first two,
+    change rate, truncation, zero-variance groups, mean length."""
+    right = np.array([s.parts.get("oracle", s.reward) for s in scored], dtype=float)
+    b, k = right.shape
+    row: dict[str, float] = {f"reward_t{i + 1}": float(right[:, i].mean()) for i in range(k)}
     if k > 1:
-        first, second = reward[:, 0] > 0.5, reward[:, 1] > 0.5
+        first, second = right[:, 0] > 0.5, right[:, 1] > 0.5
         row["i_to_c"] = float((~first & second).mean())
         row["c_to_i"] = float((first & ~second).mean())
         row["delta"] = row["i_to_c"] - row["c_to_i"]

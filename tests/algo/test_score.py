@@ -149,3 +149,22 @@ def test_an_offline_first_attempt_is_not_trained() -> None:
 
 def test_a_use_of_ref_logp_that_nobody_asked_for_is_loud() -> None:
     assert torch.isnan(two_by_four([(0.0, 0.0)]).ref_logp).all()
+
+
+def test_star_in_stage_two_imitates_what_ended_right() -> None:
+    """Over all (r1, r2): both turns of an episode that ended right weigh 1, others nothing. Stage I is as ever."""
+    made = learner(2, stage2="star")
+    assert weight_of(made, two_by_four(PAIRS)).tolist() == [[0] * 4, [0, 1, 0, 1], [0] * 4, [0, 1, 0, 1]]
+    made.round = 0
+    assert weight_of(made, two_by_four(PAIRS))[:, 1].abs().max() == 0
+
+
+def test_adaptive_beta2_follows_the_objective_and_never_falls_below_its_start() -> None:
+    """beta2 = mean |advantage of turn 2| / KL of turn 1, between its start and a hundred times that."""
+    made = learner(0, adaptive_beta2=True, baseline="none")
+    for kl_t1, expected in ((0.5, 1.0), (100.0, 0.1), (1e-4, 10.0)):
+        batch = two_by_four([(0.0, 1.0), (1.0, 0.0)])
+        made.beta2_now = 0.1
+        made.follow({"kl_t1": kl_t1}, batch)
+        assert made.beta2_now == pytest.approx(expected)
+    assert made.memory() == {"beta2_now": made.beta2_now}

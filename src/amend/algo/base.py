@@ -9,8 +9,7 @@ An algorithm is handed ``play`` and ``score`` and says only what is its own: ``c
 weights of tokens. One whose objective is no sum over tokens overrides ``improve``. Nothing here depends on how a
 minibatch is cut into micro-batches: weights are taken over the whole of it first, and losses summed after.
 
-Everything random in a round is a function of (seed, round), so a run that is killed and resumed draws what it would
-have drawn.
+Everything random in a round is a function of (seed, round): a resumed run draws what it would have drawn.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from amend.batch import Batch, collate, micro_batches
 from amend.bounds import Count, NonNegative, Positive
 from amend.errors import UserError
 from amend.ops import reduce
-from amend.ops.likelihood import Likelihood
+from amend.ops.likelihood import Likelihood, measured
 from amend.types import Episode, Problem, Sampling, Scored
 
 if TYPE_CHECKING:  # an algorithm is handed these; it may look at their shape, and never imports them
@@ -80,8 +79,6 @@ class Algorithm(pl.LightningModule, ABC):
         self.record: dict[str, Any] = {}  # and what it measured
         self.timing: dict[str, float] = {}
 
-    # what an algorithm says ------------------------------------------------------------------------------------------
-
     @abstractmethod
     def credit(self, batch: Batch) -> Float[Tensor, "b t"]:
         """How much better each token was than expected; 0 where nothing was sampled."""
@@ -111,28 +108,24 @@ class Algorithm(pl.LightningModule, ABC):
         """The episodes of this round."""
         return self.play(problems, self.samples, self.turns, self.how, (self.seed, self.round))
 
-    # the round -------------------------------------------------------------------------------------------------------
-
     def training_step(self, problems: list[Problem], batch_idx: int) -> None:
         """One round."""
         began = time.perf_counter()
-        scored = self.score(self.episodes(problems))
+        scored, stage = self.score(self.episodes(problems)), self.stage
         played = time.perf_counter()
         batch = collate(scored).to(self.device)
-        stage = self.stage
         learned = self.improve(batch)
         self.play.sync()  # the weights have changed
         self.timing = {"rollout_seconds": played - began, "update_seconds": time.perf_counter() - played}
-        self.round += 1
+        self.scored, self.round = scored, self.round + 1
         self.spent["episodes"] += len(scored)
         self.spent["sampled_tokens"] += int(batch.sampled.sum())
-        self.scored = scored
         self.record = {"round": self.round, "stage": stage, **learned, **self.spent}
 
     def improve(self, batch: Batch) -> dict[str, float]:
         """``updates`` optimizer steps over disjoint parts of the batch; what they measured, averaged over tokens."""
         if self.pays_reference():
-            batch = replace(batch, ref_logp=self._reference(batch))
+            batch = replace(batch, ref_logp=self.policy.reference(batch.tokens, batch.sampled, self.how.temperature))
         credit = self.credit(batch)
         optimizer = self.optimizers()
         assert isinstance(optimizer, torch.optim.Optimizer | pl.core.optimizer.LightningOptimizer)
@@ -145,9 +138,8 @@ class Algorithm(pl.LightningModule, ABC):
             norm = torch.nn.utils.clip_grad_norm_(self.policy.lm.parameters(), self.clip_norm)
             if not bool(torch.isfinite(norm)):
                 raise UserError(
-                    f"round {self.round + 1}: the loss or its gradient is not finite (loss {seen[-1]['loss']}) and "
-                    f"nothing was changed; go on from the last checkpoint with algo.lr below {self.lr}, or look closer "
-                    f"with debug=exact"
+                    f"round {self.round + 1}: the gradient is not finite and nothing was changed; go on from the last "
+                    f"checkpoint with algo.lr below {self.lr}, or look closer with debug=exact"
                 )
             optimizer.step()
             self.spent["updates"] += 1
@@ -162,7 +154,7 @@ class Algorithm(pl.LightningModule, ABC):
         """Gradients of the whole minibatch, a micro-batch at a time, and its measurements."""
         weights = self.weights(batch)
         drawn = max(int(batch.sampled.sum()), 1)
-        totals: dict[str, float] = dict.fromkeys(("loss", "entropy", "gap"), 0.0)
+        totals: dict[str, float] = {}
         for rows in micro_batches(batch, self.policy.micro_tokens):
             micro = batch.rows(rows)
             t = micro.tokens.shape[1]
@@ -170,33 +162,17 @@ class Algorithm(pl.LightningModule, ABC):
             loss = (self.loss(micro, credit[rows, :t], out) * weights[rows, :t]).sum()
             if loss.requires_grad:
                 self.manual_backward(loss)
-            totals["loss"] += loss.item()
-            totals["entropy"] += float(out.entropy.detach()[micro.sampled].sum()) / drawn
-            totals["gap"] += float((out.logp.detach() - micro.logp)[micro.sampled].abs().sum()) / drawn
-            if self.needs_reference():
-                for k in range(micro.reward.shape[1]):
-                    here = micro.sampled & (micro.turn == k)
-                    kl = float(out.kl.detach()[here].sum()) / len(batch)
-                    totals[f"kl_t{k + 1}"] = totals.get(f"kl_t{k + 1}", 0.0) + kl
-        return totals
+            sums = measured(out, micro.sampled, micro.turn, micro.logp) | {"loss": loss.item() * drawn}
+            for key, value in sums.items():
+                totals[key] = totals.get(key, 0.0) + value
+        per_episode = {key: value / len(batch) for key, value in totals.items() if key.startswith("kl_")}
+        return {key: value / drawn for key, value in totals.items()} | per_episode
 
     def _parts(self, count: int) -> Sequence[Tensor]:
         """The round's episodes in ``updates`` disjoint parts, shuffled by (seed, round) where there are several."""
-        if self.updates == 1:
-            return [torch.arange(count, device=self.device)]
         generator = torch.Generator().manual_seed(hash((self.seed, self.round)) % 2**63)
-        return torch.randperm(count, generator=generator).to(self.device).chunk(self.updates)
-
-    @torch.no_grad()
-    def _reference(self, batch: Batch) -> Tensor:
-        filled = torch.zeros_like(batch.logp)
-        for rows in micro_batches(batch, self.policy.micro_tokens):
-            micro = batch.rows(rows)
-            value = self.policy.reference(micro.tokens, micro.sampled, self.how.temperature)
-            filled[rows, : value.shape[1]] = value
-        return filled
-
-    # what Lightning asks ---------------------------------------------------------------------------------------------
+        order = torch.arange(count) if self.updates == 1 else torch.randperm(count, generator=generator)
+        return order.to(self.device).chunk(self.updates)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam, as both papers use, over the policy's own weights."""

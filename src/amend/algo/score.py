@@ -13,7 +13,8 @@ Credit stays in its turn (gamma = 0): turn 1 is paid r(y1) and never the bonus, 
 starting wrong. With more than two turns Stage I has one part a turn: I(a) trains the second attempt with the first
 held, I(b) the third with both before it held, and so on (ICLR version, Appendix A).
 
-Each ablation of the paper's Table 4 is a value of a knob: turns=1, stage1_rounds=0, alpha=0, offline=1.
+Each ablation of the paper's Table 4 is a value of a knob: turns=1, stage1_rounds=0, alpha=0, stage2=star,
+offline=1.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class SCoRe(Algorithm):
     reference:      what later stages are held to: the base model, or the model the stage before ended with
     adaptive_beta2: let beta2 follow the size of the objective it is weighed against (never below ``beta2``)
     offline:        share of episodes whose first attempt is the base model's (section 5.3)
+    stage2:         reinforce; or star, which in Stage II imitates the episodes that ended right and has no other signal
     """
 
     def __init__(
@@ -59,12 +61,13 @@ class SCoRe(Algorithm):
         reference: Literal["base", "previous"],
         adaptive_beta2: bool,
         offline: Fraction,
+        stage2: Literal["reinforce", "star"],
         **loop: Any,
     ) -> None:
         super().__init__(*house, **loop)
         self.alpha, self.beta1, self.beta2, self.gamma = alpha, beta1, beta2, gamma
         self.stage1_rounds, self.baseline, self.kl, self.anchor = stage1_rounds, baseline, kl, reference
-        self.adaptive_beta2, self.offline = adaptive_beta2, offline
+        self.adaptive_beta2, self.offline, self.stage2 = adaptive_beta2, offline, stage2
         self.beta2_now = beta2
 
     @property
@@ -106,10 +109,16 @@ class SCoRe(Algorithm):
             held[batch.turn < self.target] = self.beta2_now
         return held
 
-    def credit(self, batch: Batch) -> Float[Tensor, "b t"]:
-        """The turn's return over its baseline, on each of the turn's tokens."""
+    def advantage(self, batch: Batch) -> Float[Tensor, "b k"]:
+        """Each turn's return over its baseline; for STaR, 1 on both turns of an episode that ended right, else 0."""
+        if self.target is None and self.stage2 == "star":
+            return (batch.reward[:, -1:] > 0).to(batch.reward.dtype).expand_as(batch.reward)
         pay = credits.returns(self.pay(batch.reward), self.gamma)
-        credit = credits.spread(pay - self.expected(pay, batch), batch.turn, batch.sampled)
+        return pay - self.expected(pay, batch)
+
+    def credit(self, batch: Batch) -> Float[Tensor, "b t"]:
+        """The turn's advantage on each of its tokens."""
+        credit = credits.spread(self.advantage(batch), batch.turn, batch.sampled)
         if self.kl == "k1_in_reward":
             credit = credit - self._kl_to_go(batch)
         return credit
@@ -150,10 +159,14 @@ class SCoRe(Algorithm):
         if first and self.round <= self.stage1_rounds * (self.turns - 1) and self.anchor == "previous":
             self.policy.freeze_reference()
         learned = super().improve(batch)
-        if self.adaptive_beta2 and self.target is not None and learned.get("kl_t1", 0.0) > 0:
-            signal = float(self.credit(batch).abs().amax(dim=1).mean())
-            self.beta2_now = max(self.beta2, min(signal / learned["kl_t1"], 100 * self.beta2))
+        self.follow(learned, batch)
         return learned
+
+    def follow(self, learned: dict[str, float], batch: Batch) -> None:
+        """Let beta2 balance Stage I's two terms: the size of the advantage it learns from, and the KL of turn 1."""
+        if self.adaptive_beta2 and self.target is not None and learned.get("kl_t1", 0.0) > 0:
+            signal = float(self.advantage(batch)[:, self.target].abs().mean())
+            self.beta2_now = max(self.beta2, min(signal / learned["kl_t1"], 100 * self.beta2))
 
     def memory(self) -> dict[str, Any]:
         """The beta2 that was reached."""

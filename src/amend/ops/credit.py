@@ -17,6 +17,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+EPS = 1e-4  # TRL's; keeps groups of nearly equal rewards finite
+
 
 def progress(reward: Float[Tensor, "b k"], alpha: float) -> Float[Tensor, "b k"]:
     """Each turn's reward plus a bonus for having improved on the turn before: r_i + alpha (r_i - r_(i-1)).
@@ -58,15 +60,15 @@ def batch_mean(value: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
     return leave_one_out(value, torch.zeros(len(value), dtype=torch.long, device=value.device))
 
 
-def standardize(value: Float[Tensor, "b k"], group: Int[Tensor, " b"], eps: float = 1e-4) -> Float[Tensor, "b k"]:
-    """(value - group mean) / (group standard deviation + eps): GRPO's advantage, with TRL's n - 1 and eps.
+def standardize(value: Float[Tensor, "b k"], group: Int[Tensor, " b"]) -> Float[Tensor, "b k"]:
+    """(value - group mean) / (group standard deviation + EPS): GRPO's advantage, with TRL's n - 1 and eps (1e-4).
 
     Biased on purpose: dividing by the deviation weighs problems that are nearly always or never solved the most.
     """
     size = _group_sum(torch.ones_like(value), group)
     centred = value - _group_sum(value, group) / size
     deviation = (_group_sum(centred.square(), group) / (size - 1).clamp(min=1)).sqrt()
-    return centred / (deviation + eps)
+    return centred / (deviation + EPS)
 
 
 def centre(value: Float[Tensor, "b k"], group: Int[Tensor, " b"]) -> Float[Tensor, "b k"]:

@@ -23,17 +23,17 @@ def exact(logp: Float[Tensor, "n v"], ref_logp: Float[Tensor, "n v"]) -> Float[T
     return (logp.exp() * (logp - ref_logp.detach())).nan_to_num(nan=0.0).sum(-1)
 
 
-def k1(logp: Float[Tensor, "b t"], ref_logp: Float[Tensor, "b t"]) -> Float[Tensor, "b t"]:
+def k1(logp: Float[Tensor, "*shape"], ref_logp: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """log pi - log pi_ref, detached: it belongs in a reward, and cannot be mistaken for a loss."""
     return (logp - ref_logp).detach()
 
 
-def k2(logp: Float[Tensor, "b t"], ref_logp: Float[Tensor, "b t"]) -> Float[Tensor, "b t"]:
+def k2(logp: Float[Tensor, "*shape"], ref_logp: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """(log pi - log pi_ref)^2 / 2."""
     return (logp - ref_logp.detach()).square() / 2
 
 
-def k3(logp: Float[Tensor, "b t"], ref_logp: Float[Tensor, "b t"]) -> Float[Tensor, "b t"]:
+def k3(logp: Float[Tensor, "*shape"], ref_logp: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """pi_ref / pi - 1 - log(pi_ref / pi)."""
     d = logp - ref_logp.detach()
     return exp(-d) - 1 + d

@@ -8,11 +8,12 @@ so the numbers are those of the distribution that was sampled from.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -33,6 +34,21 @@ class Likelihood(NamedTuple):
     ref_logp: Tensor
     kl: Tensor
     entropy: Tensor
+
+
+def measured(
+    out: Likelihood, sampled: Bool[Tensor, "b t"], turn: Int[Tensor, "b t"], behaviour: Float[Tensor, "b t"]
+) -> dict[str, float]:
+    """Sums over sampled tokens: entropy, gap (|log pi of trainer - of sampler|), and each turn's KL where it was read."""
+    sums = {
+        "entropy": float(out.entropy.detach()[sampled].sum()),
+        "gap": float((out.logp.detach() - behaviour)[sampled].abs().sum()),
+    }
+    for k in range(int(turn.max()) + 1):
+        kl_sum = float(out.kl.detach()[sampled & (turn == k)].sum())
+        if not math.isnan(kl_sum):
+            sums[f"kl_t{k + 1}"] = kl_sum
+    return sums
 
 
 def _chunk(

@@ -127,8 +127,13 @@ class Policy(nn.Module):
         self, tokens: Int[Tensor, "b t"], sampled: Bool[Tensor, "b t"], temperature: float
     ) -> Float[Tensor, "b t"]:
         """Log-probabilities of the sampled tokens under the frozen reference; 0 elsewhere. No gradient."""
+        rows = max(1, self.micro_tokens // tokens.shape[1])
         with torch.no_grad():
-            return self(tokens, sampled, temperature, reference=True).ref_logp
+            parts = [
+                self(tokens[at : at + rows], sampled[at : at + rows], temperature, reference=True).ref_logp
+                for at in range(0, len(tokens), rows)
+            ]
+        return torch.cat(parts)
 
     def next_logits(self, lm: PreTrainedModel, last: Int[Tensor, " b"], **inputs: object) -> Float[Tensor, "b v"]:
         """What ``lm`` (this policy's model or its reference) expects after position last[i] of row i, in float32.

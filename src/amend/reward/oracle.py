@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from amend.bounds import NonNegative
 from amend.errors import UserError
 from amend.task.base import Task
 from amend.types import Episode
@@ -15,7 +16,7 @@ from amend.types import Episode
 class Oracle:
     """r = 1{task.check says right}, each turn for itself. ``weight`` is its share in the sum of all parts."""
 
-    def __init__(self, task: Task, *, weight: float) -> None:
+    def __init__(self, task: Task, *, weight: NonNegative) -> None:
         self._task = task
         self.weight = at_least_zero("reward.oracle.weight", weight)
 

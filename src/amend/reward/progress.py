@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from amend.bounds import NonNegative
 from amend.reward.oracle import at_least_zero, correctness
 from amend.task.base import Task
 from amend.types import Episode
@@ -21,7 +22,7 @@ from amend.types import Episode
 class Progress:
     """The change of correctness from turn to turn, times ``alpha``; ``weight`` is its share in the sum of parts."""
 
-    def __init__(self, task: Task, *, weight: float, alpha: float) -> None:
+    def __init__(self, task: Task, *, weight: NonNegative, alpha: NonNegative) -> None:
         self._task = task
         self.weight = at_least_zero("reward.progress.weight", weight)
         self._alpha = at_least_zero("reward.progress.alpha", alpha)

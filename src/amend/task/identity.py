@@ -10,6 +10,7 @@ from __future__ import annotations
 import string
 from collections.abc import Mapping, Sequence
 
+from amend.bounds import Count
 from amend.errors import UserError
 from amend.task.base import SPLITS, Split
 from amend.task.grade import LONGEST_ANSWER, boxed
@@ -22,7 +23,7 @@ TRAINING = 4096  # problems, going round the symbols
 class Identity:
     """``symbols`` different symbols (digits, then letters); ``test`` is the size of validation and test alike."""
 
-    def __init__(self, *, symbols: int, test: int) -> None:
+    def __init__(self, *, symbols: Count, test: Count) -> None:
         if not 1 <= symbols <= len(ALPHABET):
             raise UserError(f"task.symbols={symbols}: allowed: 1 to {len(ALPHABET)}")
         if test < 1:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from amend.bounds import Count, Level, Natural
 from amend.errors import UserError
 from amend.task.base import SPLITS, Split
 from amend.task.builtin import Builtin
@@ -38,7 +39,9 @@ class Math:
     fewer test problems gives all it has. ``provenance`` tells where rows came from (empty for the built-in problems).
     """
 
-    def __init__(self, *, source: str, levels: list[int], families: list[str], validation: int, test: int) -> None:
+    def __init__(
+        self, *, source: str, levels: list[Level], families: list[str], validation: Natural, test: Count
+    ) -> None:
         if validation < 0 or test < 1:
             raise UserError(f"task.validation={validation}, task.test={test}: allowed: at least 0, and at least 1")
         self.provenance: dict[str, dict[str, str | int]] = {}

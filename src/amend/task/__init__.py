@@ -1,0 +1,1 @@
+"""Tasks: they pose problems and check answers, and know no model."""
