@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -138,6 +138,29 @@ class Reader:
         return pad(rows, batch_first=True), pad(marks, batch_first=True)
 
 
+def learn(
+    lm: LlamaForCausalLM, read: Reader, habits: Habits, steps: int, batch: int, lr: float, seed: tuple[int, int]
+) -> None:
+    """``steps`` of AdamW on fresh documents; the learning rate rises for ``WARM_UP`` steps, then falls to nothing."""
+    began = time.perf_counter()
+    optimizer = torch.optim.AdamW(lm.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min(1.0, (step + 1) / WARM_UP) * max(0.0, 1 - step / steps)
+    )
+    rng = np.random.default_rng(np.random.SeedSequence(seed))
+    for step in range(steps):
+        tokens, learned = read([document(rng, habits) for _ in range(batch)])
+        hidden = lm.model(tokens[:, :-1], use_cache=False).last_hidden_state[learned[:, 1:]]
+        loss = torch.nn.functional.cross_entropy(lm.lm_head(hidden), tokens[:, 1:][learned[:, 1:]])
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(lm.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % 100 == 0:
+            print(f"step {step} of {steps}, loss {loss.item():.3f}, {time.perf_counter() - began:.0f} s", flush=True)
+
+
 def rebuild(cfg: DictConfig) -> Path:
     """Train the built-in model as ``cfg.pretrain`` says; save it, with its tokenizer, where ``pretrain.out`` says."""
     settings: Any = OmegaConf.to_container(cfg.pretrain, resolve=True)
@@ -156,25 +179,11 @@ def rebuild(cfg: DictConfig) -> Path:
             **settings["shape"],
         )
     )
-    began = time.perf_counter()
     read = Reader(tokenizer, instruction)
-    optimizer = torch.optim.AdamW(lm.parameters(), lr=settings["lr"], betas=(0.9, 0.98), weight_decay=0.01)
-    steps = settings["steps"]
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min(1.0, (step + 1) / WARM_UP) * max(0.0, 1 - step / steps)
-    )
-    rng = np.random.default_rng(np.random.SeedSequence([cfg.seed, 1]))
-    for step in range(steps):
-        tokens, learned = read([document(rng, habits) for _ in range(settings["batch"])])
-        hidden = lm.model(tokens[:, :-1], use_cache=False).last_hidden_state[learned[:, 1:]]
-        loss = torch.nn.functional.cross_entropy(lm.lm_head(hidden), tokens[:, 1:][learned[:, 1:]])
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(lm.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        if step % 100 == 0:
-            print(f"step {step} of {steps}, loss {loss.item():.3f}, {time.perf_counter() - began:.0f} s", flush=True)
+    settle = settings["settle"]
+    learn(lm, read, habits, settings["steps"], settings["batch"], settings["lr"], (cfg.seed, 1))
+    doubting = replace(habits, doubtful=settle["doubtful"])
+    learn(lm, read, doubting, settle["steps"], settings["batch"], settle["lr"], (cfg.seed, 2))
     out = Path(settings["out"])
     out.mkdir(parents=True, exist_ok=True)
     lm.save_pretrained(out)

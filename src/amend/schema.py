@@ -101,6 +101,14 @@ class Habits(TypedDict):
     luck: Fraction
 
 
+class Settle(TypedDict):
+    """The end of pre-training: other writers, a smaller learning rate."""
+
+    steps: Count
+    lr: Positive
+    doubtful: list[Fraction]
+
+
 class Pretrain(TypedDict):
     """Keys of conf/pretrain: how the built-in model is made."""
 
@@ -111,6 +119,7 @@ class Pretrain(TypedDict):
     lr: Positive
     shape: Shape
     habits: Habits
+    settle: Settle
 
 
 SETTINGS: dict[str, Any] = {"": Top, "trainer": Trainer, "eval": Eval, "scale": Scale, "pretrain": Pretrain}

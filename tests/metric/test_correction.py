@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -51,6 +51,7 @@ def test_rates_without_a_denominator_are_nan():
 
 
 @given(arrays(bool, (3, 4)), arrays(bool, (3, 4)))
+@settings(deadline=None)
 def test_what_is_gained_less_what_is_spoilt_is_delta(first, second):
     gained, spoilt = correction.i_to_c(first, second), correction.c_to_i(first, second)
     np.testing.assert_allclose(gained - spoilt, correction.delta(first, second), atol=1e-12)
@@ -68,6 +69,7 @@ def levenshtein(one: str, two: str) -> int:
 
 
 @given(st.text("abcé\0", max_size=9), st.text("abcé\0", max_size=9))
+@settings(deadline=None)
 def test_edit_distance_against_the_textbook(one, two):
     found = correction.edit_distance(np.array([[one]], dtype=object), np.array([[two]], dtype=object))
     assert found[0, 0] == pytest.approx(levenshtein(one, two) / max(1, len(one) + len(two)))

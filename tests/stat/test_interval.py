@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 from scipy.stats import binomtest
@@ -13,6 +13,7 @@ from amend.stat.interval import bootstrap, crossed_bootstrap, paired_bootstrap, 
 
 
 @given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+@settings(deadline=None)
 def test_wilson_is_scipys(case):
     successes, n = case
     theirs = binomtest(successes, n).proportion_ci(0.95, method="wilson")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 from jaxtyping import TypeCheckError
 from scipy.stats import binomtest
@@ -13,6 +13,7 @@ from amend.stat.paired import mcnemar
 
 
 @given(arrays(bool, (2, 30)))
+@settings(deadline=None)
 def test_is_the_binomial_test(pair):
     lost, won = int((pair[0] & ~pair[1]).sum()), int((~pair[0] & pair[1]).sum())
     expected = binomtest(won, won + lost, 0.5).pvalue if won + lost else 1.0

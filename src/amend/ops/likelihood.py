@@ -39,7 +39,7 @@ class Likelihood(NamedTuple):
 def measured(
     out: Likelihood, sampled: Bool[Tensor, "b t"], turn: Int[Tensor, "b t"], behaviour: Float[Tensor, "b t"]
 ) -> dict[str, float]:
-    """Sums over sampled tokens: entropy, gap (|log pi of trainer - of sampler|), and each turn's KL where it was read."""
+    """Sums over sampled tokens: entropy, gap (|log pi of trainer - of sampler|), and each turn's KL if it was read."""
     sums = {
         "entropy": float(out.entropy.detach()[sampled].sum()),
         "gap": float((out.logp.detach() - behaviour)[sampled].abs().sum()),

@@ -16,6 +16,7 @@ from typing import Any
 
 from amend.metric.correction import CLASSES
 from amend.metric.table import Columns, arrange
+from amend.report.wording import shortened
 
 BUDGET = 4_000_000  # bytes of embedded episodes; the page stays below 5 MB with its charts and tables
 LENGTHS = (20_000, 8_000, 4_000, 2_000, 1_000, 500)  # longest replies tried, until every greedy episode fits
@@ -119,16 +120,7 @@ def _one(columns: Columns, rows: Sequence[int], problem: int, phase: str, decodi
 
 def _cut(episode: Episode, longest: int) -> Episode:
     """The episode with replies longer than ``longest`` characters cut in the middle."""
-
-    def cut(text: str) -> str:
-        half = longest // 2
-        return (
-            text
-            if len(text) <= longest
-            else f"{text[:half]}\n[... {len(text) - 2 * half} characters ...]\n{text[-half:]}"
-        )
-
-    return {**episode, "attempts": [[cut(text), *rest] for text, *rest in episode["attempts"]]}
+    return {**episode, "attempts": [[shortened(text, longest), *rest] for text, *rest in episode["attempts"]]}
 
 
 def _size(value: Any) -> int:
