@@ -20,7 +20,7 @@ from amend.types import Sampling, Scored
 from composed import composed
 from toys import policy
 
-CHARACTERS = "Say 0123try"
+CHARACTERS = "Say 0123tr"
 
 
 def build(

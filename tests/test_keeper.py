@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from amend.algo.score import SCoRe
 from amend.errors import UserError
 from amend.keeper import Keeper
 from amend.logger import Logger
+from amend.report.terminal import View
 from amend.reward import Score
 from amend.reward.oracle import Oracle
 from amend.run_folder import RunFolder
 from amend.task.identity import Identity
 from composed import composed
-from toys import LOOP, SCORE, episode, policy, scored
+from toys import LOOP, NOTHING, SCORE, episode, policy, scored
 
 
-class Said:
-    """A view that remembers."""
+class Said(View):
+    """A view that remembers what it was told, and shows nothing."""
 
     def __init__(self) -> None:
+        super().__init__(total_rounds=8)
         self.notes: list[str] = []
 
-    def round(self, row: Any, timing: Any) -> None: ...
+    def round(self, metrics: Any, timing: Any) -> None: ...
 
     def note(self, text: str) -> None:
         self.notes.append(text)
@@ -37,11 +40,11 @@ def keeper(tmp_path: Path, every: int = 2) -> tuple[Keeper, Said]:
     folder = RunFolder.create(composed(f"runs_dir={tmp_path}", "logger=none"))
     score = Score({"oracle": Oracle(Identity(symbols=2, test=2), weight=1.0)}, max_failures=0.0)
     view = Said()
-    return Keeper(folder, view, Logger(), score, every, 0.2), view  # type: ignore[arg-type]
+    return Keeper(folder, view, Logger(), score, every, 0.2), view
 
 
 def learner(rounds: int = 8) -> SCoRe:
-    return SCoRe(policy(), None, None, 0, **{**LOOP, **SCORE, "rounds": rounds, "stage1_rounds": 2})
+    return SCoRe(policy(), None, NOTHING, 0, **{**LOOP, **SCORE, "rounds": rounds, "stage1_rounds": 2})
 
 
 def trainer(path: list[int]) -> Any:
@@ -51,7 +54,9 @@ def trainer(path: list[int]) -> Any:
         Path(beside).write_bytes(b"x")
         path.append(1)
 
-    return SimpleNamespace(save_checkpoint=save, should_stop=False)
+    made = create_autospec(pl.Trainer, instance=True)
+    made.save_checkpoint = save
+    return made
 
 
 def play(kept: Keeper, made: SCoRe, train: Any, rewards: list[tuple[float, float]], stop: str = "end") -> None:

@@ -50,7 +50,7 @@ def test_the_hash_is_of_what_decides_the_outcome(tmp_path: Path) -> None:
     base = identity(configuration(tmp_path))
     for same in ("seed=3", "resume=true", "logger=csv", f"runs_dir={tmp_path / 'elsewhere'}"):
         assert identity(configuration(tmp_path, same)) == base
-    for other in ("algo.alpha=3", "scale.samples=8", "task.test=500", "policy.autocast='on'", "job=evaluate"):
+    for other in ("algo.alpha=3", "scale.samples=9", "task.test=500", "policy.autocast='on'", "job=evaluate"):
         assert identity(configuration(tmp_path, other)) != base
     assert identity(configuration(tmp_path, "algo.rounds=200")) == identity(configuration(tmp_path, "scale.rounds=200"))
 

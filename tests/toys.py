@@ -75,6 +75,11 @@ def scored(episode: Episode, reward: Sequence[float]) -> Scored:
     return Scored(episode, tuple(float(r) for r in reward), {})
 
 
+def NOTHING(episodes: Sequence[Episode]) -> list[Scored]:
+    """A score that scores nothing, for learners that are never played."""
+    return []
+
+
 LOOP: dict[str, Any] = {
     "rounds": 4, "problems": 2, "samples": 4, "turns": 2, "temperature": 1.0, "max_tokens": 2, "lr": 1e-3,
     "decay": "none",

@@ -22,7 +22,7 @@ from amend.batch import Batch
 from amend.policy.model import Policy
 from amend.types import Sampling
 from toys import GRPO as GRPO_KNOBS
-from toys import LOOP, SCORE, drift, policy
+from toys import LOOP, NOTHING, SCORE, drift, policy
 
 ASK, AGAIN = [2, 5], [2, 6]  # <user> a, and <user> b: the question and the instruction
 SPEAK = 3
@@ -108,7 +108,7 @@ def true_gradient(
 
 
 def score(toy: Policy, round_: int, **knobs: Any) -> SCoRe:
-    algorithm = SCoRe(toy, None, None, 0, **{**LOOP, **SCORE, **knobs})
+    algorithm = SCoRe(toy, None, NOTHING, 0, **{**LOOP, **SCORE, **knobs})
     algorithm.round = round_
     return algorithm
 
@@ -171,7 +171,7 @@ def test_the_context_baseline_lowers_the_variance(toy: Policy) -> None:
 def test_grpo_without_standardisation_is_half_the_true_gradient(toy: Policy) -> None:
     """Biased by design: a group's own mean counts the episode itself, so of n = 2 samples (n - 1) / n of it is left."""
     knobs = {**GRPO_KNOBS, "standardize": False, "beta": 0.0}
-    got = expected_gradient(GRPO(toy, None, None, 0, **{**LOOP, **knobs}), toy)
+    got = expected_gradient(GRPO(toy, None, NOTHING, 0, **{**LOOP, **knobs}), toy)
     assert_same(got, [0.5 * g for g in true_gradient(toy, w1=1, w2=1, alpha=0, k1=0, k2=0)])
 
 

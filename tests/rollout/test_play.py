@@ -11,7 +11,7 @@ from amend.types import Sampling
 from toys import drift, policy
 
 HOW = Sampling(1.0, 6)
-CHARACTERS = "Say 0123try"
+CHARACTERS = "Say 0123tr"
 
 
 def player(toy: Policy, turns: int = 2, batch: int = 64) -> tuple[Play, Identity]:
