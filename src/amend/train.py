@@ -99,6 +99,12 @@ def fit(cfg: DictConfig, made: House, algorithm: Any, keeper: Keeper, checkpoint
         enable_model_summary=False,
         enable_checkpointing=False,
     )
+    if checkpoint is not None:
+        saved = torch.load(checkpoint, weights_only=True, map_location="cpu")
+        if saved["amend"]["round"] >= algorithm.rounds:  # it had only its evaluation left; the loop would add a round
+            algorithm.load_state_dict(saved["state_dict"])
+            algorithm.on_load_checkpoint(saved)
+            return
     loader = torch.utils.data.DataLoader(Rounds(made.task, algorithm), batch_size=None)
     try:
         trainer.fit(algorithm, loader, ckpt_path=checkpoint, weights_only=True)

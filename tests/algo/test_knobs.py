@@ -23,11 +23,25 @@ STAGES = {"score": ["algo.stage1_rounds=3"]}
 COMPANIONS = {  # what must hold for a knob to have something to act on
     ("score", "gamma"): ["algo.baseline=problem"],  # with a discount, the context baseline has nothing it knows
     ("score", "beta2"): ["algo.stage1_rounds=3"],
+    ("score", "adaptive_beta2"): [
+        "algo.beta2=1e-4",
+        "algo.max_tokens=1",
+    ],  # the balance it seeks is above where it starts
     ("grpo", "clip_low"): ["algo.updates=4", "algo.lr=0.1"],  # one update a round never leaves the trust region
-    ("grpo", "clip_high"): ["algo.updates=4", "algo.lr=0.1"],
+    ("grpo", "clip_high"): ["algo.updates=4", "algo.lr=0.01", "algo.max_tokens=1"],
     ("grpo", "clip_norm"): ["algo.lr=0.1"],
 }
-VALUES = {"gamma": 0.5, "offline": 0.5, "adaptive_beta2": True, "temperature": 0.7, "clip_norm": 1e-3, "turns": 2}
+VALUES = {
+    "stage1_rounds": 2,
+    "clip_high": 1e-4,
+    "clip_low": 1e-4,
+    "gamma": 0.5,
+    "offline": 0.5,
+    "adaptive_beta2": True,
+    "temperature": 0.7,
+    "clip_norm": 1e-3,
+    "turns": 2,
+}
 
 
 def other_values(name: str, knob: str, now: Any) -> list[Any]:

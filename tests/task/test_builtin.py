@@ -171,7 +171,7 @@ def test_neighbouring_indices_are_independent_draws() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_higher_levels_have_larger_numbers(name: str) -> None:
     rng = np.random.default_rng(1)
-    sizes = [np.mean([max(map(abs, FAMILIES[name].pose(rng, level))) for _ in range(200)]) for level in range(1, 6)]
+    sizes = [np.mean([max(map(abs, FAMILIES[name].pose(rng, level))) for _ in range(2000)]) for level in range(1, 6)]
     assert sizes == sorted(sizes)
 
 
