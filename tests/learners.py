@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from amend.algo.base import Algorithm
-from amend.batch import collate
 from amend.build import House, Rounds, algorithm_of
 from amend.dialogue import SelfCorrect
 from amend.reward import Score
@@ -63,7 +62,8 @@ def run(algorithm: Algorithm, task: Identity, rounds: int) -> list[dict[str, Any
 def accuracy(algorithm: Algorithm, task: Identity) -> float:
     """Greedy accuracy at the last turn that the algorithm trains."""
     algorithm.play.sync()
-    episodes = algorithm.play(task.problems("test"), 1, algorithm.turns, Sampling(0.0, 1), (1,))
+    how = [Sampling(0.0, 1)] * algorithm.turns
+    episodes = algorithm.attempt(task.problems("test"), 1, how, (1,))
     return sum(task.check(e.problem, e.turns[-1].reply.text).correct for e in episodes) / len(episodes)
 
 
@@ -77,12 +77,13 @@ def gradient(algorithm: Algorithm, scored: list[Scored]) -> torch.Tensor:
     original = torch.nn.utils.clip_grad_norm_
 
     def keep(parameters: Any, norm: float) -> torch.Tensor:
-        kept["grad"] = torch.cat([w.grad.flatten().clone() for w in algorithm.policy.lm.parameters()])
-        return original(algorithm.policy.lm.parameters(), norm)
+        parameters = list(parameters)
+        kept["grad"] = torch.cat([w.grad.flatten().clone() for w in parameters])
+        return original(parameters, norm)
 
     torch.nn.utils.clip_grad_norm_ = keep  # type: ignore[assignment]
     try:
-        algorithm.improve(collate(scored))
+        algorithm.improve(scored)
     finally:
         torch.nn.utils.clip_grad_norm_ = original
     return kept["grad"]

@@ -20,7 +20,7 @@ from amend.reward.oracle import Oracle
 from amend.run_folder import RunFolder
 from amend.task.identity import Identity
 from composed import composed
-from toys import LOOP, NOTHING, SCORE, episode, policy, scored
+from toys import LOOP, SCORE, episode, handed, policy, scored
 
 
 class Said(View):
@@ -44,7 +44,7 @@ def keeper(tmp_path: Path, every: int = 2) -> tuple[Keeper, Said]:
 
 
 def learner(rounds: int = 8) -> SCoRe:
-    return SCoRe(policy(), None, NOTHING, 0, **{**LOOP, **SCORE, "rounds": rounds, "stage1_rounds": 2})
+    return SCoRe(*handed(policy()), **{**LOOP, **SCORE, "rounds": rounds, "stage1_rounds": 2})
 
 
 def trainer(path: list[int]) -> Any:

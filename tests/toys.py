@@ -8,9 +8,14 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrainedModel, Qwen2Config
 
+from amend.explore import Explore
+from amend.explore.curriculum import Uniform
+from amend.explore.entropy import Nothing
+from amend.explore.start import Fresh
+from amend.explore.temperature import Constant
 from amend.policy import tokenizer as tokenizers
 from amend.policy.model import Policy
-from amend.types import Completion, Episode, Problem, Scored, Turn
+from amend.types import Budget, Completion, Episode, Problem, Scored, Turn
 
 
 def model(architecture: str, vocabulary: int, end: int, width: int = 16) -> PreTrainedModel:
@@ -81,14 +86,25 @@ def NOTHING(episodes: Sequence[Episode]) -> list[Scored]:
 
 
 LOOP: dict[str, Any] = {
-    "rounds": 4, "problems": 2, "samples": 4, "turns": 2, "temperature": 1.0, "max_tokens": 2, "lr": 1e-3,
-    "decay": "none",
-    "clip_norm": 1e9, "updates": 1,
+    "rounds": 4, "problems": 2, "samples": 4, "turns": 2, "max_tokens": 2, "lr": 1e-3, "decay": "none",
+    "clip_norm": 1e9, "epochs": 1, "updates": 1,
 }  # fmt: skip
+
+
+def plainly() -> Explore:
+    """Temperature 1, any problem, from nothing, the loss as it is."""
+    return Explore(Constant(value=[1.0]), Uniform(), Fresh(), Nothing())
+
+
+def handed(policy: Policy, play: Any = None, score: Any = NOTHING, seed: int = 0) -> tuple[Any, ...]:
+    """What every algorithm is handed, in its order."""
+    return policy, play, score, plainly(), Budget(None, None), seed
+
+
 SCORE: dict[str, Any] = {
     "alpha": 10.0, "beta1": 0.01, "beta2": 0.1, "gamma": 0.0, "stage1_rounds": 2, "baseline": "problem", "kl": "exact",
-    "reference": "base", "adaptive_beta2": False, "offline": 0.0, "stage2": "reinforce",
+    "reference": "base", "adaptive_beta2": False, "stage2": "reinforce",
 }  # fmt: skip
 GRPO: dict[str, Any] = {
-    "beta": 0.04, "clip_low": 0.2, "clip_high": 0.2, "standardize": True, "reduction": "sequence",
+    "beta": 0.04, "clip_low": 0.2, "clip_high": 0.2, "standardize": True, "reduction": "sequence", "skip_equal": False,
 }  # fmt: skip

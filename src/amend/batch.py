@@ -7,8 +7,8 @@ and trained once, like any other token the policy drew.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -25,10 +25,13 @@ class Batch:
     turn:     which turn a token belongs to, its prompt included; -1 on padding
     sampled:  the tokens that the policy drew, and so the ones that are trained
     logp:     log-probability under the sampling policy, 0 where nothing was drawn
+    temperature: that a token was drawn at, and is read at again; 1 where nothing was drawn
+    along:    how much of the turn's reward was paid at a token itself; the rest falls due at the turn's end
     ref_logp: the same under the reference; NaN until ``Algorithm.improve`` fills it for an algorithm that asks, so that
               a use without asking is loud
     reward:   raw reward of each turn
     group:    episodes of one problem share a number
+    more:     what an algorithm reads once before its updates and needs in them, such as a critic's values
     """
 
     tokens: Int[Tensor, "b t"]
@@ -36,31 +39,39 @@ class Batch:
     sampled: Bool[Tensor, "b t"]
     logp: Float[Tensor, "b t"]
     ref_logp: Float[Tensor, "b t"]
+    temperature: Float[Tensor, "b t"]
+    along: Float[Tensor, "b t"]
     reward: Float[Tensor, "b k"]
     group: Int[Tensor, " b"]
+    more: Mapping[str, Float[Tensor, "b t"]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.tokens)
 
     def rows(self, index: Int[Tensor, " m"]) -> Batch:
         """The episodes ``index`` names, cut to the longest of them."""
-        picked = {f.name: getattr(self, f.name)[index] for f in fields(self)}
-        longest = int((picked["turn"] >= 0).sum(dim=1).max())
-        for name in ("tokens", "turn", "sampled", "logp", "ref_logp"):
-            picked[name] = picked[name][:, :longest]
-        return Batch(**picked)
+        longest = int((self.turn[index] >= 0).sum(dim=1).max())
+        picked = {name: getattr(self, name)[index] for name in (*ALONG_TIME, "reward", "group")}
+        picked |= {name: picked[name][:, :longest] for name in ALONG_TIME}
+        return Batch(**picked, more={name: value[index, :longest] for name, value in self.more.items()})
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on a device."""
-        return replace(self, **{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        moved = {name: getattr(self, name).to(device) for name in (*ALONG_TIME, "reward", "group")}
+        return Batch(**moved, more={name: value.to(device) for name, value in self.more.items()})
 
 
-def transcript(episode: Episode) -> tuple[list[int], list[int], list[bool], list[float]]:
-    """An episode's tokens in order, with each one's turn, whether the policy drew it, and its log-probability."""
+ALONG_TIME = ("tokens", "turn", "sampled", "logp", "ref_logp", "temperature", "along")  # the fields of shape [b t]
+
+
+def transcript(episode: Episode) -> tuple[list[int], list[int], list[bool], list[float], list[float]]:
+    """An episode's tokens in order, with each one's turn, whether the policy drew it, its log-probability and the
+    temperature it was drawn at (a greedy one counts as 1)."""
     tokens: list[int] = []
     turns: list[int] = []
     sampled: list[bool] = []
     logp: list[float] = []
+    heat: list[float] = []
     for k, turn in enumerate(episode.turns):
         if list(turn.prompt[: len(tokens)]) != tokens:
             raise ValueError(f"{episode.problem.id}: the prompt of turn {k + 1} does not extend the turn before it")
@@ -69,7 +80,8 @@ def transcript(episode: Episode) -> tuple[list[int], list[int], list[bool], list
         turns += [k] * (len(asked) + len(drawn))
         sampled += [False] * len(asked) + [turn.drawn] * len(drawn)
         logp += [0.0] * len(asked) + (list(turn.reply.logp) if turn.drawn else [0.0] * len(drawn))
-    return tokens, turns, sampled, logp
+        heat += [1.0] * len(asked) + [turn.temperature or 1.0 if turn.drawn else 1.0] * len(drawn)
+    return tokens, turns, sampled, logp, heat
 
 
 def collate(scored: Sequence[Scored]) -> Batch:
@@ -79,10 +91,13 @@ def collate(scored: Sequence[Scored]) -> Batch:
     tokens = np.zeros((b, t), dtype=np.int64)
     turn = np.full((b, t), -1, dtype=np.int64)
     sampled = np.zeros((b, t), dtype=bool)
-    logp = np.zeros((b, t), dtype=np.float32)
-    for i, (ids, turns, drawn, lp) in enumerate(rows):
+    logp, along = np.zeros((b, t), dtype=np.float32), np.zeros((b, t), dtype=np.float32)
+    temperature = np.ones((b, t), dtype=np.float32)
+    for i, (ids, turns, drawn, lp, heat) in enumerate(rows):
         tokens[i, : len(ids)], turn[i, : len(ids)] = ids, turns
-        sampled[i, : len(ids)], logp[i, : len(ids)] = drawn, lp
+        sampled[i, : len(ids)], logp[i, : len(ids)], temperature[i, : len(ids)] = drawn, lp, heat
+        if scored[i].along:
+            along[i, sampled[i]] = scored[i].along
     number: dict[str, int] = {}
     group = [number.setdefault(s.episode.problem.id, len(number)) for s in scored]
     return Batch(
@@ -91,6 +106,8 @@ def collate(scored: Sequence[Scored]) -> Batch:
         sampled=torch.from_numpy(sampled),
         logp=torch.from_numpy(logp),
         ref_logp=torch.full((b, t), torch.nan),
+        temperature=torch.from_numpy(temperature),
+        along=torch.from_numpy(along),
         reward=torch.tensor([s.reward for s in scored], dtype=torch.float32),
         group=torch.tensor(group),
     )

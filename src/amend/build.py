@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch.utils.data import IterableDataset
@@ -20,11 +19,12 @@ from amend.algo.base import Algorithm
 from amend.config import component
 from amend.dialogue import Dialogue
 from amend.errors import UserError
+from amend.explore import Explore
 from amend.policy.model import Policy
 from amend.reward import Score
 from amend.rollout.play import Play
 from amend.task.base import Task
-from amend.types import Problem
+from amend.types import Budget, Problem
 
 
 class House(NamedTuple):
@@ -73,7 +73,9 @@ def house(cfg: DictConfig) -> House:
 def algorithm_of(cfg: DictConfig, made: House) -> Algorithm:
     """The learner, handed the house."""
     torch.manual_seed(cfg.seed)  # what an algorithm initialises itself (a value head, an adapter)
-    learner: Algorithm = find("algo", cfg.algo.name)(made.policy, made.play, made.score, cfg.seed, **knobs(cfg.algo))
+    explore = Explore(*(find(lever, cfg[lever].name)(**knobs(cfg[lever])) for lever in Explore._fields))
+    handed = (made.policy, made.play, made.score, explore, Budget(**cfg.budget), cfg.seed)
+    learner: Algorithm = find("algo", cfg.algo.name)(*handed, **knobs(cfg.algo))
     return learner
 
 
@@ -95,13 +97,13 @@ def threads(count: int) -> None:
 
 
 class Rounds(IterableDataset[list[Problem]]):
-    """One round's problems an epoch, drawn from the training split by (seed, round): nothing to restore on resume."""
+    """One round's problems an epoch, chosen from the training split by the curriculum."""
 
     def __init__(self, task: Task, algorithm: Algorithm) -> None:
         self._problems, self._algorithm = task.problems("train"), algorithm
 
     def __iter__(self) -> Iterator[list[Problem]]:
-        want, have = self._algorithm.problems, len(self._problems)
-        rng = np.random.default_rng(np.random.SeedSequence([self._algorithm.seed, self._algorithm.round]))
-        picks = rng.choice(have, size=want, replace=False) if have < 2**20 else rng.integers(have, size=want)
-        yield [self._problems[int(i)] for i in picks]
+        learner = self._algorithm
+        seed = (learner.seed, learner.round)
+        learner.picks = learner.explore.curriculum.pick(len(self._problems), learner.problems, seed)
+        yield [self._problems[i] for i in learner.picks]

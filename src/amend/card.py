@@ -27,7 +27,7 @@ def pass_at(made: House, problems: int, max_tokens: int) -> dict[int, float]:
     right = []
     for start in range(0, len(asked), 50):  # 50 x 96 replies at a time are enough to hold
         some = asked[start : start + 50]
-        episodes = made.play(some, SAMPLES, 1, Sampling(1.0, max_tokens), (CARD_SEED,))
+        episodes = made.play(some, SAMPLES, [Sampling(1.0, max_tokens)], (CARD_SEED,))
         verdicts = made.task.check_many([(e.problem, e.turns[0].reply.text) for e in episodes])
         right.append(np.array([verdict.correct for verdict in verdicts]).reshape(len(some), SAMPLES))
     made.play.sync()

@@ -198,10 +198,24 @@ def together(c: Mapping[str, Any]) -> None:
         raise UserError(
             f"algo.samples={algo['samples']}: {reason} compares a problem's episodes with each other; allowed: >= 2"
         )
+    if c["start"]["name"] == "offline" and algo["turns"] < 2:
+        raise UserError(
+            f"start=offline: with algo.turns={algo['turns']} the handed-in first attempt leaves nothing to train; "
+            f"allowed: start=fresh, or algo.turns >= 2"
+        )
+    if c["eval"]["wide_problems"] > c["eval"]["problems"] and c["eval"]["wide"]:
+        raise UserError(
+            f"eval.wide_problems={c['eval']['wide_problems']}: allowed: at most eval.problems={c['eval']['problems']}"
+        )
+    if c["entropy"]["name"] == "kl_cov" and algo["updates"] * algo["epochs"] == 1:
+        raise UserError(
+            "entropy=kl_cov: with algo.updates=1 and algo.epochs=1 the policy never leaves the one that sampled; "
+            "allowed: algo.updates >= 2"
+        )
     episodes = algo["problems"] * algo["samples"]
     if algo["updates"] > episodes:
         raise UserError(f"algo.updates={algo['updates']}: a round has {episodes} episodes; allowed: 1 to {episodes}")
-    turns = c["dialogue"].get("turns", 1)
+    turns = c["dialogue"].get("turns", {"single": 1, "self_refine": 3}.get(c["dialogue"]["name"], 1))
     if algo["turns"] > turns:
         raise UserError(
             f"algo.turns={algo['turns']}: dialogue={c['dialogue']['name']} has {turns}; allowed: 1 to {turns}"
@@ -223,11 +237,6 @@ def _stages(algo: Mapping[str, Any]) -> None:
         raise UserError(
             f"algo.baseline=context: with algo.gamma={algo['gamma']} nothing is settled when a turn begins; "
             f"allowed: none, batch, problem, or algo.gamma=0"
-        )
-    if algo["offline"] > 0 and algo["turns"] < 2:
-        raise UserError(
-            f"algo.offline={algo['offline']}: with algo.turns=1 the handed-in first attempt leaves nothing to train; "
-            f"allowed: 0, or algo.turns >= 2"
         )
     if algo["adaptive_beta2"] and (not algo["stage1_rounds"] or not algo["beta2"]):
         raise UserError(

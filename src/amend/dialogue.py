@@ -1,4 +1,4 @@
-"""What is said next: a single answer, or "there might be an error, try again".
+"""What is said next: nothing, "there might be an error, try again", or "what is wrong with it?" and then that.
 
 Self-correction is a dialogue, not a flag of an algorithm. The follow-up depends on nothing but how many turns there
 have been, so it cannot tell the model whether it was right: the correction is intrinsic, as in SCoRe (arXiv
@@ -21,6 +21,11 @@ class Dialogue(Protocol):
     @property
     def turns(self) -> int: ...
 
+    @property
+    def attempts(self) -> tuple[int, ...]:
+        """Which turns, counted from 0, are attempts at the problem."""
+        ...
+
     def follow(self, episode: Episode) -> Message | None:
         """The next message of the user to an episode of one turn or more; None ends it."""
         ...
@@ -30,6 +35,7 @@ class Single:
     """One reply and no more."""
 
     turns = 1
+    attempts = (0,)
 
     def follow(self, episode: Episode) -> Message | None:
         """Nothing follows."""
@@ -44,9 +50,28 @@ class SelfCorrect:
             raise UserError(f"dialogue.turns={turns}: allowed: at least 1")
         if not instruction.strip():
             raise UserError("dialogue.instruction is empty; allowed: any text that gives no hint of right or wrong")
-        self.turns = turns
+        self.turns, self.attempts = turns, tuple(range(turns))
         self._message = Message("user", instruction)
 
     def follow(self, episode: Episode) -> Message | None:
         """The instruction, or None once the episode has all its turns."""
         return self._message if len(episode.turns) < self.turns else None
+
+
+class SelfRefine:
+    """Self-Refine (Madaan et al. 2023, arXiv 2303.17651): attempt, ``feedback`` on it by the same model, ``refine``.
+
+    Both messages are the same for right and wrong; the second reply speaks of the first and is no attempt itself.
+    """
+
+    turns = 3
+    attempts = (0, 2)
+
+    def __init__(self, *, feedback: str, refine: str) -> None:
+        if not feedback.strip() or not refine.strip():
+            raise UserError("dialogue.feedback or dialogue.refine is empty; allowed: any text that tells no answer")
+        self._said = (Message("user", feedback), Message("user", refine))
+
+    def follow(self, episode: Episode) -> Message | None:
+        """The request for feedback, then the request to use it, then nothing."""
+        return self._said[len(episode.turns) - 1] if len(episode.turns) < self.turns else None

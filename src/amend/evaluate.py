@@ -7,10 +7,9 @@ temperature stands beside it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from amend.rollout.play import Play
 from amend.task.base import Task
 from amend.types import Episode, Problem, Sampling
 
@@ -18,36 +17,39 @@ COLUMNS = (
     "phase", "decoding", "problem", "sample", "turn", "question", "gold", "level", "subject",
     "text", "answer", "correct", "why", "tokens", "logp", "stop",
 )  # fmt: skip
+Attempt = Callable[[Sequence[Problem], int, Sequence[Sampling], tuple[int, ...]], list[Episode]]  # how one answers
 EVALUATION_SEED = 7_000_003  # one evaluation draws the same uniforms in every run: paired comparisons stay paired
 
 
 def evaluate(
-    play: Play,
+    attempt: Attempt,
+    attempts: Sequence[int],
     task: Task,
     problems: Sequence[Problem],
     phase: str,
-    decoding: Literal["greedy", "sampled"],
+    decoding: Literal["greedy", "sampled", "wide"],
     samples: int,
-    temperature: float,
-    max_tokens: int,
+    how: Sequence[Sampling],
 ) -> dict[str, list[Any]]:
-    """The table, as columns, of ``samples`` whole episodes of each problem (one, at temperature 0, for greedy)."""
-    greedy = decoding == "greedy"
-    how = Sampling(temperature=0.0 if greedy else temperature, max_tokens=max_tokens)
-    episodes = play(problems, 1 if greedy else samples, play.turns, how, (EVALUATION_SEED,))
-    play.sync()
-    return table(episodes, task, phase, decoding)
+    """The table, as columns, of ``samples`` episodes of each problem, a turn for each entry of ``how``.
+
+    ``attempts`` says which turns are attempts (``Play.attempts``); the table has those alone, counted from 1.
+    """
+    episodes = attempt(problems, samples, how, (EVALUATION_SEED,))
+    return table(episodes, attempts, task, phase, decoding)
 
 
-def table(episodes: Sequence[Episode], task: Task, phase: str, decoding: str) -> dict[str, list[Any]]:
-    """Episodes, checked, as columns of the table (``COLUMNS``); turns count from 1."""
-    turns = [(e, k) for e in episodes for k in range(len(e.turns))]
-    verdicts = task.check_many([(e.problem, e.turns[k].reply.text) for e, k in turns])
+def table(
+    episodes: Sequence[Episode], attempts: Sequence[int], task: Task, phase: str, decoding: str
+) -> dict[str, list[Any]]:
+    """Episodes, checked, as columns of the table (``COLUMNS``)."""
+    turns = [(e, number, k) for e in episodes for number, k in enumerate(attempts) if k < len(e.turns)]
+    verdicts = task.check_many([(e.problem, e.turns[k].reply.text) for e, _, k in turns])
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-    for (e, k), verdict in zip(turns, verdicts, strict=True):
+    for (e, number, k), verdict in zip(turns, verdicts, strict=True):
         reply, meta = e.turns[k].reply, e.problem.meta
         row = (
-            phase, decoding, e.problem.id, e.sample, k + 1, e.problem.question, e.problem.answer,
+            phase, decoding, e.problem.id, e.sample, number + 1, e.problem.question, e.problem.answer,
             int(meta.get("level", 0)), str(meta.get("subject", "")),
             reply.text, verdict.answer, verdict.correct, verdict.why, len(reply.tokens), sum(reply.logp), reply.stop,
         )  # fmt: skip

@@ -8,6 +8,7 @@ writes them again, the same. Times are not the same twice and so go to a file of
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import time
@@ -96,14 +97,18 @@ class Keeper(pl.Callback):
             {**row, **{f"time/{key}": value for key, value in timing.items() if key != "round"}}, row["round"]
         )
         self._warn(row)
-        if row["stage"] in ("", "II"):  # Stage I is not the objective; only the final stage's reward chooses
+        if pl_module.data:
+            self.keep(f"data/{pl_module.data_name}-{row['round']:04d}.jsonl", pl_module.data)
+        if pl_module.online and row["stage"] in ("", "II"):  # only the final stage's reward chooses
             self._window.append(row[f"reward_t{pl_module.turns}"])
-        ended = row["round"] == pl_module.rounds
+        ended = pl_module.done >= 1
         if self._asked or ended or row["round"] % self.checkpoint_every == 0:
             self.save(trainer, pl_module)
         if self._asked:
             self.stopped = True
             trainer.should_stop = True
+        elif ended:
+            trainer.should_stop = True  # its budget may end a run before its rounds do
 
     def state_dict(self) -> dict[str, Any]:
         """What the next checkpoint's choice of the best weights needs."""
@@ -117,7 +122,7 @@ class Keeper(pl.Callback):
 
     def save(self, trainer: pl.Trainer, algorithm: Algorithm) -> None:
         """The best weights, if these are; then the checkpoint to go on from. Each whole, or not at all."""
-        full = len(self._window) >= self.checkpoint_every or algorithm.round == algorithm.rounds
+        full = len(self._window) >= self.checkpoint_every or algorithm.done >= 1
         if self._window and full:
             reward = sum(self._window) / len(self._window)
             self._window = []
@@ -125,6 +130,11 @@ class Keeper(pl.Callback):
                 self._best = reward
                 self._write(self.best, lambda path: torch.save(algorithm.policy.lm.state_dict(), path))
         self._write(self.last, trainer.save_checkpoint)
+
+    def keep(self, name: str, rows: list[dict[str, Any]]) -> None:
+        """What the round built to learn from, a JSON object a line: ready for TRL's trainers."""
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        self.folder.write(name, lambda path: path.write_text(lines, encoding="utf-8"))
 
     def _write(self, path: Path, write: Callable[[Path], object]) -> None:
         def whole(beside: Path) -> None:

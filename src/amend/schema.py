@@ -29,15 +29,27 @@ HOMES = {  # group -> the file that a choice's class lives in
     "policy": "policy/model.py",
     "rollout": "rollout/{name}.py",
     "logger": "logger.py",
+    "temperature": "explore/temperature.py",
+    "curriculum": "explore/curriculum.py",
+    "start": "explore/start.py",
+    "entropy": "explore/entropy.py",
     "algo": "algo/{name}.py",
 }
+
+
+class Budget(TypedDict):
+    """What a run may spend; null: no bound."""
+
+    sampled_tokens: Count | None
+    episodes: Count | None
 
 
 class Top(TypedDict):
     """Keys of conf/config.yaml itself."""
 
-    job: Literal["train", "evaluate", "seeds", "grade", "pretrain", "report"]
+    job: Literal["train", "evaluate", "compare", "seeds", "grade", "pretrain", "report"]
     seed: Natural
+    budget: Budget
     runs_dir: str
     resume: bool
     checkpoint: str | None
@@ -63,6 +75,8 @@ class Eval(TypedDict):
     problems: Count
     samples: Natural
     temperature: Positive
+    wide: Natural
+    wide_problems: Count
 
 
 class Scale(TypedDict):
@@ -78,6 +92,7 @@ class Scale(TypedDict):
     decay: Literal["none", "linear"]
     eval_problems: Count
     eval_samples: Natural
+    eval_wide: Natural
 
 
 class Shape(TypedDict):

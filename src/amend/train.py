@@ -26,13 +26,14 @@ from amend import logger as loggers
 from amend.build import House, Rounds, algorithm_of, house, task_of, threads
 from amend.config import command
 from amend.errors import UserError
-from amend.evaluate import COLUMNS, evaluate
+from amend.evaluate import COLUMNS, Attempt, evaluate
 from amend.keeper import Keeper
 from amend.report.html import write_report
 from amend.report.seeds import seeds_table
 from amend.report.summary import summarise
 from amend.report.terminal import View, final_table, print_table
 from amend.run_folder import FINISHED, RunFolder, home, identity
+from amend.types import Sampling
 
 INTERRUPTED = 130  # the exit status of a run that Ctrl-C ended, as shells count
 
@@ -70,10 +71,10 @@ def train(cfg: DictConfig) -> int:
                 view.stop()
                 print(f"Stopped after round {algorithm.round} of {algorithm.rounds}. To go on: {again(cfg)}")
                 return INTERRUPTED
-            if cfg.trainer.select == "best" and keeper.best.exists():
+            if cfg.trainer.select == "best" and algorithm.online and keeper.best.exists():
                 made.policy.lm.load_state_dict(torch.load(keeper.best, weights_only=True))
                 made.play.sync()
-            after = measure_all(cfg, made, "trained", view)
+            after = measure_all(cfg, made, "trained", view, algorithm.attempt)
             columns = {name: before[name] + after[name] for name in COLUMNS}
             write_episodes(folder, columns)
             cost = {"seconds": round(time.perf_counter() - began, 1), **algorithm.spent}
@@ -89,6 +90,8 @@ def train(cfg: DictConfig) -> int:
 
 def fit(cfg: DictConfig, made: House, algorithm: Any, keeper: Keeper, checkpoint: Path | None) -> None:
     """Lightning's loop: one epoch is one round."""
+    if not algorithm.rounds:
+        return  # a way of asking, with nothing to train
     trainer = pl.Trainer(
         max_epochs=algorithm.rounds,
         accelerator=cfg.trainer.accelerator,
@@ -101,9 +104,9 @@ def fit(cfg: DictConfig, made: House, algorithm: Any, keeper: Keeper, checkpoint
     )
     if checkpoint is not None:
         saved = torch.load(checkpoint, weights_only=True, map_location="cpu")
-        if saved["amend"]["round"] >= algorithm.rounds:  # it had only its evaluation left; the loop would add a round
+        algorithm.on_load_checkpoint(saved)
+        if algorithm.done >= 1:  # it had only its evaluation left; the loop would add a round
             algorithm.load_state_dict(saved["state_dict"])
-            algorithm.on_load_checkpoint(saved)
             return
     loader = torch.utils.data.DataLoader(Rounds(made.task, algorithm), batch_size=None)
     try:
@@ -137,22 +140,30 @@ def base_episodes(cfg: DictConfig, made: House, folder: RunFolder, view: View) -
     if cfg.resume and path.exists():
         rows = pq.read_table(path)
         return rows.filter(pa.compute.equal(rows["phase"], "base")).to_pydict()
-    columns = measure_all(cfg, made, "base", view)
+    columns = measure_all(cfg, made, "base", view, made.play)
     write_episodes(folder, columns)
     return columns
 
 
-def measure_all(cfg: DictConfig, made: House, phase: str, view: View) -> dict[str, list[Any]]:
-    """Greedy and sampled evaluation on the test problems, one table."""
+def measure_all(cfg: DictConfig, made: House, phase: str, view: View, attempt: Attempt) -> dict[str, list[Any]]:
+    """Greedy, sampled and wide evaluation on the test problems, one table.
+
+    Greedy and sampled have every turn of the dialogue; wide has many first attempts at some of the problems.
+    """
     problems = made.task.problems("test")[: cfg.eval.problems]
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-    plan: list[tuple[Literal["greedy", "sampled"], int]] = [("greedy", 1), ("sampled", cfg.eval.samples)]
-    for decoding, samples in plan:
+    greedy, warm = (Sampling(heat, cfg.algo.max_tokens) for heat in (0.0, cfg.eval.temperature))
+    plan: list[tuple[Literal["greedy", "sampled", "wide"], int, int, list[Sampling]]] = [
+        ("greedy", len(problems), 1, [greedy] * made.play.turns),
+        ("sampled", len(problems), cfg.eval.samples, [warm] * made.play.turns),
+        ("wide", cfg.eval.wide_problems, cfg.eval.wide, [warm]),
+    ]
+    for decoding, count, samples, how in plan:
         if samples:
             view.phase(f"evaluating the {phase} model, {decoding}")
-            part = evaluate(
-                made.play, made.task, problems, phase, decoding, samples, cfg.eval.temperature, cfg.algo.max_tokens
-            )  # fmt: skip
+            some = problems[:count]
+            part = evaluate(attempt, made.play.attempts, made.task, some, phase, decoding, samples, how)
+            made.play.sync()
             for name in COLUMNS:
                 columns[name] += part[name]
     return columns
@@ -167,10 +178,11 @@ def summary_of(cfg: DictConfig, made: House, columns: dict[str, list[Any]], cost
     """The final figures, in the schema of the README; greedy at the top, sampled beside it."""
     figures = {
         decoding: {phase: summarise(columns, phase=phase, decoding=decoding) for phase in ("base", "trained")}
-        for decoding in ("greedy", "sampled")
+        for decoding in ("greedy", "sampled", "wide")
     }
     name = {"algo": cfg.algo.name, "task": cfg.task.name, "policy": made.policy.name, "seed": cfg.seed}
-    return {**name, **figures["greedy"], "cost": cost, "sampled": figures["sampled"]}
+    beside = {decoding: figures[decoding] for decoding in ("sampled", "wide") if figures[decoding]["base"]["n"]}
+    return {**name, **figures["greedy"], "cost": cost, **beside}
 
 
 def facts(cfg: DictConfig, made: House, folder: RunFolder) -> dict[str, str]:
@@ -199,7 +211,7 @@ def evaluate_only(cfg: DictConfig) -> int:
         view = View(total_rounds=0)
         view.start(f"evaluating {made.policy.name} on {cfg.task.name}", facts(cfg, made, folder))
         try:
-            columns = measure_all(cfg, made, "base", view)
+            columns = measure_all(cfg, made, "base", view, made.play)
         finally:
             view.stop()
         write_episodes(folder, columns)
@@ -265,7 +277,7 @@ def pretrain(cfg: DictConfig) -> int:
     seconds = time.perf_counter() - began
     cfg = OmegaConf.merge(cfg, {"policy": {"path": str(out)}})  # type: ignore[assignment]
     made, view = house(cfg), View(total_rounds=0)
-    columns = measure_all(cfg, made, "base", view)
+    columns = measure_all(cfg, made, "base", view, made.play)
     figures = summarise(columns, phase="base", decoding="greedy")
     card = write_card(out, figures, pass_at(made, figures["n"], cfg.algo.max_tokens), seconds)
     print(f"the model: {out}   its card: {card}   to use it: policy.path={out}")

@@ -64,11 +64,13 @@ class Turn:
     """One exchange. ``prompt`` is the whole context the reply was drawn in, so turn 2's prompt extends turn 1's tokens.
 
     ``drawn`` is False for a reply that was handed in (an offline first attempt): it is context, and never trained.
+    ``temperature`` is the one it was drawn at (0: greedy), and so the one at which it is read again.
     """
 
     prompt: Tokens
     reply: Completion
     drawn: bool = True
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +84,35 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """An episode with one reward a turn, and the parts each reward is the weighted sum of."""
+    """An episode with one reward a turn, and the parts each reward is the weighted sum of.
+
+    ``along`` says how much of the reward was paid on the way, at each trained token of the episode in order; what it
+    leaves of a turn's reward falls due at the turn's end. Empty where no part pays on the way.
+    """
 
     episode: Episode
     reward: tuple[float, ...]
     parts: Mapping[str, tuple[float, ...]]
+    along: tuple[float, ...] = ()
+
+
+class Opening(NamedTuple):
+    """The beginning of a first reply that is handed in ("": none), and whether the base model draws the reply."""
+
+    given: str
+    base: bool
+
+
+class Budget(NamedTuple):
+    """What a run may spend; None: no bound. The round that reaches it is the last."""
+
+    sampled_tokens: int | None
+    episodes: int | None
+
+    def share(self, spent: Mapping[str, int]) -> float:
+        """How much of it is spent: 0 with no bound, 1 or more when it is over."""
+        bounds = ((self.sampled_tokens, spent["sampled_tokens"]), (self.episodes, spent["episodes"]))
+        return max((used / bound for bound, used in bounds if bound), default=0.0)
 
 
 @dataclass(frozen=True, slots=True)

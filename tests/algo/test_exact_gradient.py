@@ -17,12 +17,19 @@ from torch import Tensor
 
 from amend.algo.base import Algorithm
 from amend.algo.grpo import GRPO
+from amend.algo.multi_turn import MultiTurn
+from amend.algo.ppo import PPO
+from amend.algo.reinforce import Reinforce
+from amend.algo.rloo import RLOO
 from amend.algo.score import SCoRe
+from amend.algo.single_turn import SingleTurn
 from amend.batch import Batch
+from amend.explore.temperature import Constant
+from amend.ops.credit import EPS
 from amend.policy.model import Policy
 from amend.types import Sampling
 from toys import GRPO as GRPO_KNOBS
-from toys import LOOP, NOTHING, SCORE, drift, policy
+from toys import LOOP, SCORE, drift, handed, policy
 
 ASK, AGAIN = [2, 5], [2, 6]  # <user> a, and <user> b: the question and the instruction
 SPEAK = 3
@@ -77,11 +84,16 @@ def expected_gradient(algorithm: Algorithm, toy: Policy) -> list[Tensor]:
         tokens=tokens[order], turn=turn, sampled=sampled, logp=logp, ref_logp=ref_logp,
         reward=torch.tensor([reward(*pairs[i]) for i in order], dtype=torch.float64),
         group=torch.arange(49 * 49).repeat_interleave(2),
+        temperature=torch.ones_like(logp), along=torch.zeros_like(logp),
     )  # fmt: skip
+    given, algorithm.pays_reference = batch.ref_logp, lambda: False  # type: ignore[method-assign]
+    batch = algorithm.prepare(batch)
+    del algorithm.pays_reference
+    assert torch.equal(given, batch.ref_logp)
     credit = algorithm.credit(batch)
     out = toy(batch.tokens, batch.sampled, 1.0, reference=True)
     loss = (algorithm.loss(batch, credit, out).sum(dim=1) * weight).sum()
-    return list(torch.autograd.grad(loss, list(toy.lm.parameters())))
+    return list(torch.autograd.grad(loss, list(toy.lm.parameters()), retain_graph=True))
 
 
 def true_gradient(
@@ -108,7 +120,7 @@ def true_gradient(
 
 
 def score(toy: Policy, round_: int, **knobs: Any) -> SCoRe:
-    algorithm = SCoRe(toy, None, NOTHING, 0, **{**LOOP, **SCORE, **knobs})
+    algorithm = SCoRe(*handed(toy), **{**LOOP, **SCORE, **knobs})
     algorithm.round = round_
     return algorithm
 
@@ -162,7 +174,8 @@ def test_the_context_baseline_lowers_the_variance(toy: Policy) -> None:
         sampled, turn = masks(tokens[order])
         zeros = torch.zeros(sampled.shape, dtype=torch.float64)
         groups = torch.arange(49 * 49).repeat_interleave(2)
-        credit = algorithm.credit(Batch(tokens[order], turn, sampled, zeros, zeros, rewards[order], groups))[:, 7]
+        batch = Batch(tokens[order], turn, sampled, zeros, zeros, zeros + 1, zeros, rewards[order], groups)
+        credit = algorithm.credit(batch)[:, 7]
         weight = (chance[left] * chance[right]).repeat_interleave(2) / 2
         spread[baseline] = float((weight * credit.square()).sum())
     assert spread["context"] < 0.75 * spread["problem"]
@@ -171,8 +184,55 @@ def test_the_context_baseline_lowers_the_variance(toy: Policy) -> None:
 def test_grpo_without_standardisation_is_half_the_true_gradient(toy: Policy) -> None:
     """Biased by design: a group's own mean counts the episode itself, so of n = 2 samples (n - 1) / n of it is left."""
     knobs = {**GRPO_KNOBS, "standardize": False, "beta": 0.0}
-    got = expected_gradient(GRPO(toy, None, NOTHING, 0, **{**LOOP, **knobs}), toy)
+    got = expected_gradient(GRPO(*handed(toy), **{**LOOP, **knobs}), toy)
     assert_same(got, [0.5 * g for g in true_gradient(toy, w1=1, w2=1, alpha=0, k1=0, k2=0)])
+
+
+def test_grpo_with_standardisation_is_longer_still_in_the_same_direction(toy: Policy) -> None:
+    """Biased by design: two samples that differ have deviation sqrt(1/2), so 1/2 becomes 1/2 / (sqrt(1/2) + 1e-4)."""
+    knobs = {**GRPO_KNOBS, "beta": 0.0}
+    got = expected_gradient(GRPO(*handed(toy), **{**LOOP, **knobs}), toy)
+    factor = 0.5 / (0.5**0.5 + EPS)
+    assert_same(got, [factor * g for g in true_gradient(toy, w1=1, w2=1, alpha=0, k1=0, k2=0)])
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.0])
+def test_reinforce(toy: Policy, gamma: float) -> None:
+    got = expected_gradient(Reinforce(*handed(toy), **LOOP, baseline="none", gamma=gamma, beta=0.05), toy)
+    assert_same(got, true_gradient(toy, w1=1, w2=1, alpha=0, k1=0.05, k2=0.05, whole=gamma == 1))
+
+
+def test_rloo_with_its_kl_in_the_reward(toy: Policy) -> None:
+    """A reply is one action; the KL of its reply, inside the detached reward, has the KL's gradient in expectation."""
+    got = expected_gradient(RLOO(*handed(toy), **LOOP, beta=0.05, clip_low=0.2, clip_high=0.2), toy)
+    assert_same(got, true_gradient(toy, w1=1, w2=1, alpha=0, k1=0.05, k2=0.05))
+
+
+def test_single_turn_never_touches_turn_two(toy: Policy) -> None:
+    got = expected_gradient(SingleTurn(*handed(toy), **LOOP, beta=0.05), toy)
+    assert_same(got, true_gradient(toy, w1=1, w2=0, alpha=0, k1=0.05, k2=0))
+
+
+@pytest.mark.parametrize(("paid", "first"), [("all", 1), ("last", 0)])
+def test_multi_turn(toy: Policy, paid: str, first: float) -> None:
+    got = expected_gradient(MultiTurn(*handed(toy), **LOOP, beta=0.05, paid=paid, gamma=0.0), toy)
+    assert_same(got, true_gradient(toy, w1=first, w2=1, alpha=0, k1=0.05, k2=0.05))
+
+
+@pytest.mark.parametrize(("lam", "whole"), [(1.0, True), (0.0, False)])
+def test_ppo_without_a_critic(toy: Policy, lam: float, whole: bool) -> None:
+    """V = 0: with lambda 1 each token answers for all that follows, in the next turn too; with 0 for its own pay."""
+    knobs = {"gamma": 1.0, "beta": 0.0, "clip_low": 0.2, "clip_high": 0.2, "value_weight": 0.0, "value_clip": 0.2}
+    got = expected_gradient(PPO(*handed(toy), **LOOP, **knobs, lam=lam, whiten=False), toy)
+    assert_same(got, true_gradient(toy, w1=1, w2=1, alpha=0, k1=0, k2=0, whole=whole))
+
+
+def test_ppo_leans_on_its_critic_without_bias_at_lambda_one(toy: Policy) -> None:
+    """Any V that does not know the token is a baseline: at gamma = lambda = 1 the expected gradient does not move."""
+    knobs = {"gamma": 1.0, "beta": 0.0, "clip_low": 0.2, "clip_high": 0.2, "value_weight": 0.0, "value_clip": 0.2}
+    made = PPO(*handed(toy), **LOOP, **knobs, lam=1.0, whiten=False)
+    torch.nn.init.normal_(made.value.weight)
+    assert_same(expected_gradient(made, toy), true_gradient(toy, w1=1, w2=1, alpha=0, k1=0, k2=0, whole=True))
 
 
 def test_the_enumeration_would_notice_a_sign(toy: Policy) -> None:
@@ -183,4 +243,6 @@ def test_the_enumeration_would_notice_a_sign(toy: Policy) -> None:
 
 
 def test_temperature_of_the_loop_is_the_samplers(toy: Policy) -> None:
-    assert score(toy, 0, temperature=0.7).how == Sampling(0.7, 2)
+    made = score(toy, 0)
+    made.explore = made.explore._replace(temperature=Constant(value=[0.7, 0.9]))
+    assert made.how() == [Sampling(0.7, 2), Sampling(0.9, 2)]

@@ -11,11 +11,11 @@ from amend.algo.grpo import GRPO
 from amend.batch import Batch, collate
 from amend.ops.likelihood import Likelihood
 from toys import GRPO as KNOBS
-from toys import LOOP, NOTHING, episode, policy, scored
+from toys import LOOP, episode, handed, policy, scored
 
 
 def learner(**knobs: Any) -> GRPO:
-    return GRPO(policy(), None, NOTHING, 0, **{**LOOP, **KNOBS, "turns": 1, **knobs})
+    return GRPO(*handed(policy()), **{**LOOP, **KNOBS, "turns": 1, **knobs})
 
 
 def two_by_four() -> Batch:

@@ -11,13 +11,13 @@ import torch
 from amend.algo.score import SCoRe
 from amend.batch import Batch, collate
 from amend.ops.likelihood import Likelihood
-from toys import LOOP, NOTHING, SCORE, episode, policy, scored
+from toys import LOOP, SCORE, episode, handed, policy, scored
 
 PAIRS = list(product((0.0, 1.0), repeat=2))
 
 
 def learner(round_: int = 0, **knobs: Any) -> SCoRe:
-    made = SCoRe(policy(), None, NOTHING, 0, **{**LOOP, **SCORE, **knobs})
+    made = SCoRe(*handed(policy()), **{**LOOP, **SCORE, **knobs})
     made.round = round_
     return made
 

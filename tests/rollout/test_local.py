@@ -54,6 +54,18 @@ def test_turn_two_goes_on_from_turn_ones_cache(toy: Policy, compact: float) -> N
         assert list(reply.logp) == pytest.approx(trainer_logp(toy, prompt, reply, 1.0), abs=5e-5)
 
 
+def test_kept_buffers_leave_no_trace(toy: Policy) -> None:
+    """After larger and smaller calls have used the same buffers, a call gives what an engine without a past gives."""
+    engine = Local(toy, batch=64, compact=0.3)
+    for count in (6, 2, 5, 1, 6):
+        engine.sync()
+        ours = engine.sample(PROMPTS[:count], HOW, SEEDS[:count])
+        alone = Local(toy, batch=64, compact=0.3).sample(PROMPTS[:count], HOW, SEEDS[:count])
+        assert [r.tokens for r in ours] == [r.tokens for r in alone]
+        for one, other in zip(ours, alone, strict=True):
+            assert list(one.logp) == pytest.approx(list(other.logp), abs=1e-5)
+
+
 def test_the_cache_is_really_used_and_really_forgotten(toy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Local(toy, batch=64, compact=0.3)
     first = engine.sample(PROMPTS, HOW, SEEDS)

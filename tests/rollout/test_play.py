@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from amend.dialogue import SelfCorrect, Single
+from amend.explore.start import Offline
 from amend.policy.model import Policy
 from amend.rollout.local import Local
 from amend.rollout.play import Play
@@ -27,7 +28,7 @@ def toy() -> Policy:
 
 def test_each_turn_extends_the_one_before() -> None:
     play, task = player(toy(), turns=3)
-    episodes = play(task.problems("test")[:4], 3, 3, HOW, (0, 0))
+    episodes = play(task.problems("test")[:4], 3, [HOW] * 3, (0, 0))
     assert [(e.problem.id, e.sample) for e in episodes] == [
         (p.id, s) for p in task.problems("test")[:4] for s in range(3)
     ]
@@ -42,16 +43,16 @@ def test_each_turn_extends_the_one_before() -> None:
 def test_an_episode_does_not_depend_on_what_is_played_beside_it() -> None:
     made = toy()
     play, task = player(made)
-    many = play(task.problems("test"), 4, 2, HOW, (0, 5))
-    few = player(made, batch=3)[0](task.problems("test")[2:3], 4, 2, HOW, (0, 5))
+    many = play(task.problems("test"), 4, [HOW] * 2, (0, 5))
+    few = player(made, batch=3)[0](task.problems("test")[2:3], 4, [HOW] * 2, (0, 5))
     mine = [e for e in many if e.problem.id == few[0].problem.id]
     assert [[t.reply.tokens for t in e.turns] for e in mine] == [[t.reply.tokens for t in e.turns] for e in few]
 
 
 def test_samples_turns_and_rounds_have_their_own_streams() -> None:
     play, task = player(toy())
-    one = play(task.problems("test")[:1], 8, 2, HOW, (0, 0))
-    other = play(task.problems("test")[:1], 8, 2, HOW, (0, 1))
+    one = play(task.problems("test")[:1], 8, [HOW] * 2, (0, 0))
+    other = play(task.problems("test")[:1], 8, [HOW] * 2, (0, 1))
     assert len({e.turns[0].reply.tokens for e in one}) > 1
     assert [e.turns[0].reply.tokens for e in one] != [e.turns[0].reply.tokens for e in other]
 
@@ -59,19 +60,19 @@ def test_samples_turns_and_rounds_have_their_own_streams() -> None:
 def test_turns_can_stop_before_the_dialogue_does() -> None:
     play, task = player(toy())
     assert play.turns == 2
-    assert all(len(e.turns) == 1 for e in play(task.problems("test"), 1, 1, HOW, (0, 0)))
+    assert all(len(e.turns) == 1 for e in play(task.problems("test"), 1, [HOW], (0, 0)))
 
 
 def test_offline_first_attempts_are_the_references_and_not_drawn() -> None:
     """Half of each problem's episodes begin with what the untouched engine over the reference would have said."""
     made = toy()
     play, task = player(made)
-    episodes = play(task.problems("test")[:3], 4, 2, HOW, (0, 0), offline=0.5)
+    episodes = play(task.problems("test")[:3], 4, [HOW] * 2, (0, 0), Offline(share=0.5))
     assert [e.turns[0].drawn for e in episodes] == [False, False, True, True] * 3
     assert all(e.turns[1].drawn for e in episodes)
     made.lm.load_state_dict(made.reference_lm.state_dict())
     play.sync()
-    base = play(task.problems("test")[:3], 4, 2, HOW, (0, 0))
+    base = play(task.problems("test")[:3], 4, [HOW] * 2, (0, 0))
     for e, b in zip(episodes, base, strict=True):
         if not e.turns[0].drawn:
             assert e.turns[0].reply.tokens == b.turns[0].reply.tokens

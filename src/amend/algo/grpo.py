@@ -5,13 +5,14 @@
 
     GRPO      standardize=true   reduction=sequence   clip_high = clip_low   beta=0.04
     Dr. GRPO  standardize=false  reduction=constant                          beta=0       (Liu et al. 2025)
-    DAPO      standardize=true   reduction=token      clip_high > clip_low   beta=0       (Yu et al. 2025)
+    DAPO      standardize=true   reduction=token      clip_high > clip_low   beta=0       (Yu et al. 2025; skip_equal)
 
 Each turn's group is held against itself; a turn is paid its own reward.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 from jaxtyping import Float
@@ -36,11 +37,12 @@ class GRPO(Algorithm):
         clip_high: NonNegative,
         standardize: bool,
         reduction: Literal["sequence", "token", "constant"],
+        skip_equal: bool,
         **loop: Any,
     ) -> None:
         super().__init__(*house, **loop)
         self.beta, self.clip_low, self.clip_high = beta, clip_low, clip_high
-        self.standardize, self.reduction = standardize, reduction
+        self.standardize, self.reduction, self.skip_equal = standardize, reduction, skip_equal
 
     def credit(self, batch: Batch) -> Float[Tensor, "b t"]:
         """The reward relative to the group's, on every token of its turn."""
@@ -49,14 +51,17 @@ class GRPO(Algorithm):
 
     def loss(self, batch: Batch, credit: Float[Tensor, "b t"], out: Likelihood) -> Float[Tensor, "b t"]:
         """The clipped surrogate and k3. With one update a round the ratio is 1 and its gradient that of log pi."""
-        behaviour = out.logp if self.updates == 1 else batch.logp
+        behaviour = out.logp if self.updates * self.epochs == 1 else batch.logp
         loss = surrogate.clipped(out.logp, behaviour, credit, self.clip_low, self.clip_high)
         return loss + self.beta * kl.k3(out.logp, out.ref_logp) if self.needs_reference() else loss
 
     def weights(self, batch: Batch) -> Float[Tensor, "b t"]:
-        """What a token counts for."""
+        """What a token counts for; with ``skip_equal``, as if groups that were all paid alike had not been played."""
+        if self.skip_equal:
+            alike = credits.alike(batch.reward, batch.group)
+            batch = replace(batch, sampled=batch.sampled & ~alike[:, None]) if not alike.all() else batch
         if self.reduction == "constant":
-            return reduce.constant(batch.sampled, self.how.max_tokens)
+            return reduce.constant(batch.sampled, self.max_tokens)
         return reduce.sequence(batch.sampled) if self.reduction == "sequence" else reduce.token(batch.sampled)
 
     def needs_reference(self) -> bool:

@@ -13,8 +13,8 @@ Credit stays in its turn (gamma = 0): turn 1 is paid r(y1) and never the bonus, 
 starting wrong. With more than two turns Stage I has one part a turn: I(a) trains the second attempt with the first
 held, I(b) the third with both before it held, and so on (ICLR version, Appendix A).
 
-Each ablation of the paper's Table 4 is a value of a knob: turns=1, stage1_rounds=0, alpha=0, stage2=star,
-offline=1.
+Each ablation of the paper's Table 4 is a value of a knob: turns=1, stage1_rounds=0, alpha=0, stage2=star, and
+start=offline (first attempts of the base model's, section 5.3).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from amend.algo.base import Algorithm
-from amend.batch import Batch
+from amend.batch import Batch, collate
 from amend.bounds import Fraction, Natural, NonNegative
 from amend.ops import credit as credits
 from amend.ops import kl, surrogate
 from amend.ops.likelihood import Likelihood
-from amend.types import Episode, Problem
+from amend.types import Scored
 
 
 class SCoRe(Algorithm):
@@ -44,7 +44,6 @@ class SCoRe(Algorithm):
     kl:             exact over the vocabulary; k2; or k1 inside the reward, summed to the end of the turn
     reference:      what later stages are held to: the base model, or the model the stage before ended with
     adaptive_beta2: let beta2 follow the size of the objective it is weighed against (never below ``beta2``)
-    offline:        share of episodes whose first attempt is the base model's (section 5.3)
     stage2:         reinforce; or star, which in Stage II imitates the episodes that ended right and has no other signal
     """
 
@@ -60,14 +59,13 @@ class SCoRe(Algorithm):
         kl: Literal["exact", "k2", "k1_in_reward"],
         reference: Literal["base", "previous"],
         adaptive_beta2: bool,
-        offline: Fraction,
         stage2: Literal["reinforce", "star"],
         **loop: Any,
     ) -> None:
         super().__init__(*house, **loop)
         self.alpha, self.beta1, self.beta2, self.gamma = alpha, beta1, beta2, gamma
         self.stage1_rounds, self.baseline, self.kl, self.anchor = stage1_rounds, baseline, kl, reference
-        self.adaptive_beta2, self.offline, self.stage2 = adaptive_beta2, offline, stage2
+        self.adaptive_beta2, self.stage2 = adaptive_beta2, stage2
         self.beta2_now = beta2
 
     @property
@@ -149,17 +147,13 @@ class SCoRe(Algorithm):
         """Only k1 stands inside the reward."""
         return self.kl == "k1_in_reward"
 
-    def episodes(self, problems: list[Problem]) -> list[Episode]:  # type: ignore[override]
-        """This round's episodes; a share of their first attempts comes from the base model."""
-        return self.play(problems, self.samples, self.turns, self.how, (self.seed, self.round), self.offline)
-
-    def improve(self, batch: Batch) -> dict[str, float]:
+    def improve(self, scored: list[Scored]) -> dict[str, float]:
         """One round's update; then beta2 follows, and at a stage's first round the reference may move."""
         first = self.round > 0 and self.stage1_rounds > 0 and self.round % self.stage1_rounds == 0
         if first and self.round <= self.stage1_rounds * (self.turns - 1) and self.anchor == "previous":
             self.policy.freeze_reference()
-        learned = super().improve(batch)
-        self.follow(learned, batch)
+        learned = super().improve(scored)
+        self.follow(learned, collate(scored))
         return learned
 
     def follow(self, learned: dict[str, float], batch: Batch) -> None:

@@ -81,10 +81,55 @@ def spread(value: Float[Tensor, "b k"], turn: Int[Tensor, "b t"], sampled: Bool[
     return torch.where(sampled, value.gather(1, turn.clamp(min=0)), 0.0)
 
 
+def alike(value: Float[Tensor, "b k"], group: Int[Tensor, " b"]) -> Bool[Tensor, " b"]:
+    """Episodes of a group that were all paid alike, turn by turn: nothing to teach a group-relative learner."""
+    differs = (centre(value, group).abs() > 1e-6).any(dim=1, keepdim=True).to(value.dtype)
+    return _group_sum(differs, group)[:, 0] == 0
+
+
 def zero_variance(value: Float[Tensor, "b k"], group: Int[Tensor, " b"]) -> float:
-    """The share of groups whose episodes were all paid alike, and so have nothing to teach a group-relative learner."""
-    differs = (centre(value, group).abs() > 1e-9).any(dim=1).to(value.dtype)
-    groups = torch.unique(group)
-    informative = torch.zeros(int(group.max()) + 1, dtype=value.dtype, device=value.device)
-    informative.index_add_(0, group, differs)
-    return float((informative[groups] == 0).to(value.dtype).mean())
+    """The share of groups whose episodes were all paid alike."""
+    same = alike(value, group)
+    return len(torch.unique(group[same])) / max(len(torch.unique(group)), 1)
+
+
+def gae(
+    pay: Float[Tensor, "b t"],
+    value: Float[Tensor, "b t"],
+    sampled: Bool[Tensor, "b t"],
+    gamma: float,
+    lam: float,
+) -> Float[Tensor, "b t"]:
+    """Generalised advantage estimation (Schulman et al. 2016) over the sampled tokens of an episode, whatever lies
+    between them: with s the sampled token after t,  delta_t = pay_t + gamma V_s - V_t,  A_t = delta_t + gamma lam A_s.
+
+    A prompt between two turns is passed over: no step of time, no discount. V is 0 after the last sampled token.
+    """
+    advantage, value_next, advantage_next = torch.zeros_like(pay), pay.new_zeros(len(pay)), pay.new_zeros(len(pay))
+    for t in range(pay.shape[1] - 1, -1, -1):
+        here = sampled[:, t]
+        now = pay[:, t] + gamma * value_next - value[:, t] + gamma * lam * advantage_next
+        advantage[:, t] = torch.where(here, now, 0.0)
+        advantage_next = torch.where(here, now, advantage_next)
+        value_next = torch.where(here, value[:, t], value_next)
+    return advantage
+
+
+def at_turn_ends(
+    pay: Float[Tensor, "b k"], turn: Int[Tensor, "b t"], sampled: Bool[Tensor, "b t"]
+) -> Float[Tensor, "b t"]:
+    """Each turn's number on the last token that was drawn in it; 0 elsewhere."""
+    later = torch.zeros_like(sampled)
+    seen = torch.full((len(turn),), -2, dtype=turn.dtype, device=turn.device)
+    for t in range(turn.shape[1] - 1, -1, -1):
+        here = sampled[:, t]
+        later[:, t] = here & (turn[:, t] != seen)
+        seen = torch.where(here, turn[:, t], seen)
+    return torch.where(later, pay.gather(1, turn.clamp(min=0)), 0.0)
+
+
+def whiten(value: Float[Tensor, "b t"], sampled: Bool[Tensor, "b t"]) -> Float[Tensor, "b t"]:
+    """(value - mean) / (standard deviation + 1e-8) over sampled tokens; 0 elsewhere. PPO's usual scaling."""
+    drawn = value[sampled]
+    spread_ = drawn.std() if len(drawn) > 1 else drawn.new_ones(())
+    return torch.where(sampled, (value - drawn.mean()) / (spread_ + 1e-8), 0.0)

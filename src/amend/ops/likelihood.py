@@ -27,13 +27,15 @@ Head = Callable[[Tensor], Tensor]
 class Likelihood(NamedTuple):
     """For each token: log pi, log pi_ref, exact KL(pi || pi_ref) there, and the entropy of pi there (nats).
 
-    ``ref_logp`` and ``kl`` are NaN where no reference was asked for: an unasked use is loud.
+    ``ref_logp`` and ``kl`` are NaN where no reference was asked for: an unasked use is loud. ``hidden`` [n d] is what
+    the n sampled tokens were predicted from, in the order of rows and time; None for a model that does not show it.
     """
 
     logp: Tensor
     ref_logp: Tensor
     kl: Tensor
     entropy: Tensor
+    hidden: Tensor | None = None
 
 
 def measured(
@@ -52,7 +54,12 @@ def measured(
 
 
 def _chunk(
-    hidden: Tensor, target: Tensor, temperature: float, head: Head, ref_hidden: Tensor | None, ref_head: Head | None
+    hidden: Tensor,
+    target: Tensor,
+    temperature: float | Tensor,
+    head: Head,
+    ref_hidden: Tensor | None,
+    ref_head: Head | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     rows = torch.log_softmax(head(hidden).float() / temperature, dim=-1)
     logp = rows.gather(1, target[:, None])[:, 0]
@@ -68,7 +75,7 @@ def _chunk(
 def likelihood(
     hidden: Float[Tensor, "n d"],
     target: Int[Tensor, " n"],
-    temperature: float,
+    temperature: float | Float[Tensor, "n 1"],
     head: Head,
     ref_hidden: Float[Tensor, "n d"] | None,
     ref_head: Head | None,
@@ -82,7 +89,6 @@ def likelihood(
     for at in range(0, len(target), rows):
         cut = slice(at, at + rows)
         ref = None if ref_hidden is None else ref_hidden[cut]
-        parts.append(
-            checkpoint(_chunk, hidden[cut], target[cut], temperature, head, ref, ref_head, use_reentrant=False)
-        )
+        heat = temperature[cut] if isinstance(temperature, Tensor) else temperature
+        parts.append(checkpoint(_chunk, hidden[cut], target[cut], heat, head, ref, ref_head, use_reentrant=False))
     return Likelihood(*(torch.cat(part) for part in zip(*parts, strict=True)))

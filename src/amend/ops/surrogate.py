@@ -3,12 +3,13 @@
 reinforce   L_t(theta) = - A_t log pi_t(theta)                                     Williams 1992
 clipped     L_t(theta) = - min(rho_t A_t, clip(rho_t, 1 - low, 1 + high) A_t)        PPO, Schulman et al. 2017
             rho_t = pi_t(theta) / pi_t(behaviour); DAPO (Yu et al. 2025) sets high above low
+whole       the same with one ratio a turn, rho = prod_t rho_t: a reply is one action   RLOO, Ahmadian et al. 2024
 """
 
 from __future__ import annotations
 
-from jaxtyping import Float
-from torch import Tensor, exp, minimum
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, exp, minimum, where
 
 
 def reinforce(logp: Float[Tensor, "b t"], credit: Float[Tensor, "b t"]) -> Float[Tensor, "b t"]:
@@ -26,3 +27,22 @@ def clipped(
     """The clipped importance-weighted loss; ``behaviour`` is the log-probability under the policy that sampled."""
     ratio = exp(logp - behaviour.detach())
     return -minimum(ratio * credit, ratio.clamp(1 - low, 1 + high) * credit)
+
+
+def whole(
+    logp: Float[Tensor, "b t"],
+    behaviour: Float[Tensor, "b t"],
+    credit: Float[Tensor, "b t"],
+    turn: Int[Tensor, "b t"],
+    sampled: Bool[Tensor, "b t"],
+    low: float,
+    high: float,
+) -> Float[Tensor, "b t"]:
+    """The clipped loss of whole replies, each turn's shared out over its tokens so that it adds up to the turn's."""
+    loss = logp.new_zeros(logp.shape)
+    for k in range(int(turn.max()) + 1):
+        here = sampled & (turn == k)
+        ratio = exp(where(here, logp - behaviour.detach(), 0.0).sum(dim=1, keepdim=True))
+        share = minimum(ratio * credit, ratio.clamp(1 - low, 1 + high) * credit)
+        loss = loss - where(here, share / here.sum(dim=1, keepdim=True).clamp(min=1), 0.0)
+    return loss

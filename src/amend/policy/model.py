@@ -21,6 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from amend.bounds import Count
 from amend.errors import UserError
 from amend.ops.likelihood import Likelihood, likelihood
+from amend.policy import attention
 from amend.policy.renderer import Renderer
 from amend.types import Tokens
 
@@ -39,6 +40,8 @@ class Policy(nn.Module):
         self, lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str, autocast: bool, micro_tokens: int
     ) -> None:
         super().__init__()
+        if lm.config._attn_implementation == "sdpa":
+            lm.set_attn_implementation(attention.NAME)
         self.lm = lm.eval()  # no dropout: the policy that is trained is the policy that sampled
         self.reference_lm = copy.deepcopy(lm).eval().requires_grad_(False)
         self.tokenizer, self.name, self.micro_tokens = tokenizer, name, micro_tokens
@@ -94,7 +97,11 @@ class Policy(nn.Module):
         return str(self.tokenizer.decode(list(kept), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def forward(
-        self, tokens: Int[Tensor, "b t"], sampled: Bool[Tensor, "b t"], temperature: float, reference: bool
+        self,
+        tokens: Int[Tensor, "b t"],
+        sampled: Bool[Tensor, "b t"],
+        temperature: float | Float[Tensor, "b t"],
+        reference: bool,
     ) -> Likelihood:
         """Likelihood of the sampled tokens, each field [b t], 0 elsewhere; with ``reference``, of both models.
 
@@ -109,30 +116,29 @@ class Policy(nn.Module):
         flat = likelihood(
             hidden,
             tokens[:, 1:][sampled[:, 1:]],
-            temperature or 1.0,
+            temperature[sampled][:, None].float() if isinstance(temperature, Tensor) else temperature or 1.0,
             self._head(self.lm),
             ref_hidden,
             self._head(self.reference_lm) if reference else None,
             self.lm.config.get_text_config().vocab_size,
         )
-        return Likelihood(*(self._place(field, sampled) for field in flat))
+        placed = {name: self._place(value, sampled) for name, value in flat._asdict().items() if name != "hidden"}
+        return Likelihood(**placed, hidden=hidden if self._direct else None)
 
     def logp(
-        self, tokens: Int[Tensor, "b t"], sampled: Bool[Tensor, "b t"], temperature: float
+        self, tokens: Int[Tensor, "b t"], sampled: Bool[Tensor, "b t"], temperature: float | Float[Tensor, "b t"]
     ) -> Float[Tensor, "b t"]:
         """Log-probabilities of the sampled tokens under the policy; 0 elsewhere."""
         return self(tokens, sampled, temperature, reference=False).logp
 
     def reference(
-        self, tokens: Int[Tensor, "b t"], sampled: Bool[Tensor, "b t"], temperature: float
+        self, tokens: Int[Tensor, "b t"], sampled: Bool[Tensor, "b t"], temperature: Float[Tensor, "b t"]
     ) -> Float[Tensor, "b t"]:
         """Log-probabilities of the sampled tokens under the frozen reference; 0 elsewhere. No gradient."""
         rows = max(1, self.micro_tokens // tokens.shape[1])
+        cuts = [slice(at, at + rows) for at in range(0, len(tokens), rows)]
         with torch.no_grad():
-            parts = [
-                self(tokens[at : at + rows], sampled[at : at + rows], temperature, reference=True).ref_logp
-                for at in range(0, len(tokens), rows)
-            ]
+            parts = [self(tokens[cut], sampled[cut], temperature[cut], reference=True).ref_logp for cut in cuts]
         return torch.cat(parts)
 
     def next_logits(self, lm: PreTrainedModel, last: Int[Tensor, " b"], **inputs: object) -> Float[Tensor, "b v"]:

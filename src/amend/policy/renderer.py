@@ -34,17 +34,18 @@ class Renderer:
         assert isinstance(text, str)  # one conversation in, one text out
         return text
 
-    def _encode(self, text: str) -> Tokens:
+    def encode(self, text: str) -> Tokens:
+        """The tokens of a text, nothing added."""
         return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def opening(self, messages: Sequence[Message]) -> Tokens:
         """The tokens of the first prompt, up to where the model speaks."""
-        return self._encode(self._text(messages))
+        return self.encode(self._text(messages))
 
     def between(self, message: Message) -> Tokens:
         """The tokens from the end of a reply to where the model speaks again, ``message`` said in between."""
         if message not in self._between:
-            self._between[message] = self._encode(self._gap(message))
+            self._between[message] = self.encode(self._gap(message))
         return self._between[message]
 
     def _gap(self, message: Message) -> str:
@@ -63,6 +64,12 @@ class Renderer:
         if len(gaps) > 1:
             raise UserError(f"policy={self._name}: what its chat template puts after a reply depends on the reply")
         return gaps.pop()
+
+    def reply(self, text: str) -> Tokens:
+        """A text as the model would have said it: its tokens, and the end token that the template goes on from."""
+        gap = self.between(Message("user", "amend"))
+        end = gap[0] if gap and gap[0] in self._ends else self._tokenizer.eos_token_id
+        return (*self.encode(text), int(end))
 
     def following(self, prompt: Tokens, reply: Completion, message: Message) -> Tokens:
         """The next turn's prompt: everything so far, then ``message``. The reply's own end token is not doubled."""

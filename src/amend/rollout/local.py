@@ -4,8 +4,8 @@ What makes it faster than ``generate`` (``make benchmark`` measures it):
 
     one prefill a problem     equal prompts are read once, and their keys and values shared out to all samples
     turn 2 from turn 1        the cache is kept between calls; a prompt that extends a known row reads only the new part
-    no copying                keys and values live in buffers allocated once; each row writes at its own length
-    compaction                rows that have ended are taken out of the batch as it empties
+    no copying                keys and values live in buffers that are kept between calls; a step writes one column
+    compaction                rows that have ended change places with the last that have not, and are read no further
 
 Each row draws from its own stream of uniforms, a function of its seed alone, by inverting its own distribution. So for
 a given seed a row's tokens are the same whatever else is in the batch, wherever the arithmetic allows it: a matrix
@@ -32,7 +32,7 @@ from amend.types import Completion, Sampling, Stop, Tokens
 
 
 class _Layer(CacheLayerMixin):
-    """One layer's keys and values, [b heads capacity dim]; row i's next token goes to slot at[i]."""
+    """One layer's keys and values, [b heads capacity dim]; every row's next token goes to the same column."""
 
     is_sliding = False
 
@@ -41,22 +41,23 @@ class _Layer(CacheLayerMixin):
         self._shared = shared
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        b, heads, _, dim = key_states.shape
-        self.keys = key_states.new_zeros(b, heads, self._shared.capacity, dim)
-        self.values = value_states.new_zeros(b, heads, self._shared.capacity, value_states.shape[-1])
+        size = (self._shared.count, key_states.shape[1], self._shared.capacity)
+        self.keys = key_states.new_zeros(*size, key_states.shape[-1])  # zeros: what is masked must still be finite
+        self.values = value_states.new_zeros(*size, value_states.shape[-1])
         self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         assert self.keys is not None and self.values is not None
-        rows, slots = self._shared.write
-        self.keys[rows, :, slots] = key_states.transpose(1, 2)
-        self.values[rows, :, slots] = value_states.transpose(1, 2)
-        return self.keys[:, :, : self._shared.upto], self.values[:, :, : self._shared.upto]
+        b, q = len(key_states), key_states.shape[2]
+        upto = self._shared.width
+        self.keys[:b, :, upto - q : upto] = key_states
+        self.values[:b, :, upto - q : upto] = value_states
+        return self.keys[:b, :, :upto], self.values[:b, :, :upto]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self._shared.upto, 0
+        return self._shared.width, 0
 
     def get_seq_length(self) -> int:
         return 0  # rows differ in length; positions and masks are always given
@@ -66,77 +67,89 @@ class _Layer(CacheLayerMixin):
 
 
 class _Rows:
-    """The rows of a batch and their cache: how many tokens of each are in it, and the forward pass that adds more."""
+    """Rows of a batch and their cache, and the forward pass that reads more tokens into it.
+
+    Column c of the cache belongs to the c-th token that was read into *any* row; ``valid`` says for which rows it was a
+    token, ``position`` how many each row has. The rows that are still being read stand first.
+    """
 
     def __init__(self, policy: Policy, lm: PreTrainedModel, count: int, capacity: int, device: torch.device) -> None:
-        self.policy, self.lm, self.capacity = policy, lm, capacity
-        self.at = torch.zeros(count, dtype=torch.long, device=device)
+        self.policy, self.lm, self.count, self.capacity = policy, lm, count, capacity
+        self.width = 0
+        self.position = torch.zeros(count, dtype=torch.long, device=device)
+        self.valid = torch.zeros(count, capacity, dtype=torch.bool, device=device)
         self.layers: list[Any] = [_Layer(self) for _ in range(lm.config.get_text_config().num_hidden_layers)]
-        self.upto = 0
-        self.write: tuple[Tensor, Tensor] = (self.at, self.at)
 
     def read(self, tokens: Tensor, count: Tensor) -> Tensor:
-        """Read tokens [b q], of which the first count[i] of each row are real; logits [b v] after the last real one."""
-        b, q = tokens.shape
-        slots = self.at[:, None] + torch.arange(q, device=tokens.device)
-        self.write = (torch.arange(b, device=tokens.device)[:, None], slots)
-        self.upto = int(slots.max()) + 1
-        visible = torch.arange(self.upto, device=tokens.device) <= slots[:, None, :, None]  # [b 1 q upto]
+        """Read tokens [m q] into the first m rows, the first count[i] of each being real; logits [m v] after them."""
+        m, q = tokens.shape
+        step = torch.arange(q, device=tokens.device)
+        start, self.width = self.width, self.width + q
+        self.valid[:m, start : self.width] = step < count[:, None]
+        visible = self.valid[:m, None, None, : self.width].expand(m, 1, q, self.width)
+        if q > 1:
+            visible = visible & (torch.arange(self.width, device=tokens.device) <= (start + step)[:, None])
         mask = torch.zeros(visible.shape, dtype=self.lm.dtype, device=tokens.device)
         mask.masked_fill_(~visible, torch.finfo(self.lm.dtype).min)
+        last = (count - 1).clamp(min=0)
         logits = self.policy.next_logits(
             self.lm,
-            (count - 1).clamp(min=0),
+            last,
             input_ids=tokens,
             attention_mask=mask,
-            position_ids=slots,
+            position_ids=self.position[:m, None] + torch.minimum(step, last[:, None]),  # padding stays in the context
             past_key_values=Cache(layers=self.layers),
             use_cache=True,
         )
-        self.at = self.at + count
+        self.position[:m] += count
         return logits
 
-    def pick(self, rows: Tensor, capacity: int) -> _Rows:
-        """A new batch of these rows (a row may be named more than once), with room for ``capacity`` tokens each."""
-        new = _Rows(self.policy, self.lm, 0, capacity, rows.device)
-        new.at = self.at[rows]
-        used = int(new.at.max())
-        for mine, theirs in zip(self.layers, new.layers, strict=True):
-            for name in ("keys", "values"):
-                source = getattr(mine, name)
-                b, heads, dim = len(rows), source.shape[1], source.shape[3]
-                buffer = source.new_zeros(b, heads, capacity, dim)
-                buffer[:, :, :used] = source[rows, :, :used]
-                setattr(theirs, name, buffer)
-            theirs.is_initialized = True
-        return new
+    def holds(self, count: int, capacity: int) -> bool:
+        """Whether its buffers have room for ``count`` rows of ``capacity`` columns."""
+        return all(layer.is_initialized for layer in self.layers) and count <= self.count and capacity <= self.capacity
 
-    def restore(self, home: _Rows, mine: Tensor, theirs: Tensor) -> None:
-        """Write rows ``mine`` of this batch back into rows ``theirs`` of ``home``."""
-        home.at[theirs] = self.at[mine]
-        used = int(self.at.max())
-        for source, target in zip(self.layers, home.layers, strict=True):
-            assert source.keys is not None and target.keys is not None
-            assert source.values is not None and target.values is not None
-            target.keys[theirs, :, :used] = source.keys[mine, :, :used]
-            target.values[theirs, :, :used] = source.values[mine, :, :used]
+    def take(self, source: _Rows, rows: Tensor) -> None:
+        """Become these rows of ``source`` (a row may be named more than once). What buffers held before stays in them,
+        masked: it is finite, and no one looks."""
+        self.width, self.position = source.width, source.position[rows]
+        self.valid = torch.zeros(len(rows), self.capacity, dtype=torch.bool, device=rows.device)
+        self.valid[:, : self.width] = source.valid[rows, : self.width]
+        for mine, theirs in zip(self.layers, source.layers, strict=True):
+            if not mine.is_initialized:
+                mine.lazy_initialization(theirs.keys, theirs.values)
+            mine.keys[: len(rows), :, : self.width] = theirs.keys[rows, :, : self.width]
+            mine.values[: len(rows), :, : self.width] = theirs.values[rows, :, : self.width]
+
+    def swap(self, one: Tensor, other: Tensor) -> None:
+        """Rows ``one`` and rows ``other`` change places."""
+        both, back = torch.cat([one, other]), torch.cat([other, one])
+        self.position[both], self.valid[both] = self.position[back], self.valid[back]
+        for layer in self.layers:
+            layer.keys[both, :, : self.width] = layer.keys[back, :, : self.width]
+            layer.values[both, :, : self.width] = layer.values[back, :, : self.width]
 
 
 @dataclass(frozen=True)
 class _Memory:
-    """What the last call left: the tokens of each row that are in the cache, and the cache."""
+    """What the last call left: the tokens of each of its prompts that are in the cache, the cache, and which prompt
+    each of its rows belongs to."""
 
     known: list[Tokens]
     rows: _Rows
+    who: Tensor
 
 
 class Local:
-    """Samples from ``policy`` (from its reference, with ``frozen``: base-model first attempts come from there)."""
+    """Samples from ``policy`` (from its reference, with ``frozen``: base-model first attempts come from there).
+
+    ``batch`` rows are sampled at once; once a share ``compact`` of those being read have ended, they are left out.
+    """
 
     def __init__(self, policy: Policy, *, batch: Count, compact: Fraction) -> None:
         self._policy, self.batch, self._compact = policy, batch, compact
         self._lm = policy.lm
         self._memory: _Memory | None = None
+        self._spare: _Rows | None = None  # buffers, kept: to allocate them anew would cost as much as a layer
 
     def frozen(self) -> Local:
         """The same engine over the frozen reference."""
@@ -148,7 +161,7 @@ class Local:
         """Forget the cache: it was computed under weights that have changed."""
         self._memory = None
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def sample(self, prompts: Sequence[Tokens], how: Sampling, seeds: Sequence[Seed]) -> list[Completion]:
         """One completion a prompt; see ``Engine``."""
         replies: list[Completion] = []
@@ -161,36 +174,50 @@ class Local:
         device = self._policy.device
         uniforms = torch.from_numpy(streams(seeds, how.max_tokens)).to(device) if how.temperature > 0 else None
         with self._policy.autocast():
-            home, logits = self._start(prompts, max(map(len, prompts)) + how.max_tokens)
-            tokens, logp = self._decode(home, logits, how, uniforms)
+            rows, who, logits = self._start(prompts, how.max_tokens)
+            tokens, logp, who = self._decode(rows, who, logits, how, uniforms)
         replies, lengths = [], (tokens >= 0).sum(dim=1).tolist()
         for i, (ids, lps) in enumerate(zip(tokens.tolist(), logp.tolist(), strict=True)):
             drawn = tuple(ids[: lengths[i]])
             stop: Stop = "end" if drawn[-1] in self._policy.ends else "length"
             replies.append(Completion(drawn, tuple(lps[: lengths[i]]), self._policy.decode(drawn), stop))
         known = [prompt + reply.tokens[:-1] for prompt, reply in zip(prompts, replies, strict=True)]
-        self._memory = _Memory(known, home)
+        self._memory = _Memory(known, rows, who)
         return replies
 
-    def _start(self, prompts: list[Tokens], capacity: int) -> tuple[_Rows, Tensor]:
-        """The prompts in the cache, and the logits after them. Goes on from the last call where these extend it."""
+    def _start(self, prompts: list[Tokens], room: int) -> tuple[_Rows, Tensor, Tensor]:
+        """The prompts in a cache with room for ``room`` more tokens, which prompt each of its rows is, and the logits
+        after each row. Goes on from the last call where these prompts extend it."""
         memory, self._memory = self._memory, None
         if (
             memory
             and len(memory.known) == len(prompts)
             and all(prompt[: len(seen)] == seen for prompt, seen in zip(prompts, memory.known, strict=True))
         ):
-            everyone = torch.arange(len(prompts), device=memory.rows.at.device)
-            new = [prompt[len(seen) :] for prompt, seen in zip(prompts, memory.known, strict=True)]
-            padding = max(map(len, new)) - min(map(len, new))
-            rows = memory.rows.pick(everyone, capacity + padding)
-            return rows, rows.read(*self._rectangle(new))
+            new = [prompts[i][len(memory.known[i]) :] for i in memory.who.tolist()]
+            rows = memory.rows
+            capacity = rows.width + max(map(len, new)) + room
+            if not rows.holds(len(prompts), capacity):
+                rows = self._buffers(len(prompts), capacity)
+                rows.take(memory.rows, torch.arange(len(prompts), device=memory.who.device))
+            return rows, memory.who, rows.read(*self._rectangle(new))
         distinct = list(dict.fromkeys(prompts))
         which = {prompt: i for i, prompt in enumerate(distinct)}
         shared = _Rows(self._policy, self._lm, len(distinct), max(map(len, distinct)), self._policy.device)
         logits = shared.read(*self._rectangle(distinct))
         rows_of = torch.tensor([which[prompt] for prompt in prompts], device=logits.device)
-        return shared.pick(rows_of, capacity), logits[rows_of]
+        who = torch.arange(len(prompts), device=logits.device)
+        rows = self._buffers(len(prompts), shared.width + room)
+        rows.take(shared, rows_of)
+        return rows, who, logits[rows_of]
+
+    def _buffers(self, count: int, capacity: int) -> _Rows:
+        """The last call's buffers where they are large enough, else new ones as large as any call has needed."""
+        if self._spare is None or not self._spare.holds(count, capacity):
+            largest = (self._spare.count, self._spare.capacity) if self._spare else (0, 0)
+            count, capacity = max(count, largest[0]), max(capacity, largest[1])
+            self._spare = _Rows(self._policy, self._lm, count, capacity, self._policy.device)
+        return self._spare
 
     def _rectangle(self, rows: list[Tokens]) -> tuple[Tensor, Tensor]:
         """Ragged token rows as [b q], padded on the right, and their lengths."""
@@ -201,37 +228,36 @@ class Local:
         device = self._policy.device
         return torch.from_numpy(rectangle).to(device), torch.tensor(counts, device=device)
 
-    def _decode(self, home: _Rows, logits: Tensor, how: Sampling, uniforms: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Draw until every row has ended or has ``max_tokens``; tokens [b max_tokens] (-1 after the end), and logp."""
+    def _decode(
+        self, rows: _Rows, who: Tensor, logits: Tensor, how: Sampling, uniforms: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw until every row has ended or has ``max_tokens``: tokens [b max_tokens] (-1 after the end) and logp in
+        the order of the prompts, and which prompt each row of the cache is by now."""
         device, count = logits.device, len(logits)
         tokens = torch.full((count, how.max_tokens), -1, dtype=torch.long, device=device)
         logp = torch.zeros(count, how.max_tokens, device=device)
         ends = torch.tensor(self._policy.ends, device=device)
-        active = torch.arange(count, device=device)  # which row of ``home`` each row of the working batch is
-        work, done = home, torch.zeros(count, dtype=torch.bool, device=device)
-        last = torch.zeros(count, dtype=torch.long, device=device)
+        ended = torch.zeros(count, dtype=torch.bool, device=device)  # of the rows being read, which stand first
         for step in range(how.max_tokens):
-            u = None if uniforms is None else uniforms[active, step]
-            token, lp = draw(logits, how.temperature, u)
-            last = torch.where(done, last, token)
-            tokens[active, step] = torch.where(done, -1, token)
-            logp[active, step] = torch.where(done, 0.0, lp)
-            done = done | torch.isin(token, ends)
-            if step == how.max_tokens - 1 or bool(done.all()):
+            m = len(ended)
+            now = who[:m]
+            token, lp = draw(logits, how.temperature, None if uniforms is None else uniforms[now, step])
+            tokens[now, step] = torch.where(ended, -1, token)
+            logp[now, step] = torch.where(ended, 0.0, lp)
+            ended = ended | torch.isin(token, ends)
+            alive = m - int(ended.sum())
+            if step == how.max_tokens - 1 or not alive:
                 break
-            if float(done.float().mean()) > self._compact:
-                if work is not home:
-                    ended = done.nonzero()[:, 0]
-                    work.restore(home, ended, active[ended])
-                keep = (~done).nonzero()[:, 0]
-                work = work.pick(keep, work.capacity)
-                active, done, last = active[keep], done[keep], last[keep]
-            # An ended row still in the batch reads its end token into the same slot again, and moves no further.
-            logits = work.read(last[:, None], (~done).long())
-        if work is not home:
-            everyone = torch.arange(len(active), device=device)
-            work.restore(home, everyone, active)
-        return tokens, logp
+            if m - alive > self._compact * m:
+                gone, staying = ended[:alive].nonzero()[:, 0], alive + (~ended[alive:]).nonzero()[:, 0]
+                rows.swap(gone, staying)
+                who = who.clone()
+                who[torch.cat([gone, staying])] = who[torch.cat([staying, gone])]
+                token[gone] = token[staying]
+                token, ended = token[:alive], torch.zeros(alive, dtype=torch.bool, device=device)
+            # An ended row still in the batch is given a token that no later one will see.
+            logits = rows.read(token[:, None], (~ended).long())
+        return tokens, logp, who
 
 
 def draw(logits: Tensor, temperature: float, uniform: Tensor | None) -> tuple[Tensor, Tensor]:

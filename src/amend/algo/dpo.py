@@ -1,0 +1,127 @@
+"""DPO: direct preference optimisation (Rafailov et al. 2023, arXiv 2305.18290), and its relatives, on own samples.
+
+    h = log pi(y_w | x) / pi_ref(y_w | x)  -  log pi(y_l | x) / pi_ref(y_l | x)
+
+    sigmoid   - log sigmoid(beta h)
+    hinge     max(0, 1 - beta h)                             (Zhao et al. 2023)
+    ipo       (h - 1 / (2 beta))^2,  h a mean over tokens    (Azar et al. 2023; per token, as TRL has it)
+    + nll  x  - log pi(y_w | x) / |y_w|                      Iterative RPO (Pang et al. 2024)
+
+y_w is a right reply and y_l a wrong one to the same context: to the problem, or (``pairs=corrections``) to the same
+first attempt. iterations=1 learns offline, from the base model's pairs; more, with begin=last, learns from its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import ceil
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from amend.algo.imitation import Imitation, at_rest, generator, groups, last_turn_only
+from amend.batch import Batch, collate
+from amend.bounds import Count, NonNegative, Positive
+from amend.types import Episode, Problem, Scored
+
+
+class DPO(Imitation):
+    """form, beta, nll, pairs: as above; cap: at most so many pairs of one context. ``minibatch`` counts pairs."""
+
+    def __init__(
+        self,
+        *house: Any,
+        form: Literal["sigmoid", "hinge", "ipo"],
+        beta: Positive,
+        nll: NonNegative,
+        pairs: Literal["attempts", "corrections"],
+        cap: Count,
+        **imitation: Any,
+    ) -> None:
+        super().__init__(*house, **imitation)
+        self.form, self.beta, self.nll, self.pairs, self.cap = form, beta, nll, pairs, cap
+        self.data_name = "pairs"
+
+    def episodes(self, problems: Sequence[Problem]) -> list[Episode]:
+        """Attempts; or one first attempt of each problem, and corrections of it."""
+        how, seed = self.how(), (self.seed, self.round)
+        if self.pairs == "attempts":
+            return self.play(problems, self.samples, how[:1], seed, self.explore.start)
+        first = self.play(problems, 1, how[:1], seed, self.explore.start)
+        begun = [replace(e, sample=i) for e in first for i in range(self.samples)]
+        return self.play.go_on(begun, how[1:2], seed)
+
+    def select(self, scored: list[Scored]) -> list[Scored]:
+        """Pairs, side by side: a right one, then a wrong one."""
+        draw, kept = generator(self.seed, self.round), []
+        for some in groups(scored).values():
+            right = [one for one in some if one.reward[-1] > 0]
+            wrong = [one for one in some if one.reward[-1] <= 0]
+            count = min(self.cap, len(right), len(wrong))
+            for i, j in zip(
+                torch.randperm(len(right), generator=draw)[:count].tolist(),
+                torch.randperm(len(wrong), generator=draw)[:count].tolist(),
+                strict=True,
+            ):
+                kept += [at_rest(last_turn_only(right[i])), at_rest(last_turn_only(wrong[j]))]
+        return kept
+
+    def fit(self, traces: list[Scored]) -> dict[str, float]:
+        """The data as pairs, and some epochs over them."""
+        self.data = [
+            {
+                "prompt": (said := self.play.conversation(chosen.episode))[:-1],
+                "chosen": said[-1:],
+                "rejected": self.play.conversation(rejected.episode)[-1:],
+            }
+            for chosen, rejected in zip(traces[::2], traces[1::2], strict=True)
+        ]
+        batch = collate(traces).to(self.device)
+        return self.learn(batch, self.epochs, ceil(len(batch) / 2 / self.minibatch), (0.0, 1.0))
+
+    def parts(self, batch: Batch, count: int, epoch: int) -> Sequence[Tensor]:
+        """Pairs stay together."""
+        order = torch.randperm(
+            len(batch) // 2, generator=torch.Generator().manual_seed(hash((self.seed, self.round, epoch)) % 2**63)
+        )
+        rows = torch.stack([2 * order, 2 * order + 1], dim=1).to(self.device)
+        return [part.flatten() for part in rows.tensor_split(count)]
+
+    def needs_reference(self) -> bool:
+        """h is measured from it."""
+        return True
+
+    def accumulate(self, batch: Batch, credit: Float[Tensor, "b t"]) -> dict[str, float]:
+        """Gradients of a minibatch of pairs, some pairs at a time, and how well they are told apart."""
+        pairs = len(batch) // 2
+        length = (batch.turn >= 0).sum(dim=1).view(-1, 2).amax(dim=1)
+        totals = {"loss": 0.0, "margin": 0.0, "told_apart": 0.0}
+        for some in torch.arange(pairs, device=self.device).split(
+            max(1, self.policy.micro_tokens // (2 * int(length.max())))
+        ):
+            micro = batch.rows(torch.stack([2 * some, 2 * some + 1], dim=1).flatten())
+            out = self.policy(micro.tokens, micro.sampled, micro.temperature, reference=True)
+            loss, margin = self.preference(out.logp, out.ref_logp, micro.sampled)
+            if (total := loss.sum() / pairs).requires_grad:
+                self.manual_backward(total)
+            totals["loss"] += float(total)
+            totals["margin"] += float(margin.detach().sum()) / pairs
+            totals["told_apart"] += float((margin > 0).sum()) / pairs
+        return totals
+
+    def preference(self, logp: Tensor, ref_logp: Tensor, sampled: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss and beta h of each pair, [pairs], from rows that alternate between right and wrong."""
+        length = sampled.sum(dim=1).clamp(min=1)
+        said, before = logp.sum(dim=1), ref_logp.sum(dim=1)
+        ratio = (said - before) / length if self.form == "ipo" else said - before
+        h = ratio[0::2] - ratio[1::2]
+        if self.form == "sigmoid":
+            loss = -nn.functional.logsigmoid(self.beta * h)
+        elif self.form == "hinge":
+            loss = torch.relu(1 - self.beta * h)
+        else:
+            loss = (h - 1 / (2 * self.beta)).square()
+        return loss - self.nll * (said / length)[0::2], self.beta * h

@@ -1,0 +1,42 @@
+"""Expert iteration (Havrilla et al. 2024, arXiv 2403.04642): sample, keep what is right, imitate it, repeat.
+
+    D_i = D_(i-1) + {(x, y) : y ~ pi_(i-1)(. | x), r(x, y) = 1},  duplicates dropped
+    pi_i = argmin - E_(D_i) log pi(y | x),  from the base model each time
+
+K is ``samples``; the paper compares 4 and 96. iterations=1 is rejection-sampling fine-tuning; union=false with
+cap=10 is ReST-EM (Singh et al. 2023, arXiv 2312.06585).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amend.algo.imitation import Imitation, at_rest
+from amend.bounds import Count
+from amend.types import Scored
+
+
+class ExpertIteration(Imitation):
+    """cap: right solutions of one problem that are kept at most, the earliest first."""
+
+    def __init__(self, *house: Any, cap: Count, **imitation: Any) -> None:
+        super().__init__(*house, **imitation)
+        self.cap = cap
+
+    def select(self, scored: list[Scored]) -> list[Scored]:
+        """Episodes that ended right."""
+        return [at_rest(one) for one in scored if one.reward[-1] > 0]
+
+    def kept_of(self, traces: list[Scored]) -> list[Scored]:
+        """Each solution once, and at most ``cap`` of a problem."""
+        seen: set[tuple[str, tuple[tuple[int, ...], ...]]] = set()
+        counts: dict[str, int] = {}
+        kept = []
+        for trace in traces:
+            name = trace.episode.problem.id
+            said = (name, tuple(turn.reply.tokens for turn in trace.episode.turns))
+            if said not in seen and counts.get(name, 0) < self.cap:
+                seen.add(said)
+                counts[name] = counts.get(name, 0) + 1
+                kept.append(trace)
+        return kept

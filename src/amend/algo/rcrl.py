@@ -1,0 +1,73 @@
+"""Return-conditioned RL (Havrilla et al. 2024, arXiv 2403.04642): learn from right and wrong, told which is which.
+
+    max  E  log pi(y | x, g),   g = [GOOD] where r(y) = 1, else [BAD];   decoded under [GOOD]
+
+``tags`` at the end: one tag after the question, for how the reply will end. At steps: one before each step of the
+reply, so that the policy also says which step it is at; decoding hands in the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from amend.algo.imitation import Imitation, at_rest
+from amend.explore.start import steps
+from amend.types import Episode, Opening, Problem, Sampling, Scored, Turn
+
+GOOD, BAD = "[GOOD]", "[BAD]"
+
+
+class RCRL(Imitation):
+    """tags: end, or steps, as above; balance: as many wrong episodes as right ones at the most."""
+
+    def __init__(self, *house: Any, tags: Literal["end", "steps"], balance: bool, **imitation: Any) -> None:
+        super().__init__(*house, **imitation)
+        self.tags, self.balance = tags, balance
+
+    def episodes(self, problems: Sequence[Problem]) -> list[Episode]:
+        """In the first iteration as the base model answers; once it knows the tags, under the good one."""
+        how, seed = self.how(), (self.seed, self.round)
+        if self.began * self.iterations < 1:
+            return self.play(problems, self.samples, how, seed, self.explore.start)
+        return self.attempt(problems, self.samples, how, seed)
+
+    def attempt(
+        self, problems: Sequence[Problem], samples: int, how: Sequence[Sampling], seed: tuple[int, ...]
+    ) -> list[Episode]:
+        """Under [GOOD]."""
+        if self.tags == "steps":
+            return self.play(problems, samples, how, seed, _begun)
+        known = {p.id: p for p in problems}
+        tagged = self.play([_tagged(p, GOOD) for p in problems], samples, how, seed)
+        return [replace(episode, problem=known[episode.problem.id]) for episode in tagged]
+
+    def select(self, scored: list[Scored]) -> list[Scored]:
+        """Every episode with its tag; its first turn."""
+        right = [one for one in scored if one.reward[0] > 0]
+        wrong = [one for one in scored if one.reward[0] <= 0]
+        wrong = wrong[: len(right)] if self.balance else wrong
+        return [at_rest(self.told(one)) for one in right + wrong]
+
+    def told(self, one: Scored) -> Scored:
+        """The episode as it is learnt: what was said, under the tag it has earned."""
+        problem, turn = one.episode.problem, one.episode.turns[0]
+        tag, text = (GOOD if one.reward[0] > 0 else BAD), turn.reply.text
+        for old in (GOOD, BAD):
+            text = text.replace(old, "")
+        if self.tags == "steps":
+            said = self.play.reply("".join(tag + step for step in steps(text)))
+            episode = self.play.retell(problem, [(said, True)])
+        else:
+            episode = self.play.retell(_tagged(problem, tag), [(turn.reply, True)])
+        kept: tuple[Turn, ...] = episode.turns
+        return Scored(Episode(episode.problem, one.episode.sample, kept), one.reward[:1], {})
+
+
+def _tagged(problem: Problem, tag: str) -> Problem:
+    return replace(problem, question=f"{problem.question} {tag}")
+
+
+def _begun(problem: Problem, sample: int, samples: int) -> Opening:
+    return Opening(GOOD, False)

@@ -1,0 +1,49 @@
+"""STaR over two turns, the baseline of SCoRe (arXiv 2409.12917, section 4; Zelikman et al. 2022, arXiv 2203.14465).
+
+    D   = {(x, y1, y2) : r(y1) = 0, r(y2) = 1}          traces that correct themselves
+    D+  = D + {(x, y1, y2) : r(y1) = r(y2) = 1}         ``keep_correct``: and traces that had nothing to correct
+    pi_i = argmin - E_D log pi(y2 | x, y1),  from the base model each iteration
+
+Rationalisation, of the original STaR: a problem without a single right trace is asked again with its answer as a hint,
+and a right reply is learnt as if it had been given without. The hint's wording is ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal
+
+from amend.algo.imitation import Imitation, at_rest, groups, last_turn_only
+from amend.types import Scored
+
+HINT = " (Hint: the answer is {answer}.)"
+
+
+class STaR(Imitation):
+    """keep_correct, rationalise: as above; learn: the correction alone, or both turns of a trace."""
+
+    def __init__(
+        self, *house: Any, keep_correct: bool, rationalise: bool, learn: Literal["last", "both"], **imitation: Any
+    ) -> None:
+        super().__init__(*house, **imitation)
+        self.keep_correct, self.rationalise, self.which = keep_correct, rationalise, learn
+
+    def select(self, scored: list[Scored]) -> list[Scored]:
+        """Traces that end right after a wrong attempt (or after any, with ``keep_correct``)."""
+        kept = [one for one in scored if one.reward[-1] > 0 and (self.keep_correct or one.reward[0] <= 0)]
+        if self.rationalise:
+            kept += self.hinted(scored)
+        return [at_rest(last_turn_only(one) if self.which == "last" else one) for one in kept]
+
+    def hinted(self, scored: list[Scored]) -> list[Scored]:
+        """For each problem that never ended right: its first attempt, corrected by one that was given the answer."""
+        failed = {name: some[0] for name, some in groups(scored).items() if all(s.reward[-1] <= 0 for s in some)}
+        problems = [one.episode.problem for one in failed.values()]
+        asked = [replace(p, question=p.question + HINT.format(answer=p.answer)) for p in problems]
+        told = self.play(asked, 1, self.how()[-1:], (self.seed, self.round, 1)) if asked else []
+        found = []
+        for episode in told:
+            first = failed[episode.problem.id].episode
+            replies = [(first.turns[0].reply, True), (episode.turns[0].reply, True)]
+            found.append(replace(self.play.retell(first.problem, replies), sample=first.sample))
+        return [one for one in self.score(found) if one.reward[-1] > 0] if found else []

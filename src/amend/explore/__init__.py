@@ -1,0 +1,31 @@
+"""Exploration: the four levers on what a learner gets to see, each a small object that an algorithm is handed.
+
+    temperature   how freely a turn is sampled, as the run goes on
+    curriculum    which problems a round poses
+    start         how an episode's first reply begins
+    entropy       what keeps the policy from settling too early, in the loss itself
+
+"Exploration is the fundamental problem" (Havrilla 2024, of reinforcement learning on reasoning), and most algorithms
+leave it to the sampler's temperature alone. Any lever goes with any algorithm; each group has a value that does
+nothing, which is the default.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from amend.explore.curriculum import Curriculum
+from amend.explore.entropy import Entropy
+from amend.explore.start import Start
+from amend.explore.temperature import Temperature
+
+__all__ = ["Curriculum", "Entropy", "Explore", "Start", "Temperature"]
+
+
+class Explore(NamedTuple):
+    """One of each, chosen in conf/temperature, conf/curriculum, conf/start and conf/entropy."""
+
+    temperature: Temperature
+    curriculum: Curriculum
+    start: Start
+    entropy: Entropy
