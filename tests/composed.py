@@ -17,3 +17,16 @@ def composed(*overrides: str) -> DictConfig:
 
 
 ALGORITHMS = sorted(path.stem for path in (conf() / "algo").glob("*.yaml"))
+
+
+def _kinds() -> tuple[list[str], list[str], list[str]]:
+    """Algorithms that learn from each round, those that gather and then imitate, and those that only ask."""
+    online, imitating, prompting = [], [], []
+    for name in ALGORITHMS:
+        algo = composed(f"algo={name}").algo
+        (prompting if "rounds" not in algo else imitating if "iterations" in algo else online).append(name)
+    return online, imitating, prompting
+
+
+ONLINE, IMITATING, PROMPTING = _kinds()
+TRAINED = sorted(ONLINE + IMITATING)

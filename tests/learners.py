@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from amend.algo.base import Algorithm
+from amend.algo.pair_sft import PairSFT
 from amend.build import House, Rounds, algorithm_of
 from amend.dialogue import SelfCorrect
 from amend.reward import Score
@@ -16,7 +17,7 @@ from amend.rollout.local import Local
 from amend.rollout.play import Play
 from amend.task.identity import Identity
 from amend.types import Sampling, Scored
-from composed import composed
+from composed import PROMPTING, composed
 from toys import policy
 
 CHARACTERS = "Say 0123tr"
@@ -27,11 +28,13 @@ def build(
 ) -> tuple[Algorithm, Identity]:
     """``algo=name`` as configured, on the identity task, with a toy policy; ready to take steps without a Trainer."""
     torch.manual_seed(0)
+    loop = ["algo.problems=8", "algo.lr=0.003", *([] if name == "sft" else ["algo.samples=16"])]
     cfg = composed(
-        f"algo={name}", "task=identity", f"seed={seed}", "logger=none", "algo.max_tokens=1", "algo.problems=8",
-        "algo.samples=16", "algo.lr=0.003", *overrides,
+        f"algo={name}", "task=identity", f"seed={seed}", "logger=none", "algo.max_tokens=1",
+        *([] if name in PROMPTING else loop), *overrides,
     )  # fmt: skip
-    made = policy(characters=CHARACTERS, micro_tokens=micro_tokens, width=32)
+    characters = CHARACTERS + "[GODBA]" * (name == "rcrl")  # the tags have to be sayable
+    made = policy(characters="".join(dict.fromkeys(characters)), micro_tokens=micro_tokens, width=32)
     if cold:  # near uniform: at first every token is about as likely as any other
         with torch.no_grad():
             for weights in made.lm.parameters():
@@ -62,7 +65,9 @@ def run(algorithm: Algorithm, task: Identity, rounds: int) -> list[dict[str, Any
 def accuracy(algorithm: Algorithm, task: Identity) -> float:
     """Greedy accuracy at the last turn that the algorithm trains."""
     algorithm.play.sync()
-    how = [Sampling(0.0, 1)] * algorithm.turns
+    how = [Sampling(0.0, 1)] * max(
+        algorithm.turns, 2 if isinstance(algorithm, PairSFT) else 1
+    )  # turn 2 is what it learns
     episodes = algorithm.attempt(task.problems("test"), 1, how, (1,))
     return sum(task.check(e.problem, e.turns[-1].reply.text).correct for e in episodes) / len(episodes)
 

@@ -15,7 +15,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "amend"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
-ALGORITHMS = sorted(path for path in (PACKAGE / "algo").glob("*.py") if path.stem not in ("__init__", "base"))
+SHARED = ("__init__", "base", "descent", "imitation", "prompting")  # what algorithms are made of
+ALGORITHMS = sorted(path for path in (PACKAGE / "algo").glob("*.py") if path.stem not in SHARED)
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 

@@ -63,7 +63,10 @@ def house(cfg: DictConfig) -> House:
     dialogue: Dialogue = find("dialogue", cfg.dialogue.name)(**knobs(cfg.dialogue))
     policy = Policy.load(**knobs(cfg.policy))
     engine = find("rollout", cfg.rollout.name)(policy, **knobs(cfg.rollout))
-    parts = {name: find("reward", name)(task, **dict(values)) for name, values in knobs(cfg.reward).items()}
+    parts = {
+        part: find("reward", values.get("name", part))(task, **knobs(values))
+        for part, values in knobs(cfg.reward).items()
+    }
     score = Score(parts, max_failures=cfg.trainer.max_failures)
     play = Play(engine, engine.frozen(), policy.renderer, task, dialogue)
     fits(cfg, policy, play, task)

@@ -30,6 +30,12 @@ from amend.schema import GROUPS, PACKAGE, allowed, choices, complaint, component
 __all__ = ["check", "command", "component", "conf", "main"]
 
 REFUSED, INTERRUPTED = 2, 130  # exit statuses: as argparse's, and as shells count Ctrl-C
+FIXED = {  # what an algorithm is by its nature
+    "sft": {"samples": 1, "turns": 1},
+    "pair_sft": {"turns": 1},
+    "rcrl": {"turns": 1},
+    "single_turn": {"turns": 1},
+}
 GROUP_BASELINES = ("problem", "context")  # values of algo.baseline that hold an episode against its problem's others
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
@@ -99,7 +105,8 @@ def check(cfg: DictConfig) -> None:
                 values = node[part]
                 if not isinstance(values, DictConfig):
                     raise UserError(f"reward.{part}={shown(values)}: allowed: a mapping such as {{weight: 1.0}}")
-                _check_values(values, f"reward.{part}.", fields("reward", part), where="conf/reward")
+                kinds = fields("reward", str(values.get("name", part)))  # a part is the file of its name, or states it
+                _check_values(values, f"reward.{part}.", kinds, skip=("name",), where="conf/reward")
             continue
         name = str(node.get("name", ""))
         _check_values(node, f"{group}.", fields(group, name), skip=("name",), where=_file(group, name))
@@ -192,6 +199,15 @@ def together(c: Mapping[str, Any]) -> None:
         raise UserError(f"eval.problems={c['eval']['problems']}: allowed: at most task.test={c['task']['test']}")
     if job not in ("train", "evaluate"):
         return
+    turns = c["dialogue"].get("turns", {"single": 1, "self_refine": 3}.get(c["dialogue"]["name"], 1))
+    _fits(algo["max_tokens"], turns, path)
+    if "rounds" not in algo:
+        return  # a way of asking: nothing below concerns it
+    for knob, wanted in FIXED.get(algo["name"], {}).items():
+        if algo[knob] != wanted:
+            raise UserError(f"algo.{knob}={algo[knob]}: algo={algo['name']} has one {knob[:-1]}; allowed: {wanted}")
+    if algo["name"] == "dpo" and algo["turns"] != (wanted := 1 + (algo["pairs"] == "corrections")):
+        raise UserError(f"algo.turns={algo['turns']}: with algo.pairs={algo['pairs']}; allowed: {wanted}")
     baseline = algo.get("baseline", "problem" if algo["name"] == "grpo" else "none")
     if algo["samples"] < 2 and baseline in GROUP_BASELINES:
         reason = f"algo.baseline={baseline}" if "baseline" in algo else f"algo={algo['name']}"
@@ -213,15 +229,13 @@ def together(c: Mapping[str, Any]) -> None:
             "allowed: algo.updates >= 2"
         )
     episodes = algo["problems"] * algo["samples"]
-    if algo["updates"] > episodes:
+    if algo["updates"] > episodes and "iterations" not in algo:
         raise UserError(f"algo.updates={algo['updates']}: a round has {episodes} episodes; allowed: 1 to {episodes}")
-    turns = c["dialogue"].get("turns", {"single": 1, "self_refine": 3}.get(c["dialogue"]["name"], 1))
     if algo["turns"] > turns:
         raise UserError(
             f"algo.turns={algo['turns']}: dialogue={c['dialogue']['name']} has {turns}; allowed: 1 to {turns}"
             f"{', or dialogue=self_correct' if turns == 1 else ', or a larger dialogue.turns'}"
         )
-    _fits(algo["max_tokens"], turns, path)
     if "stage1_rounds" in algo:
         _stages(algo)
 

@@ -72,6 +72,9 @@ def train_orm(made: House, cfg: DictConfig) -> Path:
     how = Sampling(orm.temperature, cfg.algo.max_tokens)
     episodes = made.play(problems, orm.samples, [how] * made.play.turns, (cfg.seed, STREAM))
     right = correctness(made.task, episodes)
+    print(
+        f"{len(episodes):,} conversations about {len(problems):,} problems sampled; {right.mean():.1%} of replies right"
+    )
     if orm.kind == "step":
         hopeful = completable(made, episodes, how, orm.continuations, (cfg.seed, STREAM + 1))
         readings = [by_step(model, e, r, hopeful) for e, r in zip(episodes, right, strict=True)]
@@ -211,7 +214,7 @@ def line(name: str, held_out: dict[str, dict[str, float | None]]) -> str:
     for of, values in held_out.items():
         value = values[name]
         said.append(f"{'undefined' if value is None else f'{value:.3f}'} of {values['n']:,} {of}")
-    return f"{name} on held-out problems: {', '.join(said)} ({held_out['replies']['right']:.1%} of replies are right)"
+    return f"{name} on held-out problems: {', '.join(said)}"
 
 
 def _ends(episode: Episode) -> list[int]:

@@ -47,7 +47,7 @@ class Budget(TypedDict):
 class Top(TypedDict):
     """Keys of conf/config.yaml itself."""
 
-    job: Literal["train", "evaluate", "compare", "seeds", "grade", "pretrain", "report"]
+    job: Literal["train", "evaluate", "compare", "seeds", "grade", "pretrain", "train_orm", "report"]
     seed: Natural
     budget: Budget
     runs_dir: str
@@ -137,8 +137,40 @@ class Pretrain(TypedDict):
     settle: Settle
 
 
-SETTINGS: dict[str, Any] = {"": Top, "trainer": Trainer, "eval": Eval, "scale": Scale, "pretrain": Pretrain}
-GROUPS = (*HOMES, "trainer", "eval", "scale", "pretrain")
+class Orm(TypedDict):
+    """Keys of conf/orm: how an outcome reward model is made."""
+
+    path: str
+    kind: Literal["outcome", "step"]
+    problems: Count
+    samples: Count
+    temperature: Positive
+    continuations: Count
+    held_out: Fraction
+    epochs: Count
+    minibatch: Count
+    lr: Positive
+
+
+class Compare(TypedDict):
+    """Keys of conf/compare: what job=compare runs."""
+
+    algorithms: list[str]
+    seeds: list[Natural]
+    sampled_tokens: Count
+    overrides: list[str]
+
+
+SETTINGS: dict[str, Any] = {
+    "": Top,
+    "trainer": Trainer,
+    "eval": Eval,
+    "scale": Scale,
+    "pretrain": Pretrain,
+    "orm": Orm,
+    "compare": Compare,
+}
+GROUPS = (*HOMES, *(group for group in SETTINGS if group))
 
 
 def component(group: str, name: str) -> tuple[str, str]:

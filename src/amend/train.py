@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from amend import logger as loggers
 from amend.build import House, Rounds, algorithm_of, house, task_of, threads
+from amend.compare import compare
 from amend.config import command
 from amend.errors import UserError
 from amend.evaluate import COLUMNS, Attempt, evaluate
@@ -45,8 +46,10 @@ def main(cfg: DictConfig) -> int:
         "train": train,
         "evaluate": evaluate_only,
         "seeds": seeds,
+        "compare": compare,
         "grade": grade,
         "pretrain": pretrain,
+        "train_orm": train_orm,
         "report": report,
     }
     return jobs[cfg.job](cfg)
@@ -190,10 +193,17 @@ def facts(cfg: DictConfig, made: House, folder: RunFolder) -> dict[str, str]:
     size = sum(p.numel() for p in made.policy.lm.parameters())
     return {
         "policy": f"{made.policy.name}, {size / 1e6:.1f} M parameters",
-        "round": f"{cfg.algo.problems} problems x {cfg.algo.samples} samples x {cfg.algo.turns} turns",
+        "round": shape(cfg.algo),
         "seed": str(cfg.seed),
         "folder": str(folder.path),
     }
+
+
+def shape(algo: DictConfig) -> str:
+    """What a round is made of."""
+    if "rounds" not in algo:
+        return "none: nothing is trained"
+    return f"{algo.problems} problems x {algo.samples} samples x {algo.turns} turns"
 
 
 def again(cfg: DictConfig) -> str:
@@ -281,6 +291,15 @@ def pretrain(cfg: DictConfig) -> int:
     figures = summarise(columns, phase="base", decoding="greedy")
     card = write_card(out, figures, pass_at(made, figures["n"], cfg.algo.max_tokens), seconds)
     print(f"the model: {out}   its card: {card}   to use it: policy.path={out}")
+    return 0
+
+
+def train_orm(cfg: DictConfig) -> int:
+    """Train an outcome reward model on the policy's replies."""
+    from amend.orm import train_orm as trained
+
+    path = trained(house(cfg), cfg)
+    print(f"the outcome model: {path}   to use it: reward=orm reward.orm.path={path}")
     return 0
 
 

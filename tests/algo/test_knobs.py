@@ -13,14 +13,24 @@ from typing import Any
 import pytest
 import torch
 
+from amend.config import FIXED
+from amend.errors import UserError
 from amend.schema import choices, fields
-from composed import ALGORITHMS, composed
+from composed import IMITATING, TRAINED, composed
 from learners import build, run, weights
 
 ROUNDS = 6
+SHORT = ["algo.max_tokens=1", "algo.updates=2"]  # so that some replies are right, and a fit has several steps
 LENGTH = ["algo.max_tokens=3", "algo.rounds=6"]
 STAGES = {"score": ["algo.stage1_rounds=3"]}
-COMPANIONS = {  # what must hold for a knob to have something to act on
+COMPANIONS: dict[Any, list[str]] = {  # what must hold for a knob to have something to act on
+    ("expert_iteration", "cap"): ["algo.max_tokens=2", "algo.samples=64"],
+    "begin": ["algo.iterations=3"],
+    "union": ["algo.iterations=3"],
+    "rationalise": ["algo.max_tokens=1"],
+    ("reinforce", "gamma"): ["algo.turns=2"],
+    ("rloo", "clip_low"): ["algo.updates=4", "algo.lr=0.1"],
+    ("rloo", "clip_high"): ["algo.updates=4", "algo.lr=0.01", "algo.max_tokens=1"],
     ("score", "gamma"): ["algo.baseline=problem"],  # with a discount, the context baseline has nothing it knows
     ("score", "beta2"): ["algo.stage1_rounds=3"],
     ("score", "adaptive_beta2"): [
@@ -31,14 +41,19 @@ COMPANIONS = {  # what must hold for a knob to have something to act on
     ("grpo", "clip_high"): ["algo.updates=4", "algo.lr=0.01", "algo.max_tokens=1"],
     ("grpo", "clip_norm"): ["algo.lr=0.1"],
 }
+IDLE = {"sft": ("max_tokens",)}  # it samples nothing; only its evaluation does
 VALUES = {
     "stage1_rounds": 2,
     "clip_high": 1e-4,
     "clip_low": 1e-4,
     "gamma": 0.5,
-    "offline": 0.5,
     "adaptive_beta2": True,
-    "temperature": 0.7,
+    "problems": 9,
+    "updates": 3,
+    "cap": 1,
+    "pairs": 1,
+    "lam": 0.5,
+    "value_clip": 1e-3,
     "clip_norm": 1e-3,
     "turns": 2,
 }
@@ -61,9 +76,9 @@ def other_values(name: str, knob: str, now: Any) -> list[Any]:
 
 def knobs() -> list[tuple[str, str, Any]]:
     found = []
-    for name in ALGORITHMS:
+    for name in TRAINED:
         for knob, now in composed(f"algo={name}").algo.items():
-            if knob not in ("name", "rounds"):  # rounds: below
+            if knob not in ("name", "rounds", *IDLE.get(name, ())):  # rounds: below
                 found += [(name, str(knob), value) for value in other_values(name, str(knob), now)]
     return found
 
@@ -71,21 +86,27 @@ def knobs() -> list[tuple[str, str, Any]]:
 @cache
 def trained(name: str, *overrides: str) -> torch.Tensor:
     """The weights after a few rounds, the later of two overrides of one key winning."""
-    algorithm, task = build(name, *LENGTH, *STAGES.get(name, []), *overrides, cold=False)
+    algorithm, task = build(
+        name, *LENGTH, *(SHORT if name in IMITATING else STAGES.get(name, [])), *overrides, cold=False
+    )
     run(algorithm, task, ROUNDS)
     return weights(algorithm)
 
 
 @pytest.mark.parametrize(("name", "knob", "value"), knobs())
 def test_it_changes_the_run(name: str, knob: str, value: Any) -> None:
-    companions = COMPANIONS.get((name, knob), [])
+    companions = COMPANIONS.get((name, knob), COMPANIONS.get(knob, []))
     if (name, knob, value) == ("score", "turns", 1):
         companions = ["algo.stage1_rounds=0"]
-    changed = trained(name, *companions, f"algo.{knob}={str(value).lower() if isinstance(value, bool) else value}")
-    assert not torch.equal(trained(name, *companions), changed)
+    setting = f"algo.{knob}={str(value).lower() if isinstance(value, bool) else value}"
+    if knob in FIXED.get(name, {}) or (name == "dpo" and knob in ("turns", "pairs")):
+        with pytest.raises(UserError, match=f"algo.(turns|{knob})="):  # it cannot be otherwise, and that is said
+            composed(f"algo={name}", setting)
+        return
+    assert not torch.equal(trained(name, *companions), trained(name, *companions, setting))
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", TRAINED)
 def test_rounds_is_how_many_are_asked_for(name: str) -> None:
     stages = ["algo.stage1_rounds=0"] if name == "score" else []
     algorithm, _ = build(name, "algo.rounds=7", *stages)

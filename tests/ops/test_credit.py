@@ -95,3 +95,44 @@ def test_an_episode_cannot_move_its_own_baseline(rows: list[tuple[float, int]]) 
     moved = value.clone()
     moved[0] += 3.0
     assert torch.allclose(credit.leave_one_out(value, group)[0], credit.leave_one_out(moved, group)[0])
+
+
+def test_centre_by_hand() -> None:
+    """Two groups in turn about: 1 and 0 have the mean 1/2; 3 and 5 have 4."""
+    value = torch.tensor([[1.0], [3.0], [0.0], [5.0]])
+    assert credit.centre(value, torch.tensor([0, 1, 0, 1]))[:, 0].tolist() == [0.5, -1.0, -0.5, 1.0]
+
+
+def test_alike_by_hand() -> None:
+    """The group that differs only in turn 2 differs; the others, one of them alone in its group, do not."""
+    value = torch.tensor([[1.0, 0.0], [0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.3, 0.7]])
+    assert credit.alike(value, torch.tensor([0, 1, 0, 1, 2])).tolist() == [True, False, True, False, True]
+
+
+def test_zero_variance_counts_groups_and_not_episodes() -> None:
+    """Three alike in one group, two unlike in the other: one of two."""
+    value = torch.tensor([[1.0], [1.0], [1.0], [1.0], [0.0]])
+    assert credit.zero_variance(value, torch.tensor([0, 0, 0, 1, 1])) == 0.5
+
+
+def test_at_turn_ends_by_hand() -> None:
+    """The last drawn token of each turn, whatever follows it; a turn that was handed in has none; padding has none."""
+    turn = torch.tensor([[0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 1, -1], [0, 0, 0, 0, -1, -1]])
+    sampled = torch.tensor(
+        [[False, True, True, False, True, True], [False, False, False, True, True, False], [False, True] + [False] * 4]
+    )
+    paid = credit.at_turn_ends(torch.tensor([[2.0, 3.0], [5.0, 7.0], [11.0, 13.0]]), turn, sampled)
+    assert paid.tolist() == [[0, 0, 2, 0, 0, 3], [0, 0, 0, 0, 7, 0], [0, 11, 0, 0, 0, 0]]
+
+
+def test_whiten_by_hand() -> None:
+    """1, 3 and 5 have the mean 3 and the deviation 2 (n - 1). What was not sampled neither counts nor changes."""
+    value = torch.tensor([[1.0, 99.0, 3.0], [5.0, 0.0, -99.0]])
+    sampled = torch.tensor([[True, False, True], [True, False, False]])
+    assert torch.allclose(credit.whiten(value, sampled), torch.tensor([[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]))
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_whiten_of_one_or_nothing_is_nothing(count: int) -> None:
+    sampled = torch.tensor([[count == 1, False]])
+    assert credit.whiten(torch.tensor([[4.0, 5.0]]), sampled).tolist() == [[0.0, 0.0]]

@@ -1,10 +1,11 @@
-"""Surrogates and reductions by hand."""
+"""Surrogates and reductions by hand, and what an update measures."""
 
 import math
 
 import torch
 
 from amend.ops import reduce, surrogate
+from amend.ops.likelihood import Likelihood, measured
 
 SAMPLED = torch.tensor([[False, True, True, True], [False, True, False, False]])
 
@@ -44,3 +45,57 @@ def test_a_row_without_sampled_tokens_weighs_nothing() -> None:
     for weights in (reduce.episode(empty), reduce.sequence(empty), reduce.token(empty), reduce.constant(empty, 2)):
         assert weights.abs().sum() == 0
         assert math.isfinite(float(weights.sum()))
+
+
+TURN = torch.tensor([[0, 0, 0, 1], [0, 0, 0, 1]])
+DRAWN = torch.tensor([[False, True, True, True], [False, True, False, True]])
+
+
+def whole(move: torch.Tensor, credit: torch.Tensor) -> torch.Tensor:
+    return surrogate.whole(move, torch.zeros(2, 4), credit, TURN, DRAWN, 0.2, 0.3)
+
+
+def test_whole_by_hand() -> None:
+    """Ratios of a turn: 2 x 3 = 6 over two tokens and 1/2; then 1/2 and 2. Clipped to [0.8, 1.3] where it binds; the
+    turn's loss in equal shares. What stands at a token that was not drawn is no factor."""
+    ratio = torch.tensor([[9.0, 2.0, 3.0, 0.5], [9.0, 0.5, 9.0, 2.0]])
+    credit = torch.tensor([[0.0, 1.0, 1.0, -1.0], [0.0, -1.0, 0.0, -1.0]])
+    loss = whole(ratio.log(), credit)
+    assert torch.allclose(loss, torch.tensor([[0.0, -0.65, -0.65, 0.8], [0.0, 0.8, 0.0, 2.0]]))
+
+
+def test_the_gradient_of_whole_is_the_turns_at_each_of_its_tokens() -> None:
+    """Ratio 2 x 1/2 = 1 in turn 1, clipped in turn 2 of the first episode; 1.5 under a negative credit in the second's
+    turn 1, never clipped; 1 in its turn 2."""
+    ratio = torch.tensor([[1.0, 2.0, 0.5, 2.0], [1.0, 1.5, 1.0, 1.0]])
+    move = ratio.log().requires_grad_()
+    whole(move, torch.tensor([[0.0, 3.0, 3.0, 1.0], [0.0, -2.0, 0.0, 4.0]])).sum().backward()
+    assert torch.allclose(move.grad, torch.tensor([[0.0, -3.0, -3.0, 0.0], [0.0, 3.0, 0.0, -4.0]]))
+
+
+def test_whole_of_one_token_turns_is_clipped() -> None:
+    move, credit = torch.tensor([[0.0, 0.4, 0.0, -0.6]]), torch.tensor([[0.0, 1.0, 0.0, -1.0]])
+    sampled = torch.tensor([[False, True, False, True]])
+    one = surrogate.whole(move, torch.zeros(1, 4), credit, TURN[:1], sampled, 0.2, 0.3)
+    assert torch.equal(one, torch.where(sampled, surrogate.clipped(move, torch.zeros(1, 4), credit, 0.2, 0.3), 0.0))
+
+
+def test_no_surrogate_pulls_on_the_policy_that_sampled() -> None:
+    """The behaviour's log-probabilities are what was: no gradient flows into them."""
+    behaviour = torch.zeros(2, 4, requires_grad=True)
+    logp, credit = torch.full((2, 4), 0.1, requires_grad=True), torch.ones(2, 4)
+    loss = surrogate.whole(logp, behaviour, credit, TURN, DRAWN, 0.2, 0.3)
+    loss = loss + surrogate.clipped(logp, behaviour, credit, 0.2, 0.3)
+    loss.sum().backward()
+    assert behaviour.grad is None and logp.grad is not None
+
+
+def test_what_an_update_measures() -> None:
+    """Sums over drawn tokens: three entropies of 2; gaps of 0.5; the KL of turn 1 and of turn 2 apart."""
+    full = torch.full((1, 4), 2.0)
+    kl = torch.tensor([[9.0, 1.0, 2.0, 4.0]])
+    out = Likelihood(logp=full - 2.5, ref_logp=full, kl=kl, entropy=full)
+    found = measured(out, DRAWN[:1], TURN[:1], torch.zeros(1, 4))
+    assert found == {"entropy": 6.0, "gap": 1.5, "kl_t1": 3.0, "kl_t2": 4.0}
+    unread = out._replace(kl=torch.full((1, 4), torch.nan))
+    assert measured(unread, DRAWN[:1], TURN[:1], torch.zeros(1, 4)) == {"entropy": 6.0, "gap": 1.5}

@@ -54,6 +54,13 @@ def test_turn_two_goes_on_from_turn_ones_cache(toy: Policy, compact: float) -> N
         assert list(reply.logp) == pytest.approx(trainer_logp(toy, prompt, reply, 1.0), abs=5e-5)
 
 
+def test_the_same_prompts_again_are_read_again(toy: Policy) -> None:
+    """With one-token replies the cache holds exactly the prompts: nothing extends it, so it is no use."""
+    engine = Local(toy, batch=64, compact=0.3)
+    one, two = (engine.sample(PROMPTS, Sampling(1.0, 1), SEEDS) for _ in range(2))
+    assert [r.tokens for r in one] == [r.tokens for r in two]
+
+
 def test_kept_buffers_leave_no_trace(toy: Policy) -> None:
     """After larger and smaller calls have used the same buffers, a call gives what an engine without a past gives."""
     engine = Local(toy, batch=64, compact=0.3)

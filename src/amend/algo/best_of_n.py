@@ -20,8 +20,8 @@ from amend.types import Episode, Problem, Sampling
 class BestOfN(Prompting):
     """n: how many replies; heat: the temperature they are drawn at."""
 
-    def __init__(self, *house: Any, n: Count, heat: Positive, **loop: Any) -> None:
-        super().__init__(*house, **loop)
+    def __init__(self, *house: Any, n: Count, heat: Positive, **asking: Any) -> None:
+        super().__init__(*house, **asking)
         self.n, self.heat = n, heat
 
     def attempt(

@@ -128,10 +128,11 @@ class Descent(pl.LightningModule, ABC):
         return {key: value / drawn for key, value in totals.items()} | per_episode
 
     def parts(self, batch: Batch, count: int, epoch: int) -> Sequence[Tensor]:
-        """The episodes in ``count`` disjoint parts, shuffled by (seed, round, epoch) where there are several."""
+        """The episodes in ``count`` disjoint parts (fewer, where there are fewer episodes), shuffled by (seed, round,
+        epoch) where there are several."""
         generator = torch.Generator().manual_seed(hash((self.seed, self.round, epoch)) % 2**63)
         order = torch.arange(len(batch)) if count == 1 else torch.randperm(len(batch), generator=generator)
-        return order.to(self.device).tensor_split(count)
+        return order.to(self.device).tensor_split(min(count, len(order)))
 
     def restart(self) -> None:
         """Back to the base model, as at the beginning of the run: its weights, and an optimizer without a past."""

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import ceil
 from typing import Any, Literal
 
 import torch
@@ -29,7 +28,7 @@ from amend.types import Episode, Problem, Scored
 
 
 class DPO(Imitation):
-    """form, beta, nll, pairs: as above; cap: at most so many pairs of one context. ``minibatch`` counts pairs."""
+    """form, beta, nll, pairs: as above; cap: at most so many pairs of one context."""
 
     def __init__(
         self,
@@ -80,7 +79,7 @@ class DPO(Imitation):
             for chosen, rejected in zip(traces[::2], traces[1::2], strict=True)
         ]
         batch = collate(traces).to(self.device)
-        return self.learn(batch, self.epochs, ceil(len(batch) / 2 / self.minibatch), (0.0, 1.0))
+        return self.learn(batch, self.epochs, min(self.updates, len(batch) // 2), (0.0, 1.0))
 
     def parts(self, batch: Batch, count: int, epoch: int) -> Sequence[Tensor]:
         """Pairs stay together."""

@@ -12,7 +12,6 @@ Each turn's group is held against itself; a turn is paid its own reward.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Literal
 
 from jaxtyping import Float
@@ -44,6 +43,12 @@ class GRPO(Algorithm):
         self.beta, self.clip_low, self.clip_high = beta, clip_low, clip_high
         self.standardize, self.reduction, self.skip_equal = standardize, reduction, skip_equal
 
+    def prepare(self, batch: Batch) -> Batch:
+        """With ``skip_equal``, as if groups that were all paid alike had not been played (unless all of them were)."""
+        batch = super().prepare(batch)
+        taught = ~credits.alike(batch.reward, batch.group)
+        return batch.rows(taught.nonzero()[:, 0]) if self.skip_equal and bool(taught.any()) else batch
+
     def credit(self, batch: Batch) -> Float[Tensor, "b t"]:
         """The reward relative to the group's, on every token of its turn."""
         relative = credits.standardize if self.standardize else credits.centre
@@ -56,10 +61,7 @@ class GRPO(Algorithm):
         return loss + self.beta * kl.k3(out.logp, out.ref_logp) if self.needs_reference() else loss
 
     def weights(self, batch: Batch) -> Float[Tensor, "b t"]:
-        """What a token counts for; with ``skip_equal``, as if groups that were all paid alike had not been played."""
-        if self.skip_equal:
-            alike = credits.alike(batch.reward, batch.group)
-            batch = replace(batch, sampled=batch.sampled & ~alike[:, None]) if not alike.all() else batch
+        """What a token counts for."""
         if self.reduction == "constant":
             return reduce.constant(batch.sampled, self.max_tokens)
         return reduce.sequence(batch.sampled) if self.reduction == "sequence" else reduce.token(batch.sampled)

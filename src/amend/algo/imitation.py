@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import asdict
-from math import ceil
 from typing import Any, Literal
 
 import torch
@@ -32,16 +31,16 @@ class Imitation(Algorithm):
     iterations: how often the model is fitted
     begin:      what each fit begins with: the base model, or the last fit
     union:      whether an iteration also has the traces of those before it
-    minibatch:  traces an optimizer step; ``epochs`` passes over the traces a fit
+                ``updates`` are the steps of a pass over the traces, ``epochs`` the passes of a fit
     """
 
     online = False  # what a fit leaves has not sampled yet: no reward of this run speaks of it
 
     def __init__(
-        self, *house: Any, iterations: Count, begin: Literal["base", "last"], union: bool, minibatch: Count, **loop: Any
+        self, *house: Any, iterations: Count, begin: Literal["base", "last"], union: bool, **loop: Any
     ) -> None:
         super().__init__(*house, **loop)
-        self.iterations, self.begin, self.union, self.minibatch = iterations, begin, union, minibatch
+        self.iterations, self.begin, self.union = iterations, begin, union
         self.kept: list[Scored] = []
 
     @abstractmethod
@@ -79,7 +78,7 @@ class Imitation(Algorithm):
     def fit(self, traces: list[Scored]) -> dict[str, float]:
         """Some epochs over the traces."""
         batch = collate(traces).to(self.device)
-        return self.learn(batch, self.epochs, ceil(len(batch) / self.minibatch), (0.0, 1.0))
+        return self.learn(batch, self.epochs, min(self.updates, len(batch)), (0.0, 1.0))
 
     def row(self, trace: Scored) -> dict[str, Any]:
         """The trace in TRL's conversational prompt-completion format (its messages alone, where several are learnt)."""

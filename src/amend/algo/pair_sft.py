@@ -15,13 +15,14 @@ from typing import Any
 import torch
 
 from amend.algo.imitation import Imitation, at_rest, generator, groups
+from amend.bounds import Count
 from amend.types import Scored
 
 
 class PairSFT(Imitation):
     """keep_correct: D+; pairs: at most so many of each kind a problem."""
 
-    def __init__(self, *house: Any, keep_correct: bool, pairs: int, **imitation: Any) -> None:
+    def __init__(self, *house: Any, keep_correct: bool, pairs: Count, **imitation: Any) -> None:
         super().__init__(*house, **imitation)
         self.keep_correct, self.pairs = keep_correct, pairs
 
@@ -34,7 +35,7 @@ class PairSFT(Imitation):
             wrong = [one for one in some if one.reward[0] <= 0]
             kept += self.paired(wrong, right, draw)
             if self.keep_correct and len(right) > 1:
-                kept += self.paired(right[:-1], right[1:], draw)
+                kept += self.paired(right[::2], right[1::2], draw)
         return [at_rest(one) for one in kept]
 
     def paired(self, first: list[Scored], second: list[Scored], draw: torch.Generator) -> list[Scored]:

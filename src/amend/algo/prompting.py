@@ -6,11 +6,14 @@ the method ends with.
 
 from __future__ import annotations
 
+from typing import Any
+
 from jaxtyping import Float
 from torch import Tensor
 
 from amend.algo.base import Algorithm
 from amend.batch import Batch
+from amend.bounds import Count
 from amend.ops.likelihood import Likelihood
 
 
@@ -18,6 +21,21 @@ class Prompting(Algorithm):
     """No rounds, no credit, no loss."""
 
     online = False
+
+    def __init__(self, *house: Any, max_tokens: Count) -> None:
+        super().__init__(
+            *house,
+            max_tokens=max_tokens,
+            rounds=0,
+            problems=1,
+            samples=1,
+            turns=1,
+            lr=0.0,
+            decay="none",
+            clip_norm=1.0,
+            epochs=1,
+            updates=1,
+        )
 
     def credit(self, batch: Batch) -> Float[Tensor, "b t"]:
         """There is none."""

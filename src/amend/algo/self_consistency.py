@@ -21,8 +21,8 @@ from amend.types import Episode, Problem, Sampling
 class SelfConsistency(Prompting):
     """votes: how many replies vote; heat: the temperature they are drawn at."""
 
-    def __init__(self, *house: Any, votes: Count, heat: Positive, **loop: Any) -> None:
-        super().__init__(*house, **loop)
+    def __init__(self, *house: Any, votes: Count, heat: Positive, **asking: Any) -> None:
+        super().__init__(*house, **asking)
         self.votes, self.heat = votes, heat
 
     def attempt(

@@ -30,9 +30,8 @@ class STaR(Imitation):
 
     def select(self, scored: list[Scored]) -> list[Scored]:
         """Traces that end right after a wrong attempt (or after any, with ``keep_correct``)."""
-        kept = [one for one in scored if one.reward[-1] > 0 and (self.keep_correct or one.reward[0] <= 0)]
-        if self.rationalise:
-            kept += self.hinted(scored)
+        seen = scored + (self.hinted(scored) if self.rationalise else [])
+        kept = [one for one in seen if one.reward[-1] > 0 and (self.keep_correct or one.reward[0] <= 0)]
         return [at_rest(last_turn_only(one) if self.which == "last" else one) for one in kept]
 
     def hinted(self, scored: list[Scored]) -> list[Scored]:
@@ -40,10 +39,12 @@ class STaR(Imitation):
         failed = {name: some[0] for name, some in groups(scored).items() if all(s.reward[-1] <= 0 for s in some)}
         problems = [one.episode.problem for one in failed.values()]
         asked = [replace(p, question=p.question + HINT.format(answer=p.answer)) for p in problems]
+        before = self.play.sampled_tokens
         told = self.play(asked, 1, self.how()[-1:], (self.seed, self.round, 1)) if asked else []
+        self.spent["sampled_tokens"] += self.play.sampled_tokens - before
         found = []
         for episode in told:
             first = failed[episode.problem.id].episode
             replies = [(first.turns[0].reply, True), (episode.turns[0].reply, True)]
             found.append(replace(self.play.retell(first.problem, replies), sample=first.sample))
-        return [one for one in self.score(found) if one.reward[-1] > 0] if found else []
+        return self.score(found) if found else []

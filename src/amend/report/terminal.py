@@ -223,9 +223,13 @@ def final_table(summary: Mapping[str, Any], columns: Columns, report: Path) -> N
     out.print(Text(f"report: {report}"), soft_wrap=True)
 
 
+PAGE = 112  # columns
+
+
 def print_table(table: Table) -> None:
-    """A table, by itself."""
+    """A table, by itself, and never narrower than a page: its columns are its point."""
     out = console()
+    out.width = max(out.width, PAGE)
     out.print()
     out.print(table)
 

@@ -27,7 +27,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -39,7 +38,7 @@ from amend.task.base import Task
 from amend.types import Episode, Tokens, Turn
 
 MICRO_TOKENS = 2**13  # padded tokens of one forward pass; no value depends on it
-ABOUT, HEAD = "orm.json", "head.safetensors"
+ABOUT, HEAD = "orm.json", "head.pt"
 
 
 class OutcomeModel(nn.Module):
@@ -64,7 +63,7 @@ class OutcomeModel(nn.Module):
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         body = AutoModel.from_pretrained(folder, dtype="auto", attn_implementation="sdpa")
         model = cls(body, AutoTokenizer.from_pretrained(folder), about)
-        model.head.load_state_dict(load_file(folder / HEAD))
+        model.head.load_state_dict(torch.load(folder / HEAD, weights_only=True, map_location="cpu"))
         return model
 
     def save(self, path: str | Path) -> None:
@@ -74,7 +73,7 @@ class OutcomeModel(nn.Module):
         (folder / ABOUT).unlink(missing_ok=True)  # half a folder is not a model
         self.body.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
-        save_file(self.head.state_dict(), folder / HEAD)
+        torch.save(self.head.state_dict(), folder / HEAD)
         (folder / ABOUT).write_text(json.dumps(self.about, indent=2) + "\n", encoding="utf-8")
 
     def forward(self, tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b t"]:

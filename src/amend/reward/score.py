@@ -33,6 +33,15 @@ class Reward(Protocol):
         ...
 
 
+@runtime_checkable
+class Along(Protocol):
+    """A part that also pays on the way: its weight already counted, one number for each trained token of an episode."""
+
+    def along(self, episodes: Sequence[Episode]) -> list[np.ndarray]:
+        """The pay of each episode's trained tokens, in order; 0 where nothing is paid."""
+        ...
+
+
 class Score:
     """Scores episodes with named parts. ``failures``: by part, how many episodes the last call could not score."""
 
@@ -73,14 +82,30 @@ class Score:
                 for row, others in stand_ins.items():
                     part_values[row] = part_values[others].mean(axis=0)
         total = sum((self._parts[name].weight * value for name, value in values.items()), np.zeros((b, k)))
+        along = self._along(episodes, total)
         return [
             Scored(
                 episode,
                 tuple(total[row, : len(episode.turns)].tolist()),
                 {name: tuple(value[row, : len(episode.turns)].tolist()) for name, value in values.items()},
+                tuple(along[row].tolist()),
             )
             for row, episode in enumerate(episodes)
         ]
+
+    def _along(self, episodes: Sequence[Episode], total: Float[np.ndarray, "b k"]) -> list[np.ndarray]:
+        """What parts pay on the way, at each trained token; added to ``total``, turn by turn. Empty where none does."""
+        paying = [part.along(episodes) for part in self._parts.values() if isinstance(part, Along)]
+        if not paying:
+            return [np.zeros(0)] * len(episodes)
+        along = [np.sum(rows, axis=0) for rows in zip(*paying, strict=True)]
+        for row, episode in enumerate(episodes):
+            at = 0
+            for k, turn in enumerate(episode.turns):
+                length = len(turn.reply.tokens) if turn.drawn else 0
+                total[row, k] += along[row][at : at + length].sum()
+                at += length
+        return along
 
 
 def _measured(part: Reward, episodes: Sequence[Episode], k: int) -> tuple[Float[np.ndarray, "b k"], dict[int, str]]:

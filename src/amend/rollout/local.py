@@ -192,7 +192,10 @@ class Local:
         if (
             memory
             and len(memory.known) == len(prompts)
-            and all(prompt[: len(seen)] == seen for prompt, seen in zip(prompts, memory.known, strict=True))
+            and all(
+                len(prompt) > len(seen) and prompt[: len(seen)] == seen
+                for prompt, seen in zip(prompts, memory.known, strict=True)
+            )
         ):
             new = [prompts[i][len(memory.known[i]) :] for i in memory.who.tolist()]
             rows = memory.rows

@@ -1,0 +1,29 @@
+"""How many different solutions: two are one solution if they do the same arithmetic in the same order.
+
+Havrilla et al. (2024) count, for each problem, the distinct right solutions among its samples; a solution is told by
+its sequence of arithmetic operations. Here an operation stands with its operands (``7*7``, ``12+5``), so two ways of
+making a number from others are two, and words, spaces and marks around them make no difference.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from jaxtyping import Bool, Int, Shaped
+
+OPERATION = re.compile(r"\d+(?:\.\d+)?|[-+*/()^=]|\\(?:times|div|cdot)")
+
+
+def operations(text: str) -> str:
+    """The numbers and operators of a reply, in order; what it boxes at the end is not repeated."""
+    return "".join(OPERATION.findall(text.split("\\boxed")[0]))
+
+
+def unique_solutions(text: Shaped[np.ndarray, "p n"], correct: Bool[np.ndarray, "p n"]) -> Int[np.ndarray, " p"]:
+    """Distinct right solutions of each problem among its n samples; 0 where none is right."""
+    found = [
+        len({operations(str(reply)) for reply, right in zip(replies, rights, strict=True) if right})
+        for replies, rights in zip(text.tolist(), correct.tolist(), strict=True)
+    ]
+    return np.array(found, dtype=int)

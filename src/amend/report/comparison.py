@@ -1,0 +1,120 @@
+"""Algorithms side by side: the papers' table, from finished runs, each figure over seeds and problems.
+
+    Acc@t1, Acc@t2, delta, i->c, c->i      greedy, of the trained model                       SCoRe, Table 2
+    maj@k, pass@k                          of many first attempts at temperature 1            Havrilla et al. 2024
+    unique                                 different right solutions of a problem among them  the same
+
+Seeds and problems are separate sources of noise, so both are resampled; with one seed only the problems are, and the
+row says so. Few seeds make a bootstrap's interval too narrow: three are the least, and not many.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+from jaxtyping import Float
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from amend.metric import correction, passk
+from amend.metric.solutions import unique_solutions
+from amend.metric.table import arrange
+from amend.report.files import Run, read_run
+from amend.stat.interval import Interval, bootstrap, crossed_bootstrap
+
+
+def figures(run: Run) -> dict[str, Float[np.ndarray, " p"]]:
+    """Each figure of a finished run on each problem."""
+    greedy, wide = arrange(run.episodes, "trained", "greedy"), arrange(run.episodes, "trained", "wide")
+    values: dict[str, np.ndarray] = {}
+    if len(greedy):
+        accuracy = correction.accuracy(greedy.correct)
+        values["acc_t1"] = accuracy[:, 0]
+        if greedy.turns > 1:
+            first, second = greedy.correct[:, :, 0], greedy.correct[:, :, 1]
+            values |= {
+                "acc_t2": accuracy[:, 1],
+                "delta": correction.delta(first, second),
+                "i_to_c": correction.i_to_c(first, second),
+                "c_to_i": correction.c_to_i(first, second),
+            }
+    if len(wide):
+        correct, k = wide.correct[:, :, 0], wide.correct.shape[1]
+        values["maj"] = passk.maj_at_k(wide.answer[:, :, 0], correct, k)
+        values["pass"] = passk.pass_at_k(correct, k)
+        values["unique"] = unique_solutions(wide.text[:, :, 0], correct).astype(float)
+    return values
+
+
+def compared(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """One entry an algorithm, in the order in which they first appear: figures with intervals, seeds, cost."""
+    runs: dict[str, list[Run]] = {}
+    for folder in folders:
+        run = read_run(folder)
+        runs.setdefault(str(run.summary.get("algo", "?")), []).append(run)
+    return [_entry(name, some) for name, some in runs.items()]
+
+
+def _entry(name: str, runs: list[Run]) -> dict[str, Any]:
+    each = [figures(run) for run in runs]
+    pooled = {key: _pooled(key, np.stack([values[key] for values in each])) for key in each[0]}
+    cost = {
+        key: float(np.mean([run.summary["cost"][key] for run in runs]))
+        for key in ("seconds", "sampled_tokens", "episodes", "updates")
+    }
+    k = arrange(runs[0].episodes, "trained", "wide").correct.shape[1]
+    plain = {key: {n: float(v) for n, v in interval._asdict().items()} for key, interval in pooled.items()}
+    return {"algo": name, "seeds": [run.summary["seed"] for run in runs], "k": k, "figures": plain, "cost": cost}
+
+
+def _pooled(name: str, values: Float[np.ndarray, "s p"]) -> Interval:
+    generator = np.random.default_rng(crc32(name.encode()))
+    return crossed_bootstrap(values, generator) if len(values) > 1 else bootstrap(values[0], generator)
+
+
+GREEDY = {"acc_t1": "Acc@t1", "acc_t2": "Acc@t2", "delta": "Δ(t1,t2)", "i_to_c": "i→c", "c_to_i": "c→i"}
+WIDE = {"maj": "maj@{k}", "pass": "pass@{k}", "unique": "unique"}
+
+
+def comparison_tables(folders: Sequence[Path], budget: int) -> list[Table]:
+    """Greedy figures; then those of many samples, and what each run cost. An algorithm a row, 95 % intervals."""
+    entries = compared(folders)
+    k = max((entry["k"] for entry in entries), default=0)
+    seeds = max((len(entry["seeds"]) for entry in entries), default=0)
+    head = f"{len(entries)} algorithms, {seeds} seeds, {budget:,} sampled tokens each"
+    greedy, wide = (
+        Table(title=f"{head}: {what}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        for what in ("greedy", f"{k} samples")
+    )
+    for table, labels in ((greedy, GREEDY), (wide, WIDE)):
+        table.add_column("trained", no_wrap=True)
+        for label in labels.values():
+            table.add_column(label.format(k=k), justify="right", no_wrap=True)
+    for label in ("tokens", "updates", "s"):
+        wide.add_column(label, justify="right", no_wrap=True)
+    for entry in entries:
+        found, cost = entry["figures"], entry["cost"]
+        greedy.add_row(entry["algo"], *(_cell(found.get(name), name) for name in GREEDY))
+        spent = (f"{cost['sampled_tokens'] / 1000:.0f}k", f"{cost['updates']:.0f}", f"{cost['seconds']:.0f}")
+        wide.add_row(entry["algo"], *(_cell(found.get(name), name) for name in WIDE), *spent)
+    return [greedy, wide]
+
+
+def _cell(interval: dict[str, float] | None, name: str) -> str:
+    """In points; unique solutions as a number."""
+    if interval is None:
+        return "-"
+    mean, low, high = (interval[key] * (1 if name == "unique" else 100) for key in ("mean", "low", "high"))
+    return f"{mean:{'+' if name == 'delta' else ''}.1f} [{low:.1f}, {high:.1f}]"
+
+
+def write_comparison(path: Path, folders: Sequence[Path]) -> Path:
+    """The same figures as JSON, for whoever draws them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(compared(folders), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path

@@ -1,0 +1,176 @@
+"""PPO by hand: what each token is paid, GAE over two turns, both clipped losses, and where the critic is read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import log
+from typing import Any
+
+import pytest
+import torch
+
+from amend.algo.ppo import PPO
+from amend.batch import Batch, collate
+from amend.errors import UserError
+from amend.ops.likelihood import Likelihood
+from amend.types import Scored
+from scripted import ready
+from toys import LOOP, drift, episode, handed, policy, scored
+
+KNOBS: dict[str, Any] = {
+    "gamma": 0.5, "lam": 0.5, "beta": 0.0, "clip_low": 0.2, "clip_high": 0.3, "value_weight": 0.1, "value_clip": 0.2,
+    "whiten": False,
+}  # fmt: skip
+
+
+def learner(bias: float = 0.0, micro_tokens: int = 4096, **knobs: Any) -> PPO:
+    """A learner whose critic says ``bias`` everywhere."""
+    made = PPO(*handed(drift(policy(micro_tokens=micro_tokens))), **{**LOOP, **KNOBS, **knobs})
+    torch.nn.init.constant_(made.value.bias, bias)
+    return made
+
+
+def three_tokens() -> Batch:
+    """One episode of two turns: ask, draw, draw, ask, draw. It is paid 1 and 2."""
+    return collate([scored(episode([([2], [5, 6]), ([2], [4])]), (1.0, 2.0))])
+
+
+def two_by_four() -> Batch:
+    """Three drawn tokens and right, one drawn token and wrong."""
+    right, wrong = episode([([2], [5, 6, 4])]), episode([([2], [4])], sample=1)
+    return collate([scored(right, (1.0,)), scored(wrong, (0.0,))])
+
+
+def likelihood(batch: Batch, move: float) -> Likelihood:
+    """The sampler's log-probabilities moved, and hidden states of nothing, so that a critic says its bias."""
+    nothing = torch.full_like(batch.logp, torch.nan)
+    hidden = torch.zeros(int(batch.sampled.sum()), 16)
+    return Likelihood(batch.logp + torch.where(batch.sampled, move, 0.0), nothing, nothing, nothing, hidden)
+
+
+def test_pay_falls_due_at_the_ends_of_turns() -> None:
+    assert learner().pay(two_by_four()).tolist() == [[0, 0, 0, 1], [0, 0, 0, 0]]
+    assert learner().pay(three_tokens()).tolist() == [[0, 0, 1, 0, 2]]
+
+
+def test_pay_on_the_way_leaves_the_rest_for_the_end() -> None:
+    """Turn 1's reward of 1 was paid -2 at its first token; turn 2's 2 was paid 0.5 at its only one."""
+    one = episode([([2], [5, 6]), ([2], [4])])
+    batch = collate([Scored(one, (1.0, 2.0), {}, along=(-2.0, 0.0, 0.5))])
+    assert learner().pay(batch).tolist() == [[0, -2, 3, 0, 2]]
+
+
+def test_pay_less_the_kl() -> None:
+    """log pi - log pi_ref is 1, 2 and -2, of which a half is taken off."""
+    batch = replace(three_tokens(), ref_logp=torch.tensor([[0.0, -2.0, -3.0, 0.0, 1.0]]))
+    assert learner(beta=0.5).pay(batch).tolist() == [[0, -0.5, 0, 0, 3]]
+
+
+def test_advantage_and_target() -> None:
+    """V = 1/2, gamma = lambda = 1/2, paid 0, 1 and 2:
+
+    delta_3 = 2 - 0.5 = 1.5                   A_3 = 1.5                            target 2
+    delta_2 = 1 + 0.25 - 0.5 = 0.75           A_2 = 0.75 + 1.5 / 4 = 1.125         target 1.625
+    delta_1 = 0 + 0.25 - 0.5 = -0.25          A_1 = -0.25 + 1.125 / 4 = 0.03125    target 0.53125
+    """
+    made = learner(bias=0.5)
+    batch = made.prepare(three_tokens())
+    assert batch.more["value"].tolist() == [[0, 0.5, 0.5, 0, 0.5]]
+    assert batch.more["target"].tolist() == [[0, 0.53125, 1.625, 0, 2]]
+    assert made.credit(batch).tolist() == [[0, 0.03125, 1.125, 0, 1.5]]
+
+
+def test_whitened_advantage() -> None:
+    """gamma = 1, lambda = 0, V = 0: the advantages are the pay, 0, 1 and 2; mean 1, deviation 1."""
+    made = learner(whiten=True, gamma=1.0, lam=0.0)
+    credit = made.credit(made.prepare(three_tokens()))
+    assert torch.allclose(credit, torch.tensor([[0.0, -1.0, 0.0, 0.0, 1.0]]))
+
+
+@pytest.mark.parametrize(
+    ("move", "policy_loss"),
+    [(0.0, (-1.0, -1.0, 3.0)), (log(2.0), (-1.3, -1.3, 6.0)), (-log(2.0), (-0.5, -0.5, 2.4))],
+)
+def test_the_policys_loss(move: float, policy_loss: tuple[float, float, float]) -> None:
+    """Credit 1, 1 and -3 at ratios 1, 2 and 1/2, clipped to [0.8, 1.3] where it binds."""
+    made = learner(value_weight=0.0)
+    batch = made.prepare(three_tokens())
+    loss = made.loss(batch, torch.tensor([[0.0, 1.0, 1.0, 0.0, -3.0]]), likelihood(batch, move))
+    assert torch.allclose(loss[batch.sampled], torch.tensor(policy_loss))
+
+
+def test_the_critics_loss() -> None:
+    """V was 1/2 and is 1, of which 0.7 is near. Targets 0.53125, 1.625 and 2, the larger square of each:
+
+    (1 - 0.53125)^2 = 0.2197265625 over 0.168...^2;  (0.7 - 1.625)^2 = 0.855625 over 0.625^2;  (0.7 - 2)^2 = 1.69 over 1
+    """
+    made = learner(bias=0.5)
+    batch = made.prepare(three_tokens())
+    torch.nn.init.constant_(made.value.bias, 1.0)
+    loss = made.loss(batch, torch.zeros_like(batch.logp), likelihood(batch, 0.0))
+    assert torch.allclose(loss, 0.05 * torch.tensor([[0.0, 0.2197265625, 0.855625, 0.0, 1.69]]))
+
+
+def test_the_critics_gradient() -> None:
+    """Only where the unclipped square is the larger one does it move: 0.1 / 2 x 2 (1 - 0.53125)."""
+    made = learner(bias=0.5)
+    batch = made.prepare(three_tokens())
+    torch.nn.init.constant_(made.value.bias, 1.0)
+    made.loss(batch, torch.zeros_like(batch.logp), likelihood(batch, 0.0)).sum().backward()
+    assert torch.allclose(made.value.bias.grad, torch.tensor([0.046875]))
+
+
+def test_weights() -> None:
+    assert learner().weights(two_by_four()).tolist() == [[0, 0.25, 0.25, 0.25], [0, 0.25, 0, 0]]
+
+
+def test_nothing_is_expected_at_first() -> None:
+    made = learner()
+    assert made.prepare(two_by_four()).more["value"].abs().max() == 0
+
+
+def test_a_value_belongs_to_what_its_token_was_predicted_from() -> None:
+    """Not to the token itself: another last token has the same value, another first one changes all that follow."""
+    made = learner()
+    torch.nn.init.normal_(made.value.weight)
+
+    def values(reply: list[int]) -> torch.Tensor:
+        return made.prepare(collate([scored(episode([([2], reply)]), (1.0,))])).more["value"][0]
+
+    assert torch.equal(values([5, 6, 4]), values([5, 6, 6]))
+    assert bool((values([5, 6, 4])[2:] != values([6, 6, 4])[2:]).all())
+    assert values([5, 6, 4])[1] == values([6, 6, 4])[1]
+
+
+def test_values_do_not_depend_on_the_micro_batch() -> None:
+    found = []
+    for micro_tokens in (4096, 1):
+        made = learner(micro_tokens=micro_tokens)
+        torch.nn.init.constant_(made.value.weight, 0.1)
+        found.append(made.prepare(two_by_four()).more["value"])
+    assert torch.allclose(found[0], found[1]) and found[0][0, 1:].abs().min() > 0
+    assert found[0][1, 2:].abs().max() == 0
+
+
+def test_the_critics_loss_shapes_the_policys_layers() -> None:
+    """With no credit at all, what is left of the gradient is the critic's."""
+    made = ready(learner())
+    torch.nn.init.constant_(made.value.weight, 0.1)
+    batch = made.prepare(two_by_four())
+    made.accumulate(batch, torch.zeros_like(batch.logp))
+    layer = next(w for name, w in made.policy.lm.named_parameters() if name.endswith("down_proj.weight"))
+    assert float(layer.grad.abs().max()) > 0
+
+
+def test_the_kl_is_read_from_the_reference_before_the_updates() -> None:
+    made = learner(beta=0.05)
+    assert made.pays_reference() and not made.needs_reference() and not learner().pays_reference()
+    batch = made.prepare(three_tokens())
+    expected = made.policy.reference(batch.tokens, batch.sampled, batch.temperature)
+    assert torch.equal(batch.ref_logp, expected)
+
+
+def test_a_model_that_hides_its_states_is_refused() -> None:
+    made, batch = learner(), two_by_four()
+    with pytest.raises(UserError, match="algo=ppo"):
+        made.values(batch, likelihood(batch, 0.0)._replace(hidden=None))

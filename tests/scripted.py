@@ -1,0 +1,97 @@
+"""Conversations that say what a test wants: an engine that reads its lines, and the identity task around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from amend.algo.base import Algorithm
+from amend.dialogue import Dialogue, SelfCorrect
+from amend.policy.model import Policy
+from amend.policy.tokenizer import ASCII
+from amend.reward import Score
+from amend.reward.oracle import Oracle
+from amend.rollout.play import Play
+from amend.task.identity import Identity
+from amend.types import Completion, Problem, Sampling, Tokens
+from toys import handed, policy
+
+Line = Callable[[str, int, int], str]  # (the whole prompt, the episode's sample number, the turn): what is said
+IMITATION: dict[str, Any] = {"iterations": 1, "begin": "base", "union": False}
+
+
+def always(text: str) -> Line:
+    """One and the same reply to everything."""
+    return lambda prompt, sample, turn: text
+
+
+class Lines:
+    """An engine that says its lines and ends; ``heard`` is every prompt it was given, ``how`` the way each was drawn.
+
+    ``logp``: the log-probability of each token of a reply, by its text; -1 for others.
+    """
+
+    batch = 64
+
+    def __init__(self, policy: Policy, line: Line, logp: dict[str, float]) -> None:
+        self.policy, self.line, self.logp = policy, line, logp
+        self.heard: list[str] = []
+        self.how: list[Sampling] = []
+
+    def sample(self, prompts: Sequence[Tokens], how: Sampling, seeds: Sequence[tuple[int, ...]]) -> list[Completion]:
+        said = []
+        for prompt, seed in zip(prompts, seeds, strict=True):
+            self.heard.append(self.policy.decode(prompt))
+            self.how.append(how)
+            text = self.line(self.heard[-1], *seed[-2:])
+            tokens = self.policy.renderer.reply(text)
+            said.append(Completion(tokens, (self.logp.get(text, -1.0),) * len(tokens), text, "end"))
+        return said
+
+    def sync(self) -> None:
+        """It has no weights."""
+
+
+class Stage(NamedTuple):
+    """What a learner is handed, with the engine and the task to look at. Problem number i asks for the symbol i."""
+
+    policy: Policy
+    engine: Lines
+    play: Play
+    score: Score
+    task: Identity
+
+    @property
+    def handed(self) -> tuple[Any, ...]:
+        """The positional arguments of an algorithm."""
+        return handed(self.policy, self.play, self.score)
+
+    def problems(self, count: int) -> list[Problem]:
+        """The first training problems: "Say 0", "Say 1", ..."""
+        return list(self.task.problems("train")[:count])
+
+
+def stage(line: Line, logp: dict[str, float] | None = None, dialogue: Dialogue | None = None) -> Stage:
+    """A toy policy that is able to say all of ASCII, and a play in which ``line`` speaks for it."""
+    made = policy(characters=ASCII)
+    task = Identity(symbols=4, test=4)
+    engine = Lines(made, line, logp or {})
+    spoken = dialogue or SelfCorrect(turns=2, instruction="Again.")
+    play = Play(engine, engine, made.renderer, task, spoken)
+    return Stage(made, engine, play, Score({"oracle": Oracle(task, weight=1.0)}, max_failures=0.0), task)
+
+
+def ready(algorithm: Any) -> Any:
+    """The algorithm with an optimizer of its own, so that it takes steps without a Trainer."""
+    assert isinstance(algorithm, Algorithm)
+    optimizer = algorithm.configure_optimizers()
+    algorithm.optimizers = lambda: optimizer  # type: ignore[method-assign,assignment,return-value]
+    algorithm.manual_backward = lambda loss: loss.backward()  # type: ignore[method-assign,assignment]
+    return algorithm
+
+
+def weights(algorithm: Algorithm) -> torch.Tensor:
+    """All weights of the policy, in one row."""
+    return torch.cat([w.detach().flatten() for w in algorithm.policy.lm.parameters()])
