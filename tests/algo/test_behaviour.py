@@ -5,6 +5,14 @@ A new algorithm is tested here by being there.
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 
@@ -146,3 +154,89 @@ def test_a_budget_ends_the_run(name: str) -> None:
     assert algorithm.done == pytest.approx(max(1 / 1000, played / 256))
     drawn = sum(len(t.reply.tokens) for s in algorithm.scored for t in s.episode.turns)
     assert algorithm.spent["sampled_tokens"] == (0 if name == "sft" else drawn)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_resumed_run_is_the_run(name: str, tmp_path: Path) -> None:
+    """Two rounds, a checkpoint through the disk into a new process's objects, two more: as if nothing had happened."""
+    rounds = ["algo.rounds=4", *stages(name), "curriculum=plr", "start=backtrack", "start.window=4"]
+    whole, task = build(name, *rounds)
+    run(whole, task, 4)
+    first, _ = build(name, *rounds)
+    run(first, task, 2)
+    checkpoint: dict[str, Any] = {}
+    first.on_save_checkpoint(checkpoint)
+    optimizer = first.optimizers()
+    assert isinstance(optimizer, torch.optim.Optimizer)
+    torch.save([checkpoint, first.state_dict(), optimizer.state_dict()], tmp_path / "c")
+    second, _ = build(name, *rounds)
+    loaded, state, steps = torch.load(tmp_path / "c", weights_only=True)
+    second.on_load_checkpoint(loaded)
+    second.load_state_dict(state)
+    other = second.optimizers()
+    assert isinstance(other, torch.optim.Optimizer)
+    other.load_state_dict(steps)
+    run(second, task, 2)
+    assert second.spent == whole.spent and second.record == whole.record
+    assert torch.equal(weights(second), weights(whole))
+
+
+def test_a_new_algorithm_is_a_file_and_a_yaml(tmp_path: Path) -> None:
+    """Nothing else is touched: a copy of the project, one file, one YAML, and it trains."""
+    root = Path(__file__).parents[2]
+    for part in ("src", "conf", "run.py"):
+        copy = shutil.copytree if (root / part).is_dir() else shutil.copy
+        copy(root / part, tmp_path / part)
+    (tmp_path / "src/amend/algo/median.py").write_text(MEDIAN, encoding="utf-8")
+    (tmp_path / "conf/algo/median.yaml").write_text(MEDIAN_YAML, encoding="utf-8")
+    words = ["algo=median", "scale=smoke", "debug=fast", "logger=none", f"runs_dir={tmp_path / 'runs'}"]
+    said = subprocess.run(
+        [sys.executable, "run.py", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "src"), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert said.returncode == 0, said.stderr
+    summary = json.loads(next((tmp_path / "runs").rglob("summary.json")).read_text())
+    assert summary["algo"] == "median" and summary["cost"]["updates"] == 2
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    assert MEDIAN.strip() in readme and MEDIAN_YAML.strip() in readme  # what a reader is shown is what works
+
+
+MEDIAN = '''"""REINFORCE against the median of the problem's rewards, which an outlier cannot move."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from amend.algo.base import Algorithm
+from amend.batch import Batch
+from amend.ops import credit as credits
+from amend.ops import surrogate
+from amend.ops.likelihood import Likelihood
+
+
+class Median(Algorithm):
+    """No knobs of its own."""
+
+    def credit(self, batch: Batch) -> Float[Tensor, "b t"]:
+        expected = torch.zeros_like(batch.reward)
+        for problem in batch.group.unique():
+            here = batch.group == problem
+            expected[here] = batch.reward[here].median(dim=0).values
+        return credits.spread(batch.reward - expected, batch.turn, batch.sampled)
+
+    def loss(self, batch: Batch, credit: Float[Tensor, "b t"], out: Likelihood) -> Float[Tensor, "b t"]:
+        return surrogate.reinforce(out.logp, credit)
+'''
+MEDIAN_YAML = """# python run.py algo=median task=math
+defaults:
+  - /loop/standard@_here_
+  - _self_
+
+name: median
+"""

@@ -59,7 +59,7 @@ def played(line: Line = told, **knobs: Any) -> tuple[Any, Stage]:
 def test_rationalised_traces_hold_no_hint() -> None:
     """ "Say 0" and "Say 2" failed throughout: their first attempts, corrected as if nothing had been said."""
     made, house = played()
-    assert [one.episode.problem.question for one in made.kept] == []  # they were fitted, and are gone
+    assert made.kept == []  # they were fitted, and are gone
     assert sum("Hint" in heard for heard in house.engine.heard) == 3
     hint = HINT.format(answer="2")
     assert f"<user>Say 2{hint}<assistant>" in house.engine.heard

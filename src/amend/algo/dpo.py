@@ -106,7 +106,7 @@ class DPO(Imitation):
             loss, margin = self.preference(out.logp, out.ref_logp, micro.sampled)
             if (total := loss.sum() / pairs).requires_grad:
                 self.manual_backward(total)
-            totals["loss"] += float(total)
+            totals["loss"] += total.item()
             totals["margin"] += float(margin.detach().sum()) / pairs
             totals["told_apart"] += float((margin > 0).sum()) / pairs
         return totals

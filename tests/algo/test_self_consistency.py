@@ -1,0 +1,68 @@
+"""Self-consistency by hand: the vote, its ties, and replies that do not vote."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from amend.algo.self_consistency import SelfConsistency
+from amend.types import Sampling
+from scripted import Line, Stage, stage
+
+HOW = [Sampling(0.0, 9), Sampling(0.3, 7)]
+
+
+def learner(house: Stage, **knobs: Any) -> SelfConsistency:
+    return SelfConsistency(*house.handed, **{"max_tokens": 9, "votes": 4, "heat": 0.7, **knobs})
+
+
+def replies(texts: list[str]) -> Line:
+    """What each sample says, whoever asks."""
+    return lambda prompt, sample, turn: texts[sample]
+
+
+@pytest.mark.parametrize(
+    ("texts", "elected"),
+    [
+        (["1", "2", "2", "3"], 1),  # two votes against one and one; the first who gave it speaks
+        (["1", "2", "2", "1"], 0),  # a tie: the answer that was given first
+        (["3", "2", "1", "2"], 1),
+        (["", "", "", "7"], 3),  # a reply without an answer has no vote, however many they are
+        (["", "", "", ""], 0),
+        (["1", "I say \\boxed{2}", "2", "1x"], 1),  # the same answer in other words
+    ],
+)
+def test_the_vote(texts: list[str], elected: int) -> None:
+    house = stage(replies(texts))
+    made = learner(house)
+    voters = house.play(house.problems(1), 4, HOW[:1], (0,))
+    assert made.elected(voters) is voters[elected]
+
+
+def test_the_elected_reply_is_the_second_attempt() -> None:
+    """Of two samples, each has four voters of its own; the first attempt is as asked, the voters at their heat."""
+    house = stage(replies(["1", "2", "2", "0", "3", "0", "0", "1"]))
+    found = learner(house).attempt(house.problems(2), 2, HOW, (5,))
+    assert [(e.problem.id, e.sample) for e in found] == [(p.id, s) for p in house.problems(2) for s in range(2)]
+    assert [[t.reply.text for t in e.turns] for e in found] == [["1", "2"], ["2", "0"]] * 2
+    assert house.engine.how == [HOW[0]] * 4 + [Sampling(0.7, 7)] * 16
+    assert all("Again." not in heard for heard in house.engine.heard)
+    assert all(e.turns[1].prompt == e.turns[0].prompt for e in found)
+
+
+def test_voters_draw_from_streams_of_their_own() -> None:
+    """Not from the first attempt's: another seed, so that the first attempt is no voter."""
+    seen: list[tuple[int, ...]] = []
+    house = stage(replies(["1"] * 4))
+    draw = house.engine.sample
+    house.engine.sample = lambda prompts, how, seeds: (seen.extend(seeds), draw(prompts, how, seeds))[1]
+    learner(house).attempt(house.problems(1), 1, HOW, (5,))
+    assert len(seen) == len(set(seen)) == 5
+
+
+def test_one_turn_is_the_plain_attempt() -> None:
+    house = stage(replies(["1"] * 4))
+    assert learner(house).attempt(house.problems(1), 1, HOW[:1], (5,)) == house.play(
+        house.problems(1), 1, HOW[:1], (5,)
+    )
