@@ -28,7 +28,7 @@ def always(text: str) -> Line:
 
 
 class Lines:
-    """An engine that says its lines and ends; ``heard`` is every prompt it was given, ``how`` the way each was drawn.
+    """An engine that says its lines and ends; it keeps every prompt it has ``heard``, with its seed and how it drew.
 
     ``logp``: the log-probability of each token of a reply, by its text; -1 for others.
     """
@@ -39,12 +39,14 @@ class Lines:
         self.policy, self.line, self.logp = policy, line, logp
         self.heard: list[str] = []
         self.how: list[Sampling] = []
+        self.seeds: list[tuple[int, ...]] = []
 
     def sample(self, prompts: Sequence[Tokens], how: Sampling, seeds: Sequence[tuple[int, ...]]) -> list[Completion]:
         said = []
         for prompt, seed in zip(prompts, seeds, strict=True):
             self.heard.append(self.policy.decode(prompt))
             self.how.append(how)
+            self.seeds.append(seed)
             text = self.line(self.heard[-1], *seed[-2:])
             tokens = self.policy.renderer.reply(text)
             said.append(Completion(tokens, (self.logp.get(text, -1.0),) * len(tokens), text, "end"))

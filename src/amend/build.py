@@ -84,12 +84,15 @@ def algorithm_of(cfg: DictConfig, made: House) -> Algorithm:
 
 def fits(cfg: DictConfig, policy: Policy, play: Play, task: Task) -> None:
     """UserError where a whole conversation about the first test problem would not fit the model."""
-    longest = max(len(policy.renderer.opening(task.ask(problem))) for problem in task.problems("test")[:64])
+    problems = task.problems("test")[:64]
+    longest = max(len(policy.renderer.opening(task.ask(problem))) for problem in problems)
+    silent = play.retell(problems[0], [(play.reply(""), False)] * play.turns)  # what is said around the replies
+    longest += len(silent.turns[-1].prompt) - len(silent.turns[0].prompt)
     needed = longest + play.turns * int(cfg.algo.max_tokens)
     if needed > policy.context:
         raise UserError(
-            f"algo.max_tokens={cfg.algo.max_tokens}: {play.turns} replies of that length after a question of {longest} "
-            f"tokens need {needed}; {policy.name} holds {policy.context}, so allowed: at most "
+            f"algo.max_tokens={cfg.algo.max_tokens}: {play.turns} replies of that length beside {longest} tokens of "
+            f"questions need {needed}; {policy.name} holds {policy.context}, so allowed: at most "
             f"{max(0, (policy.context - longest) // play.turns)}"
         )
 

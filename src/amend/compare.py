@@ -17,9 +17,12 @@ from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from amend.config import conf
+from amend.errors import UserError
 from amend.report.comparison import comparison_tables, write_comparison
 from amend.report.terminal import print_table
 from amend.run_folder import FINISHED, home
+from amend.schema import nearest
 
 OWN = ("job=", "algo=", "seed=", "compare.")  # words of this job's command line that are not a run's
 
@@ -27,6 +30,11 @@ OWN = ("job=", "algo=", "seed=", "compare.")  # words of this job's command line
 def compare(cfg: DictConfig) -> int:
     """Run what is missing, then print the table and write it; the exit status is 1 where a run failed."""
     plan = [(name, seed) for seed in cfg.compare.seeds for name in cfg.compare.algorithms]
+    known = sorted(path.stem for path in (conf() / "algo").glob("*.yaml"))
+    for name in cfg.compare.algorithms:
+        if name not in known:
+            near = nearest(name, known)
+            raise UserError(f"compare.algorithms: no algo={name} in conf/algo{near}allowed: {', '.join(known)}")
     failed: dict[str, str] = {}
     began = time.perf_counter()
     for number, (name, seed) in enumerate(plan, 1):
@@ -85,6 +93,7 @@ def run(words: list[str]) -> str:
     """Run it in a process of its own; why it failed, or nothing."""
     program = Path(sys.argv[0])
     asked = [sys.executable, str(program), *words] if program.suffix == ".py" else [str(program), *words]
-    said = subprocess.run(asked, capture_output=True, text=True, env={**os.environ, "COLUMNS": "100"})
+    environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}  # ``main`` has set it
+    said = subprocess.run(asked, capture_output=True, text=True, env=environment)
     lines = said.stderr.strip().splitlines() or [f"exit status {said.returncode}"]
     return "" if said.returncode == 0 else lines[-1]

@@ -15,7 +15,7 @@ from amend.types import Scored
 
 def measure(scored: Sequence[Scored]) -> dict[str, float]:
     """Share right at each turn (by the oracle's part of the reward, where there is one), flips between the first two,
-    change rate, truncation, zero-variance groups, mean length."""
+    change rate, truncation, zero-variance groups, mean length, and every other part of the reward."""
     right = np.array([s.parts.get("oracle", s.reward) for s in scored], dtype=float)
     b, k = right.shape
     row: dict[str, float] = {f"reward_t{i + 1}": float(right[:, i].mean()) for i in range(k)}
@@ -33,4 +33,8 @@ def measure(scored: Sequence[Scored]) -> dict[str, float]:
     for s in scored:
         groups.setdefault(s.episode.problem.id, []).append(s.reward)
     row["zero_variance"] = sum(len(set(group)) == 1 for group in groups.values()) / len(groups)
+    for name in scored[0].parts if k else ():
+        if name != "oracle":  # that one is reward_t already
+            part = np.array([s.parts[name] for s in scored], dtype=float).mean(axis=0)
+            row |= {f"{name}_t{i + 1}": float(part[i]) for i in range(k)}
     return row

@@ -221,7 +221,7 @@ def evaluate_only(cfg: DictConfig) -> int:
         view = View(total_rounds=0)
         view.start(f"evaluating {made.policy.name} on {cfg.task.name}", facts(cfg, made, folder))
         try:
-            columns = measure_all(cfg, made, "base", view, made.play)
+            columns = measure_all(cfg, made, "base", view, algorithm_of(cfg, made).attempt)
         finally:
             view.stop()
         write_episodes(folder, columns)

@@ -124,9 +124,8 @@ def test_the_learning_rate_decays_within_a_fit() -> None:
     """Four steps: 1, 3/4, 1/2 and 1/4 of the first; each fit begins with the whole."""
     house = stage(always("0"))
     made = learner(house, iterations=4, updates=2, epochs=2, decay="linear")
-    optimizer, seen = made.optimizers(), []
-    step = optimizer.step
-    optimizer.step = lambda: (seen.append(optimizer.param_groups[0]["lr"]), step())
+    seen: list[float] = []
+    made.optimizers().register_step_pre_hook(lambda optimizer, *_: seen.append(optimizer.param_groups[0]["lr"]))
     rounds(made, house, 2)
     assert seen == pytest.approx([0.1, 0.075, 0.05, 0.025] * 2)
 

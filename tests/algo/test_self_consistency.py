@@ -53,12 +53,9 @@ def test_the_elected_reply_is_the_second_attempt() -> None:
 
 def test_voters_draw_from_streams_of_their_own() -> None:
     """Not from the first attempt's: another seed, so that the first attempt is no voter."""
-    seen: list[tuple[int, ...]] = []
     house = stage(replies(["1"] * 4))
-    draw = house.engine.sample
-    house.engine.sample = lambda prompts, how, seeds: (seen.extend(seeds), draw(prompts, how, seeds))[1]
     learner(house).attempt(house.problems(1), 1, HOW, (5,))
-    assert len(seen) == len(set(seen)) == 5
+    assert len(house.engine.seeds) == len(set(house.engine.seeds)) == 5
 
 
 def test_one_turn_is_the_plain_attempt() -> None:

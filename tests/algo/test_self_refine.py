@@ -6,7 +6,7 @@ from amend.algo.self_refine import SelfRefine
 from amend.dialogue import SelfRefine as Dialogue
 from amend.evaluate import evaluate
 from amend.types import Sampling
-from scripted import stage
+from scripted import always, stage
 
 HOW = [Sampling(0.0, 9)] * 3
 
@@ -29,9 +29,7 @@ def test_its_attempts_are_the_first_reply_and_the_third() -> None:
 def test_what_is_asked_does_not_depend_on_whether_it_was_right() -> None:
     asked = []
     for first in "0x":
-        house = stage(
-            lambda prompt, sample, turn, first=first: first, dialogue=Dialogue(feedback="Wrong?", refine="Rewrite.")
-        )
+        house = stage(always(first), dialogue=Dialogue(feedback="Wrong?", refine="Rewrite."))
         SelfRefine(*house.handed, max_tokens=9).attempt(house.problems(1), 1, HOW, (5,))
         asked.append([heard.replace(f"<assistant>{first}", "<assistant>") for heard in house.engine.heard])
     assert asked[0] == asked[1]

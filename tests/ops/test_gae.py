@@ -68,7 +68,8 @@ def test_the_ends_of_lambda_by_hand() -> None:
 def test_it_is_the_sum_it_is_defined_as(
     drawn: tuple[torch.Tensor, torch.Tensor, torch.Tensor], gamma: float, lam: float
 ) -> None:
-    expected = as_a_sum(*(x.numpy() for x in drawn), gamma, lam)
+    pay, value, sampled = (x.numpy() for x in drawn)
+    expected = as_a_sum(pay, value, sampled, gamma, lam)
     np.testing.assert_allclose(gae(*drawn, gamma, lam).numpy(), expected, rtol=1e-9, atol=1e-9)
 
 

@@ -68,7 +68,6 @@ def test_live_panel_fits_and_says_everything(live, width):
     view = View(40)
     view.start("score on math", {"policy": "tiny", "folder": "runs/math/score/0a1b2c3d-s0"})
     view.phase("evaluating")
-    view.progress(3, 10)
     for row in metrics(40, 2)[:25]:
         view.round(row, TIMING)
     view.stop()

@@ -113,7 +113,7 @@ class Algorithm(Descent):
         self.explore.curriculum.observe(self.picks, solved)
         self.explore.start.observe(scored)
         self.scored, self.round = scored, self.round + 1
-        self.record = {"round": self.round, "stage": stage, **learned, **self.spent}
+        self.record = {"round": self.round, "stage": stage, "done": self.done, **learned, **self.spent}
 
     def improve(self, scored: list[Scored]) -> dict[str, float]:
         """Learn from a round; what the updates measured, averaged over tokens."""

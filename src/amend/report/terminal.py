@@ -50,7 +50,6 @@ class View:
         self._facts: Mapping[str, str] = {}
         self._phase = ""
         self._began = time.monotonic()
-        self._done = (0, 0)
         self._rows: list[Mapping[str, Any]] = []
         self._seconds: list[float] = []
         self._timing: Mapping[str, Any] = {}
@@ -70,15 +69,11 @@ class View:
 
     def phase(self, name: str) -> None:
         """Something long begins that is not a round, such as "evaluating the base model"."""
-        self._phase, self._began, self._done = name, time.monotonic(), (0, 0)
+        self._phase, self._began = name, time.monotonic()
         if self._live is None:
             self._say(f"{name} ...")
         else:
             self._live.refresh()
-
-    def progress(self, done: int, total: int) -> None:
-        """How far the phase is. Shown only live: a log needs no hundred lines of it."""
-        self._done = (done, total)
 
     def round(self, metrics: Mapping[str, Any], timing: Mapping[str, Any]) -> None:
         """A round is over: its line of metrics.jsonl and of timing.jsonl. Any key may be missing."""
@@ -125,11 +120,13 @@ class View:
         return "  ".join(parts)
 
     def _left(self) -> float | None:
-        """Seconds until the last round, at the pace of the recent ones."""
+        """Seconds until the run is over, at the pace of the recent rounds; a budget may end it before its rounds do."""
         if not self._seconds or not self._total:
             return None
-        done = int(self._rows[-1].get("round", len(self._rows)))
-        return max(0, self._total - done) * sum(self._seconds) / len(self._seconds)
+        number = int(self._rows[-1].get("round", len(self._rows)))
+        share = max(float(self._rows[-1].get("done", 0.0)), number / self._total)
+        rounds = number * (1 - share) / share if share else self._total
+        return max(0.0, rounds) * sum(self._seconds) / len(self._seconds)
 
     # live ------------------------------------------------------------------------------------------------------------
 
@@ -152,15 +149,8 @@ class View:
         return grid
 
     def _phase_line(self) -> RenderableType:
-        done, total = self._done
-        spent = clock(time.monotonic() - self._began)
         grid = Table.grid(padding=(0, 2))
-        if total:
-            grid.add_row(
-                Text(self._phase), ProgressBar(total=total, completed=done, width=24), f"{done}/{total}", spent
-            )
-        else:
-            grid.add_row(Text(self._phase), ProgressBar(pulse=True, width=24), spent)
+        grid.add_row(Text(self._phase), ProgressBar(pulse=True, width=24), clock(time.monotonic() - self._began))
         return grid
 
     def _progress(self) -> RenderableType:
@@ -170,7 +160,8 @@ class View:
         if last.get("stage"):
             cells.append(Text(f"Stage {last['stage']}", style="bold cyan"))
         if self._console.width >= 76:  # what stands in words comes first
-            cells.append(ProgressBar(total=max(1, self._total), completed=number, width=24))
+            share = float(last.get("done", number / max(1, self._total)))
+            cells.append(ProgressBar(total=1.0, completed=share, width=24))
         if "tokens_per_second" in self._timing:
             cells.append(Text(f"{self._timing['tokens_per_second']:,.0f} tokens/s"))
         if (left := self._left()) is not None:

@@ -1,0 +1,84 @@
+"""The papers' table by hand: two algorithms, two seeds, four problems, every figure counted on paper."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from amend.report.comparison import compared, comparison_tables, write_comparison
+from amend.report.files import COLUMNS
+
+
+def finished(folder: Path, algo: str, seed: int, first: list[bool], second: list[bool], wide: list[list[str]]) -> Path:
+    """A finished run: greedy verdicts of two turns, and the texts of sampled first attempts (right where ``ok``)."""
+    rows = []
+    for p, verdicts in enumerate(zip(first, second, strict=True)):
+        for turn, right in enumerate(verdicts, 1):
+            rows.append(("trained", "greedy", p, 0, turn, "x", right))
+    for p, texts in enumerate(wide):
+        for sample, text in enumerate(texts):
+            rows.append(("trained", "wide", p, sample, 1, text, "ok" in text))
+    same = {
+        "question": "q",
+        "gold": "1",
+        "level": 1,
+        "subject": "S",
+        "why": "",
+        "tokens": 3,
+        "logp": -1.0,
+        "stop": "end",
+    }
+    columns = {
+        name: [
+            {
+                "phase": phase, "decoding": decoding, "problem": f"p{p}", "sample": sample, "turn": turn,
+                "text": text, "answer": "1" if right else "0", "correct": right, **same,
+            }[name]
+            for phase, decoding, p, sample, turn, text, right in rows
+        ]
+        for name in COLUMNS
+    }  # fmt: skip
+    folder.mkdir(parents=True)
+    pq.write_table(pa.table(columns), folder / "episodes.parquet")
+    cost = {"seconds": 10.0 * (seed + 1), "sampled_tokens": 100, "episodes": 8, "updates": 2}
+    (folder / "summary.json").write_text(json.dumps({"algo": algo, "seed": seed, "cost": cost}), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> list[Path]:
+    some = [["1+1 ok", "1+1 ok", "2*1 ok", "no"], ["no", "no", "no", "no"]] * 2
+    return [
+        finished(tmp_path / "a0", "a", 0, [True, True, False, False], [True, False, True, True], some),
+        finished(tmp_path / "a1", "a", 1, [True, False, False, False], [True, True, False, False], some),
+        finished(tmp_path / "b0", "b", 0, [True] * 4, [True] * 4, some),
+    ]
+
+
+def test_figures(folders: list[Path]) -> None:
+    """a: turn 1 right on 2 and 1 of 4, turn 2 on 3 and 2; one spoilt, and 2 and 1 mended. Wide: 3 of 4 right on half
+    of the problems, in two ways."""
+    a, b = compared(folders)
+    assert (a["algo"], a["seeds"], a["k"]) == ("a", [0, 1], 4)
+    means = {name: interval["mean"] for name, interval in a["figures"].items()}
+    assert means == pytest.approx(
+        {"acc_t1": 3 / 8, "acc_t2": 5 / 8, "delta": 2 / 8, "i_to_c": 3 / 8, "c_to_i": 1 / 8}
+        | {"maj": 0.5, "pass": 0.5, "unique": 1.0}
+    )
+    assert all(interval["low"] <= interval["mean"] <= interval["high"] for interval in a["figures"].values())
+    assert a["cost"]["seconds"] == 15.0
+    assert b["figures"]["delta"] == {"mean": 0.0, "low": 0.0, "high": 0.0} and b["seeds"] == [0]
+
+
+def test_tables_and_json(folders: list[Path], tmp_path: Path) -> None:
+    greedy, wide = comparison_tables(folders, 100)
+    assert [column.header for column in greedy.columns] == ["trained", "Acc@t1", "Acc@t2", "Δ(t1,t2)", "i→c", "c→i"]
+    assert list(greedy.columns[0].cells) == ["a", "b"]
+    assert next(iter(greedy.columns[3].cells)).startswith("+25.0 [")
+    assert [column.header for column in wide.columns][1:4] == ["maj@4", "pass@4", "unique"]
+    written = json.loads(write_comparison(tmp_path / "out" / "c.json", folders).read_text(encoding="utf-8"))
+    assert written == json.loads(json.dumps(compared(folders)))
