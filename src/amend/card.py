@@ -64,6 +64,8 @@ def write_card(folder: Path, figures: Mapping[str, Any], passes: Mapping[int, fl
         seed=settings["seed"],
         minutes=f"{seconds / 60:.0f}",
         habits=json.dumps(settings["habits"]),
+        settle_steps=settings["settle"]["steps"],
+        settle_doubtful=json.dumps(settings["settle"]["doubtful"]),
     )
     path = folder / "README.md"
     path.write_text(text)
@@ -117,12 +119,15 @@ In a document a writer answers a problem, is asked to look again, and answers on
 near miss, and have their check written out ("3 low"). Second attempts open with a word: `So` writers read that check
 and keep or mend; `Rather` writers take something else whatever it said; `Again` writers start over. The mixes, as
 chances of (So, Rather, Again), and the rest: `{habits}`.
+The last {settle_steps} batches, at a smaller learning rate, have `doubtful` at `{settle_doubtful}`: it sets how much
+the model loses when asked again.
 
 So the ability to correct is in the model by construction, as a habit that its greedy answers seldom follow. What an
 algorithm shows on it is whether it finds and keeps such a habit, not that it can create one.
 
 ## Limits
 
-It knows five kinds of arithmetic puzzle in one wording each, and nothing else; other text gives noise. Its test
+It knows five kinds of arithmetic puzzle in one wording each, and nothing else; other text gives noise. A kind whose
+row above stands at 0 it only solves by sampling. Its test
 problems are new numbers, not new kinds of problem.
 """
