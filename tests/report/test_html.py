@@ -213,3 +213,9 @@ def test_a_long_run_is_thinned_and_gaps_stay_gaps():
     ys = [None if 40 <= i < 60 else i / 5000 for i in range(5000)]
     drawn = line_chart(Chart("t", [float(i) for i in range(5000)], "x", {"y": ys}, "%", []))
     assert len(drawn) < 60_000 and drawn.count("M") > 2
+
+
+def test_a_value_without_neighbours_is_a_dot() -> None:
+    """What is measured only now and then, such as a fit's loss between rounds that gather, is still to be seen."""
+    drawn = line_chart(Chart("t", [1.0, 2.0, 3.0, 4.0, 5.0], "x", {"a": [1.0, None, 2.0, 3.0, None]}, "", []))
+    assert drawn.count("<circle") == 1

@@ -47,8 +47,9 @@ def measured(
         "gap": float((out.logp.detach() - behaviour)[sampled].abs().sum()),
     }
     for k in range(int(turn.max()) + 1):
-        kl_sum = float(out.kl.detach()[sampled & (turn == k)].sum())
-        if not math.isnan(kl_sum):
+        here = out.kl.detach()[sampled & (turn == k)]
+        kl_sum = float(here.sum())
+        if len(here) and not math.isnan(kl_sum):  # a turn that nothing was trained in has none
             sums[f"kl_t{k + 1}"] = kl_sum
     return sums
 

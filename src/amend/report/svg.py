@@ -74,8 +74,8 @@ def line_chart(chart: Chart) -> str:
             points = [None if y is None else (px(at), py(y)) for at, y in zip(x, smooth, strict=True)]
         parts.append(f'<path class="line s{i}" d="{_path(points)}"/>')
         there = [point for point in points if point is not None]
-        if len(there) == 1:
-            parts.append(f'<circle class="dot s{i}" cx="{there[0][0]:.1f}" cy="{there[0][1]:.1f}" r="3"/>')
+        for point in _alone(points):
+            parts.append(f'<circle class="dot s{i}" cx="{point[0]:.1f}" cy="{point[1]:.1f}" r="3"/>')
         if there:
             ends.append((there[-1][1], i, name))
     for y, i, name in _apart(ends, 14.0):
@@ -202,6 +202,12 @@ def _path(points: Sequence[tuple[float, float] | None]) -> str:
         words.append(f"{pen}{point[0]:.1f} {point[1]:.1f}")
         pen = "L"
     return "".join(words)
+
+
+def _alone(points: Sequence[tuple[float, float] | None]) -> list[tuple[float, float]]:
+    """Points with no neighbour to draw a line to."""
+    padded = [None, *points, None]
+    return [p for before, p, after in zip(padded, points, padded[2:], strict=False) if p and not before and not after]
 
 
 def _apart(ends: list[tuple[float, int, str]], gap: float) -> list[tuple[float, int, str]]:
