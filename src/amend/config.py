@@ -223,6 +223,10 @@ def together(c: Mapping[str, Any]) -> None:
         raise UserError(
             f"eval.wide_problems={c['eval']['wide_problems']}: allowed: at most eval.problems={c['eval']['problems']}"
         )
+    if algo["name"] == "dpo" and c["entropy"]["name"] != "nothing":
+        raise UserError(
+            f"entropy={c['entropy']['name']}: algo=dpo has a loss a pair and none a token; allowed: entropy=nothing"
+        )
     if c["entropy"]["name"] == "kl_cov" and algo["updates"] * algo["epochs"] == 1:
         raise UserError(
             "entropy=kl_cov: with algo.updates=1 and algo.epochs=1 the policy never leaves the one that sampled; "
