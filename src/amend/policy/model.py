@@ -132,13 +132,21 @@ class Policy(nn.Module):
         return self(tokens, sampled, temperature, reference=False).logp
 
     def reference(
-        self, tokens: Int[Tensor, "b t"], sampled: Bool[Tensor, "b t"], temperature: Float[Tensor, "b t"]
+        self, tokens: Int[Tensor, "b t"], sampled: Bool[Tensor, "b t"], temperature: float | Float[Tensor, "b t"]
     ) -> Float[Tensor, "b t"]:
         """Log-probabilities of the sampled tokens under the frozen reference; 0 elsewhere. No gradient."""
         rows = max(1, self.micro_tokens // tokens.shape[1])
         cuts = [slice(at, at + rows) for at in range(0, len(tokens), rows)]
         with torch.no_grad():
-            parts = [self(tokens[cut], sampled[cut], temperature[cut], reference=True).ref_logp for cut in cuts]
+            parts = [
+                self(
+                    tokens[cut],
+                    sampled[cut],
+                    temperature[cut] if isinstance(temperature, Tensor) else temperature,
+                    reference=True,
+                ).ref_logp
+                for cut in cuts
+            ]
         return torch.cat(parts)
 
     def next_logits(self, lm: PreTrainedModel, last: Int[Tensor, " b"], **inputs: object) -> Float[Tensor, "b v"]:
