@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 from hydra import compose
@@ -66,7 +67,12 @@ def command_line(cfg: DictConfig, name: str, seed: int) -> list[str]:
 
 def config_of(words: list[str]) -> DictConfig:
     """The configuration that a run with these overrides has."""
-    return compose("config", overrides=words)
+    return _composed(tuple(words))
+
+
+@cache
+def _composed(words: tuple[str, ...]) -> DictConfig:
+    return compose("config", overrides=list(words))
 
 
 def folder(words: list[str]) -> Path | None:

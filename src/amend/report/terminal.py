@@ -214,7 +214,7 @@ def final_table(summary: Mapping[str, Any], columns: Columns, report: Path) -> N
     out.print(Text(f"report: {report}"), soft_wrap=True)
 
 
-PAGE = 112  # columns
+PAGE = 128  # columns
 
 
 def print_table(table: Table) -> None:
