@@ -155,7 +155,7 @@ def grpo_table() -> Table:
         config("algo=grpo", "dialogue=single", "algo.problems=64", "algo.samples=8", "algo.beta=0", "algo.turns=1")
     )
     ours = median(lambda: clock(lambda: algorithm.training_step(problems(), 0))[0])
-    theirs = trl_round(made, algorithm.how.max_tokens)
+    theirs = trl_round(made, algorithm.max_tokens)
     table.add_row("ours", f"{ours:.2f}")
     table.add_row("TRL", f"{theirs:.2f}")
     table.add_row("ratio", f"{theirs / ours:.2f}")
@@ -209,7 +209,7 @@ def trl_round(made: House, max_tokens: int) -> float:
                 logging_steps=1000,
                 save_strategy="no",
                 disable_tqdm=True,
-                learning_rate=1e-3,
+                learning_rate=1.2e-4,
                 gradient_checkpointing=False,
             ),
             train_dataset=rows,
