@@ -18,7 +18,10 @@ install_import_hook("amend", "typecheck.check")
 
 
 def pytest_configure() -> None:
-    """Tests run side by side, so each keeps to one thread."""
+    """Tests run side by side, so each keeps to one thread, and none has a deadline that its neighbour can break."""
     import torch
+    from hypothesis import settings
 
     torch.set_num_threads(1)
+    settings.register_profile("amend", deadline=None)
+    settings.load_profile("amend")
