@@ -2,6 +2,7 @@
 # make test         everything, and what was skipped and why               make test ARGS="-k config"
 # make lint         format, style, types, who imports whom
 # make benchmark    our engine against transformers.generate, a round against its floor, GRPO against TRL's
+# make mutants      one fault at a time: do the tests notice?            make mutants ARGS="gae ppo"
 #
 # Nothing is needed beside Python 3.11 or newer. The environment is made once, in .venv, of the very versions in
 # constraints.txt. Torch comes first and alone, from whatever index pip is set to: that index decides between CPU and
@@ -14,7 +15,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ARGS   ?=
 
-.PHONY: run test lint benchmark install install-dev clean
+.PHONY: run test lint benchmark mutants install install-dev clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
@@ -31,6 +32,9 @@ lint: $(VENV)/.installed-dev
 
 benchmark: $(VENV)/.installed-dev
 	PYTHONPATH=tests $(BIN)/python tests/benchmark/run.py $(ARGS)
+
+mutants: $(VENV)/.installed-dev
+	$(BIN)/python tests/mutation/run.py $(ARGS)
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev

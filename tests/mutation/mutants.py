@@ -1,4 +1,4 @@
-"""One-line faults that an implementation of these algorithms really has: the sign, the mask, the turn, the forgotten term.
+"""One-line faults that such algorithms really have: the sign, the mask, the turn, the forgotten term.
 
 Each is a file under src/amend, the exact text in it, what stands there instead, what that means, and the tests (under
 tests/) that are there to notice. ``run.py`` makes them one at a time; a fault that no test notices is a missing test.
@@ -90,7 +90,7 @@ MUTANTS = (
         "each turn gets the other's credit",
         CREDIT,
     ),
-    Mutant("ops/credit.py", "[:, 0] == 0", "[:, 0] < 2", "a group with one odd episode is all alike", CREDIT),
+    Mutant("ops/credit.py", "> 1e-6).any(dim=1", "> 1e-6).all(dim=1", "alike in one turn is alike", CREDIT),
     Mutant("ops/credit.py", "+ gamma * value_next -", "+ value_next -", "GAE's step has no discount", GAE),
     Mutant("ops/credit.py", "gamma * lam * advantage_next", "gamma * advantage_next", "GAE without lambda", GAE),
     Mutant("ops/credit.py", "gamma * lam * advantage_next", "lam * advantage_next", "GAE's trace has no gamma", GAE),
@@ -443,7 +443,9 @@ MUTANTS = (
         "every round is shuffled alike",
         LAWS,
     ),
-    Mutant("algo/descent.py", "optimizer.state.clear()", "pass", "a restart keeps Adam's past", "algo/test_imitation.py"),
+    Mutant(
+        "algo/descent.py", "optimizer.state.clear()", "pass", "a restart keeps Adam's past", "algo/test_imitation.py"
+    ),
     Mutant(
         "algo/descent.py",
         "self.policy.lm.load_state_dict(self.policy.reference_lm.state_dict())",
@@ -601,9 +603,21 @@ MUTANTS = (
         "GRPO never clips",
         "algo/test_grpo.py",
     ),
-    Mutant("algo/grpo.py", "loss + self.beta * kl.k3", "loss - self.beta * kl.k3", "GRPO flees the reference", "algo/test_grpo.py"),
+    Mutant(
+        "algo/grpo.py",
+        "loss + self.beta * kl.k3",
+        "loss - self.beta * kl.k3",
+        "GRPO flees the reference",
+        "algo/test_grpo.py",
+    ),
     Mutant("algo/grpo.py", "taught = ~credits", "taught = credits", "DAPO learns from equal groups alone", LAWS),
-    Mutant("algo/grpo.py", "reduce.constant(batch.sampled, self.max_tokens)", "reduce.constant(batch.sampled, 1)", "Dr. GRPO's constant is 1", "algo/test_grpo.py"),
+    Mutant(
+        "algo/grpo.py",
+        "reduce.constant(batch.sampled, self.max_tokens)",
+        "reduce.constant(batch.sampled, 1)",
+        "Dr. GRPO's constant is 1",
+        "algo/test_grpo.py",
+    ),
     Mutant(
         "algo/rloo.py",
         "paid = paid - self.beta * torch",
@@ -646,7 +660,13 @@ MUTANTS = (
         "the value clip is dropped",
         "algo/test_ppo.py",
     ),
-    Mutant("algo/ppo.py", "target = value + credits.gae", "target = credits.gae", "the critic learns advantages", "algo/test_ppo.py"),
+    Mutant(
+        "algo/ppo.py",
+        "target = value + credits.gae",
+        "target = credits.gae",
+        "the critic learns advantages",
+        "algo/test_ppo.py",
+    ),
     Mutant(
         "algo/ppo.py",
         "credits.at_turn_ends(batch.reward - on_the_way, ",
@@ -654,7 +674,9 @@ MUTANTS = (
         "what was paid on the way is paid twice",
         "algo/test_ppo.py",
     ),
-    Mutant("algo/ppo.py", "pay = pay - self.beta", "pay = pay + self.beta", "PPO is paid for its KL", "algo/test_ppo.py"),
+    Mutant(
+        "algo/ppo.py", "pay = pay - self.beta", "pay = pay + self.beta", "PPO is paid for its KL", "algo/test_ppo.py"
+    ),
     Mutant(
         "algo/ppo.py",
         "surrogate.clipped(out.logp, batch.logp, credit, self.clip_low, self.clip_high)",
@@ -662,7 +684,9 @@ MUTANTS = (
         "PPO's clips swapped",
         "algo/test_ppo.py",
     ),
-    Mutant("algo/dpo.py", "ratio[0::2] - ratio[1::2]", "ratio[1::2] - ratio[0::2]", "the pair swapped", "algo/test_dpo.py"),
+    Mutant(
+        "algo/dpo.py", "ratio[0::2] - ratio[1::2]", "ratio[1::2] - ratio[0::2]", "the pair swapped", "algo/test_dpo.py"
+    ),
     Mutant(
         "algo/dpo.py",
         '(said - before) / length if self.form == "ipo" else said - before',
@@ -670,8 +694,12 @@ MUTANTS = (
         "IPO is not length-normalised",
         "algo/test_dpo.py",
     ),
-    Mutant("algo/dpo.py", "(said / length)[0::2]", "(said / length)[1::2]", "DPO imitates the rejected", "algo/test_dpo.py"),
-    Mutant("algo/dpo.py", "ref_logp.sum(dim=1)", "torch.zeros_like(said_)", "placeholder", "algo/test_dpo.py"),
+    Mutant(
+        "algo/dpo.py", "(said / length)[0::2]", "(said / length)[1::2]", "DPO imitates the rejected", "algo/test_dpo.py"
+    ),
+    Mutant(
+        "algo/dpo.py", "ref_logp.sum(dim=1)", "0 * ref_logp.sum(dim=1)", "DPO forgets its reference", "algo/test_dpo.py"
+    ),
     Mutant(
         "algo/dpo.py",
         "[2 * order, 2 * order + 1], dim=1).to",
@@ -679,7 +707,9 @@ MUTANTS = (
         "pairs are mixed in minibatches",
         "algo/test_dpo.py",
     ),
-    Mutant("algo/imitation.py", "self.kept if self.union else []", "[]", "the union is ignored", "algo/test_imitation.py"),
+    Mutant(
+        "algo/imitation.py", "self.kept if self.union else []", "[]", "the union is ignored", "algo/test_imitation.py"
+    ),
     Mutant(
         "algo/imitation.py",
         'if self.begin == "base":',
@@ -708,7 +738,13 @@ MUTANTS = (
         "duplicates are kept",
         "algo/test_expert_iteration.py",
     ),
-    Mutant("algo/expert_iteration.py", "one.reward[-1] > 0", "one.reward[0] > 0", "what began right is kept", "algo/test_expert_iteration.py"),
+    Mutant(
+        "algo/expert_iteration.py",
+        "one.reward[-1] > 0",
+        "one.reward[0] > 0",
+        "what began right is kept",
+        "algo/test_expert_iteration.py",
+    ),
     Mutant(
         "algo/star.py",
         "or one.reward[0] <= 0",

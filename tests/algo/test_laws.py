@@ -1,0 +1,237 @@
+"""What no single formula shows: streams, clocks, bills and bookkeeping, each held by the fault it would let through.
+
+The faults are those of ``tests/mutation``; a test is here where no other file has a place for it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from amend.algo.base import Algorithm
+from amend.algo.grpo import GRPO
+from amend.algo.score import SCoRe
+from amend.batch import Batch, collate
+from amend.dialogue import SelfCorrect
+from amend.explore.start import Backtrack
+from amend.explore.temperature import Anneal, Constant
+from amend.ops import likelihood as module
+from amend.ops.likelihood import Likelihood
+from amend.policy.model import end_tokens
+from amend.types import Completion, Episode, Sampling, Scored, Turn
+from scripted import Stage, always, ready, stage, weights
+from toys import GRPO as GRPO_KNOBS
+from toys import LOOP, SCORE, drift, episode, handed, policy, problem, scored
+
+
+class Plain(Algorithm):
+    """Every token is credited with its own number, so that credit tells whose it is; and the score function."""
+
+    def credit(self, batch: Batch) -> Float[Tensor, "b t"]:
+        return torch.where(batch.sampled, batch.tokens.to(batch.logp.dtype), 0.0)
+
+    def loss(self, batch: Batch, credit: Float[Tensor, "b t"], out: Likelihood) -> Float[Tensor, "b t"]:
+        return -credit * out.logp
+
+
+def learner(made: Stage, seed: int = 0, **knobs: Any) -> Any:
+    return ready(Plain(*handed(made.policy, made.play, made.score, seed=seed), **{**LOOP, **knobs}))
+
+
+def rows(count: int) -> list[Scored]:
+    """Episodes of one drawn token, 4, 5, 6, 7, ... after prompts of one token more each."""
+    return [scored(episode([([2] * (i + 1), [4 + i])], name=f"p{i}"), (1.0,)) for i in range(count)]
+
+
+# law 2: what is trained ----------------------------------------------------------------------------------------------
+
+
+def test_a_reply_that_was_handed_in_is_context() -> None:
+    """Not sampled, no log-probability, read at temperature 1; the drawn reply after it is as it was drawn."""
+    given = Turn((2,), Completion((5, 4), (-7.0, -7.0), "a", "end"), drawn=False, temperature=0.3)
+    drawn = Turn((2, 5, 4, 2), Completion((6, 4), (-1.0, -2.0), "b", "end"), temperature=0.6)
+    greedy = Turn((2, 5, 4, 2, 6, 4, 2), Completion((4,), (-0.5,), "", "end"), temperature=0.0)
+    batch = collate([scored(Episode(problem(), 0, (given, drawn, greedy)), (0.0, 1.0, 0.0))])
+    assert batch.sampled[0].tolist() == [False, False, False, False, True, True, False, True]
+    assert batch.logp[0].tolist() == [0, 0, 0, 0, -1, -2, 0, -0.5]
+    assert torch.allclose(batch.temperature[0], torch.tensor([1.0, 1.0, 1.0, 1.0, 0.6, 0.6, 1.0, 1.0]))
+
+
+@pytest.mark.parametrize(("configured", "ends"), [([5, 6], (5, 6, 4)), (5, (5, 4)), (None, (4,)), ([4, 6], (4, 6))])
+def test_every_token_that_ends_a_reply_is_known(configured: Any, ends: tuple[int, ...]) -> None:
+    """Those of the generation config, in its order, then the tokenizer's, each once."""
+    toy = policy()
+    toy.lm.generation_config.eos_token_id = configured
+    assert end_tokens(toy.lm, toy.tokenizer) == ends
+
+
+# law 3: temperature --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chunk", [module.CHUNK, 2 * 7])
+def test_each_token_is_read_at_its_own_temperature_by_policy_and_reference(
+    chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against both models' own logits, divided position by position; all at once, and two positions at a time."""
+    monkeypatch.setattr(module, "CHUNK", chunk)
+    toy = drift(policy())
+    tokens, heat = torch.tensor([[2, 5, 6, 5, 4, 6]]), torch.tensor([[1.0, 0.5, 0.7, 1.0, 1.5, 3.0]])
+    sampled = torch.tensor([[False, True, True, False, True, True]])
+    with torch.no_grad():
+        out = toy(tokens, sampled, heat, reference=True)
+        own, ref = (
+            (lm(input_ids=tokens).logits[:, :-1] / heat[:, 1:, None]).log_softmax(-1)
+            for lm in (toy.lm, toy.reference_lm)
+        )
+    for at in (1, 2, 4, 5):
+        token = tokens[0, at]
+        assert torch.allclose(out.logp[0, at], own[0, at - 1, token], atol=1e-5)
+        assert torch.allclose(out.ref_logp[0, at], ref[0, at - 1, token], atol=1e-5)
+        kl = (own[0, at - 1].exp() * (own[0, at - 1] - ref[0, at - 1])).sum()
+        assert torch.allclose(out.kl[0, at], kl, atol=1e-5)
+
+
+def test_each_turn_is_drawn_as_it_was_asked_to_be_and_remembers_it() -> None:
+    house = stage(always("0"), dialogue=SelfCorrect(turns=3, instruction="Again."))
+    how = [Sampling(0.3, 5), Sampling(0.6, 6), Sampling(0.9, 7)]
+    (one,) = house.play(house.problems(1), 1, how, (0, 0))
+    assert house.engine.how == how
+    assert [turn.temperature for turn in one.turns] == [0.3, 0.6, 0.9]
+
+
+def test_the_temperature_follows_the_run() -> None:
+    """Two of four rounds are over: half way from 1 to 0.5 in turn 1, and from 1 to 2 in turn 2."""
+    made = learner(stage(always("0")))
+    made.explore = made.explore._replace(temperature=Anneal(start=[1.0], end=[0.5, 2.0], shape="linear", until=1.0))
+    made.round = 2
+    assert made.how() == [Sampling(0.75, 2), Sampling(1.5, 2)]
+
+
+# law 7: streams ------------------------------------------------------------------------------------------------------
+
+
+def test_every_reply_has_a_stream_of_its_own() -> None:
+    """Two rounds under two seeds, of two problems, two samples and two turns: 32 replies, no seed twice."""
+    house = stage(always("0"))
+    for seed in (0, 1):
+        made = learner(house, seed=seed, samples=2)
+        for made.round in (0, 1):
+            made.episodes(house.problems(2))
+    assert len(house.engine.seeds) == len(set(house.engine.seeds)) == 32
+    assert {seed[:2] for seed in house.engine.seeds} == {(0, 0), (0, 1), (1, 0), (1, 1)}
+
+
+def test_minibatches_are_shuffled_by_seed_round_and_epoch_and_by_nothing_else() -> None:
+    """Disjoint and whole each time; the same again for the same clock."""
+    house, batch = stage(always("0")), collate(rows(12))
+
+    def order(seed: int, round_: int, epoch: int) -> list[list[int]]:
+        made = learner(house, seed=seed)
+        made.round = round_
+        return [part.tolist() for part in made.parts(batch, 3, epoch)]
+
+    orders = [order(seed, round_, epoch) for seed in (0, 1) for round_ in (0, 1) for epoch in (0, 1)]
+    assert all(sorted(i for part in one for i in part) == list(range(12)) for one in orders)
+    assert all([len(part) for part in one] == [4, 4, 4] for one in orders)
+    assert len({str(one) for one in orders}) == 8
+    assert order(1, 0, 1) == order(1, 0, 1)
+
+
+# law 4: the update ---------------------------------------------------------------------------------------------------
+
+
+def test_a_minibatch_has_the_credit_of_its_own_rows() -> None:
+    made, seen = learner(stage(always("0")), updates=3), []
+
+    def accumulate(batch: Batch, credit: Tensor) -> dict[str, float]:
+        width = batch.tokens.shape[1]
+        seen.append(torch.equal(credit[:, :width][batch.sampled], batch.tokens[batch.sampled].float()))
+        return {"loss": 0.0}
+
+    made.accumulate = accumulate
+    made.improve(rows(7))
+    assert seen == [True] * 3
+
+
+def test_a_step_knows_nothing_of_the_gradients_before_it() -> None:
+    """At a learning rate of zero each of three passes has the gradient of the first, and is as long."""
+    once, thrice = (learner(stage(always("0")), lr=0.0, epochs=epochs) for epochs in (1, 3))
+    first = once.improve(rows(3))["grad_norm"]
+    assert thrice.improve(rows(3))["grad_norm"] == pytest.approx(first)
+    assert first > 0
+
+
+def test_a_gradient_is_as_long_as_it_may_be() -> None:
+    """And is reported as long as it was."""
+    made = learner(stage(always("0")), clip_norm=0.125)
+    assert made.improve(rows(3))["grad_norm"] > 0.25
+    left = torch.cat([w.grad.flatten() for w in made.parameters() if w.grad is not None])
+    assert float(left.norm()) == pytest.approx(0.125, rel=1e-3)
+
+
+# the clock and the bill ----------------------------------------------------------------------------------------------
+
+
+def test_the_bill_adds_up_over_rounds() -> None:
+    """Two rounds of two problems, four samples and two turns; a reply is its symbol and the end token."""
+    house = stage(always("0"))
+    made = learner(house)
+    for _ in range(2):
+        made.training_step(house.problems(2), 0)
+    assert made.spent == {"sampled_tokens": 2 * 16 * 2, "episodes": 2 * 8, "updates": 2}
+    assert made.record["episodes"] == 16 and made.round == 2
+
+
+def test_a_checkpoint_brings_back_where_starts_had_come_to() -> None:
+    house, levers = stage(always("0")), {"threshold": 0.5, "window": 4, "mix": 0.0}
+    one, two = learner(house), learner(house)
+    for made in (one, two):
+        made.explore = made.explore._replace(start=Backtrack(**levers), temperature=Constant(value=[1.0]))
+    one.explore.start.recall({"left": {"Toy": 3}, "recent": {"Toy": [True, False]}})
+    checkpoint: dict[str, Any] = {}
+    one.on_save_checkpoint(checkpoint)
+    two.on_load_checkpoint(checkpoint)
+    assert two.explore.start.memory() == {"left": {"Toy": 3}, "recent": {"Toy": [True, False]}}
+
+
+# what two stages and skipped groups need -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("reference", "moves"), [("base", []), ("previous", [2])])
+def test_the_reference_moves_between_the_stages_or_not_at_all(reference: str, moves: list[int]) -> None:
+    """Two rounds of Stage I, three of Stage II: at most once, and to where Stage I ended."""
+    made = ready(SCoRe(*handed(policy()), **{**LOOP, **SCORE, "reference": reference, "lr": 0.1}))
+    two_turns = [scored(episode([([2], [5]), ([2], [4 + i])], sample=i), (float(i), 1.0 - i)) for i in range(2)]
+    moved = []
+    for made.round in range(5):
+        began = weights(made)
+        before = torch.cat([w.flatten() for w in made.policy.reference_lm.parameters()])
+        made.improve(two_turns)
+        after = torch.cat([w.flatten() for w in made.policy.reference_lm.parameters()])
+        if not torch.equal(before, after):
+            moved.append(made.round)
+            assert torch.equal(after, began)
+    assert moved == moves
+
+
+def test_a_resumed_run_has_the_beta2_it_reached() -> None:
+    one, two = (SCoRe(*handed(policy()), **{**LOOP, **SCORE}) for _ in range(2))
+    one.beta2_now = 3.5
+    checkpoint: dict[str, Any] = {}
+    one.on_save_checkpoint(checkpoint)
+    two.on_load_checkpoint(checkpoint)
+    assert two.beta2_now == 3.5
+
+
+def test_skipping_equal_groups_keeps_the_others() -> None:
+    """Of three problems the second was answered both ways; where none was, all stay."""
+    pairs = [("p", (1.0, 1.0)), ("q", (0.0, 1.0)), ("r", (0.0, 0.0))]
+    made = GRPO(*handed(policy()), **{**LOOP, **GRPO_KNOBS, "skip_equal": True})
+    found = [scored(episode([([2], [5])], name, i), (r,)) for name, rs in pairs for i, r in enumerate(rs)]
+    left = made.prepare(collate(found))
+    assert left.group.tolist() == [1, 1] and left.reward[:, 0].tolist() == [0, 1]
+    assert len(made.prepare(collate(found[:2]))) == 2
