@@ -1,6 +1,7 @@
 # make run          train and compare on this machine, set-up included     make run ARGS="seed=1 scale=smoke"
 # make test         everything, and what was skipped and why               make test ARGS="-k config"
 # make lint         format, style, types, who imports whom
+# make coverage     is every line and branch of ops/ reached by its exact tests?
 # make benchmark    our engine against transformers.generate, a round against its floor, GRPO against TRL's
 # make mutants      one fault at a time: do the tests notice?            make mutants ARGS="gae ppo"
 #
@@ -15,7 +16,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ARGS   ?=
 
-.PHONY: run test lint benchmark mutants install install-dev clean
+.PHONY: run test lint coverage benchmark mutants install install-dev clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
@@ -29,6 +30,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+coverage: $(VENV)/.installed-dev
+	$(BIN)/python -m coverage run --data-file=$(VENV)/.coverage --branch --source=src/amend/ops -m pytest -q tests/ops tests/policy/test_likelihood.py
+	$(BIN)/python -m coverage report --data-file=$(VENV)/.coverage --show-missing --fail-under=100
 
 benchmark: $(VENV)/.installed-dev
 	PYTHONPATH=tests $(BIN)/python tests/benchmark/run.py $(ARGS)
