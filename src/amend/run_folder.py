@@ -182,7 +182,7 @@ def versions(cfg: DictConfig) -> dict[str, Any]:
         "command": command(cfg),
         "python": sys.version.split()[0],
         "platform": platform.platform(),
-        "cpu": _cpu(),
+        "cpu": cpu(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "commit": _commit(),
         "packages": dict(sorted(installed.items(), key=lambda item: item[0].lower())),
@@ -242,7 +242,8 @@ def _round(line: bytes) -> float:
         return math.inf
 
 
-def _cpu() -> str:
+def cpu() -> str:
+    """The processor's name."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -23,6 +23,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from amend import logger as loggers
+from amend.base import once
 from amend.build import House, Rounds, algorithm_of, house, task_of, threads
 from amend.compare import compare
 from amend.config import command
@@ -67,7 +68,7 @@ def train(cfg: DictConfig) -> int:
         keeper = Keeper(folder, view, log, made.score, cfg.trainer.checkpoint_every, cfg.trainer.max_truncated)
         view.start(f"{cfg.algo.name} on {cfg.task.name}", facts(cfg, made, folder))
         try:
-            before = base_episodes(cfg, made, folder, view)
+            before, waited = base_episodes(cfg, made, folder, view)
             at = restore(keeper, folder) if cfg.resume else None
             fit(cfg, made, algorithm, keeper, at)
             if keeper.stopped:
@@ -80,7 +81,7 @@ def train(cfg: DictConfig) -> int:
             after = measure_all(cfg, made, "trained", view, algorithm.attempt)
             columns = {name: before[name] + after[name] for name in COLUMNS}
             write_episodes(folder, columns)
-            cost = {"seconds": round(time.perf_counter() - began, 1), **algorithm.spent}
+            cost = {"seconds": round(time.perf_counter() - began + waited, 1), **algorithm.spent}
             summary = summary_of(cfg, made, columns, cost)
             folder.write_json("summary.json", summary)
             log.finish(summary, columns)
@@ -137,15 +138,20 @@ def restore(keeper: Keeper, folder: RunFolder) -> Path | None:
     return keeper.last
 
 
-def base_episodes(cfg: DictConfig, made: House, folder: RunFolder, view: View) -> dict[str, list[Any]]:
-    """The base model's evaluation; a resumed run reads the one it has."""
+def base_episodes(cfg: DictConfig, made: House, folder: RunFolder, view: View) -> tuple[dict[str, list[Any]], float]:
+    """The base model's evaluation, and the seconds that another run spent on it for this one.
+
+    A resumed run reads its own; a new one asks whether the same model has been asked the same before.
+    """
     path = folder.path / "episodes.parquet"
     if cfg.resume and path.exists():
         rows = pq.read_table(path)
-        return rows.filter(pa.compute.equal(rows["phase"], "base")).to_pydict()
-    columns = measure_all(cfg, made, "base", view, made.play)
+        return rows.filter(pa.compute.equal(rows["phase"], "base")).to_pydict(), 0.0
+    began = time.perf_counter()
+    columns, seconds = once(cfg, made.policy, lambda: measure_all(cfg, made, "base", view, made.play))
+    waited = max(0.0, seconds - (time.perf_counter() - began))
     write_episodes(folder, columns)
-    return columns
+    return columns, waited
 
 
 def measure_all(cfg: DictConfig, made: House, phase: str, view: View, attempt: Attempt) -> dict[str, list[Any]]:

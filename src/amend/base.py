@@ -1,0 +1,64 @@
+"""The base model's evaluation: measured once, kept beside the runs, and read by every other run that would repeat it.
+
+A comparison of seventeen algorithms over three seeds asks the same untrained model the same questions 51 times. What it
+answers is a function of the weights, the task, the dialogue, how replies are drawn, the code and the machine, and of no
+seed (``evaluate.EVALUATION_SEED``); the table is kept under a hash of all of these, so that nothing stale can be read.
+What it took in seconds is kept with it, and counted by every run that reads it: costs stay comparable.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from amend.policy.model import Policy
+from amend.run_folder import cpu, explained
+
+Columns = dict[str, list[Any]]
+DECIDING = ("policy", "task", "dialogue", "eval", "rollout", "trainer")  # the groups of the configuration
+SECONDS = b"seconds"
+
+
+def once(cfg: DictConfig, policy: Policy, measure: Callable[[], Columns]) -> tuple[Columns, float]:
+    """What ``measure`` returns and the seconds it took, from the table that an earlier run kept where there is one."""
+    path = Path(cfg.runs_dir) / ".base" / f"{key(cfg, policy)}.parquet"
+    if path.is_file():
+        kept = pq.read_table(path)
+        return kept.to_pydict(), float(kept.schema.metadata[SECONDS])
+    began = time.perf_counter()
+    columns = measure()
+    seconds = time.perf_counter() - began
+    beside = path.with_name(f"{path.name}.{os.getpid()}")  # two runs may both be the first, with one and the same table
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            pq.write_table(pa.table(columns).replace_schema_metadata({SECONDS: str(seconds)}), beside)
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+    return columns, seconds
+
+
+def key(cfg: DictConfig, policy: Policy) -> str:
+    """Sixteen hex digits of everything that decides what the base model answers."""
+    config = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(config, dict)
+    digest = hashlib.sha256()
+    said = {group: config[group] for group in DECIDING} | {"max_tokens": cfg.algo.max_tokens}
+    digest.update(json.dumps([said, cpu(), torch.__version__, torch.get_num_threads()], sort_keys=True).encode())
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    for name, value in sorted(policy.lm.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
