@@ -37,12 +37,13 @@ def test_a_prompt_that_does_not_extend_the_turn_before_is_refused() -> None:
         collate([scored(broken, (0, 0))])
 
 
-def test_micro_batches_cover_every_row_once_within_the_budget() -> None:
+@pytest.mark.parametrize("tokens", [1, 7, 20, 31, 1000])
+def test_micro_batches_cover_every_row_once_within_the_budget(tokens: int) -> None:
     batch = collate([scored(episode([([2] * n, [4])]), (0,)) for n in (9, 1, 5, 3, 30, 2)])
-    pieces = micro_batches(batch, 20)
+    pieces = micro_batches(batch, tokens)
     assert sorted(int(i) for piece in pieces for i in piece) == list(range(6))
     for piece in pieces:
-        assert len(piece) == 1 or batch.rows(piece).tokens.numel() <= 20
+        assert len(piece) == 1 or batch.rows(piece).tokens.numel() <= tokens
 
 
 def test_rows_are_cut_to_their_longest() -> None:
