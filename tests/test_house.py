@@ -103,7 +103,12 @@ def test_every_dependency_is_bounded_and_pinned() -> None:
 
 def test_the_package_imports_what_it_declares() -> None:
     """Nothing is used that only happens to be installed."""
-    names = {"pytorch_lightning": "pytorch-lightning", "hydra": "hydra-core", "math_verify": "math-verify"}
+    names = {
+        "pytorch_lightning": "pytorch-lightning",
+        "hydra": "hydra-core",
+        "math_verify": "math-verify",
+        "yaml": "pyyaml",
+    }
     declared = {re.split(r"[<>=]", wanted)[0] for wanted in PYPROJECT["project"]["dependencies"]}
     used = {name.split(".")[0] for path in SOURCES for name in imports(path)}
     foreign = used - set(sys.stdlib_module_names) - {"amend", "__future__"}

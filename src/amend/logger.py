@@ -89,9 +89,12 @@ class Csv(Logger):
 
 
 class Wandb(Logger):
-    """A W&B run. Its id is kept in the run folder, so that a resumed run is the same run there too."""
+    """A W&B run, online or offline as WANDB_MODE says: an agent's run is that agent's, a local one needs no account.
 
-    mode = "offline"
+    Its id is kept in the run folder, so that a resumed run is the same run there too.
+    """
+
+    mode: str | None = None
 
     def __init__(
         self,
@@ -125,7 +128,8 @@ class Wandb(Logger):
         kept = folder / ".wandb-id"
         known = kept.exists()
         if not known:
-            kept.write_text(uuid.uuid4().hex[:10], encoding="ascii")
+            given = os.environ.get("WANDB_RUN_ID") if self.mode is None else None  # an agent's
+            kept.write_text(given or uuid.uuid4().hex[:10], encoding="ascii")
         self._run = wandb.init(
             project=project,
             group=group,
@@ -135,7 +139,7 @@ class Wandb(Logger):
             name="/".join(folder.parts[-3:]),
             config=dict(config),
             mode=self.mode,  # type: ignore[arg-type]
-            resume="allow" if known and self.mode == "online" else None,
+            resume="allow" if known and (self.mode or os.environ.get("WANDB_MODE", "online")) == "online" else None,
             reinit="finish_previous",  # several runs in one process, as with -m
             settings=wandb.Settings(console="off", x_disable_stats=True, silent=True, disable_git=True),
         )
@@ -159,6 +163,8 @@ class Wandb(Logger):
 
 class WandbOffline(Wandb):
     """Files only: no network, no account. ``wandb leet`` browses them, ``wandb sync`` uploads them."""
+
+    mode = "offline"
 
 
 class WandbOnline(Wandb):

@@ -1,0 +1,150 @@
+"""The runs of a sweep, and where each of them stands: a run's folder is named by the hash of its configuration.
+
+    finished     its folder says so: never run again
+    unfinished   killed or interrupted: goes on from its last checkpoint (resume=true)
+    busy         a live process, of this sweep or another, holds its folder
+    new          has not begun
+    refused      its configuration cannot be; the reason stands where others have their folder
+
+Two combinations with one configuration are one run, and so are two sweeps': a table and a figure that need the same
+run share it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
+
+from amend.config import check, conf, translated
+from amend.errors import UserError
+from amend.run_folder import FINISHED, LOCK, home, identity
+from amend.sweep.argv import command_line, overrides, resized
+from amend.sweep.file import Parameters, Sweep
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run: its parameters, its whole command line, and the folder it would have (or why it cannot be)."""
+
+    parameters: Parameters
+    command: tuple[str, ...]
+    words: tuple[str, ...]  # what Hydra is given of it
+    base: Path
+    runs_dir: Path
+    refused: str = ""
+
+    @property
+    def label(self) -> str:
+        """What it is called where there is room for a line."""
+        return " ".join(f"{key}={value}" for key, value in self.parameters.items())
+
+    @property
+    def key(self) -> str:
+        """Algorithm, hash and seed: a name for its files."""
+        return f"{self.base.parent.name}-{self.base.name}"
+
+
+class Plans:
+    """Command lines into planned runs. Composing takes a fifth of a second, and is done once for all seeds."""
+
+    def __init__(self, sweep: Sweep, scale: str, more: Sequence[str]) -> None:
+        self._sweep, self._scale, self._more = sweep, scale, list(more)
+        self._composed: dict[tuple[str, ...], DictConfig | str] = {}
+
+    def __call__(self, parameters: Parameters) -> Planned:
+        """The run with these parameters."""
+        words = command_line(self._sweep, parameters)
+        given = overrides(self._sweep, words)
+        start = words[: len(words) - len(given)]
+        given = [*(resized(given, self._scale) if self._scale else given), *self._more]
+        unseeded = tuple(word for word in given if not word.startswith("seed="))
+        seed = next((word.removeprefix("seed=") for word in reversed(given) if word.startswith("seed=")), "0")
+        if unseeded not in self._composed:
+            self._composed[unseeded] = composed(unseeded)
+        cfg = self._composed[unseeded]
+        command = (*start, *given)
+        if isinstance(cfg, str):
+            return Planned(parameters, command, tuple(given), Path("refused"), Path("runs"), cfg)
+        base = home(cfg).with_name(f"{identity(cfg)}-s{seed}")
+        return Planned(parameters, command, tuple(given), base, Path(cfg.runs_dir))
+
+
+def composed(words: Sequence[str]) -> DictConfig | str:
+    """The checked configuration of a command line, or why there is none."""
+    try:
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(conf()), version_base="1.3"):
+            cfg = compose("config", overrides=list(words))
+        check(cfg)
+    except UserError as error:
+        return " ".join(str(error).split())
+    except Exception as error:  # Hydra's, in its own many words
+        return translated(error)
+    return cfg
+
+
+def once(runs: Iterable[Planned]) -> list[Planned]:
+    """Each run once, in the order of its first appearance."""
+    return list({(run.base if not run.refused else run.command): run for run in reversed(list(runs))}.values())[::-1]
+
+
+def folders(run: Planned) -> list[Path]:
+    """Folders of this very run that have begun, newest last."""
+    name = run.base.name
+    here = [path for path in run.base.parent.glob(f"{name}*") if path.name == name or _numbered(path, name)]
+    begun = [path for path in here if (path / "config.yaml").is_file()]
+    return sorted(begun, key=lambda path: (path / "config.yaml").stat().st_mtime_ns)
+
+
+def finished(run: Planned) -> Path | None:
+    """The newest finished folder."""
+    done = [path for path in folders(run) if (path / FINISHED).exists()]
+    return max(done, key=lambda path: (path / FINISHED).stat().st_mtime_ns, default=None)
+
+
+def state(run: Planned) -> str:
+    """finished | unfinished | busy | new | refused."""
+    if run.refused:
+        return "refused"
+    if finished(run):
+        return "finished"
+    begun = folders(run)
+    if any(_held(path) for path in begun):
+        return "busy"
+    return "unfinished" if begun else "new"
+
+
+def _numbered(path: Path, name: str) -> bool:
+    return path.name.removeprefix(f"{name}-").isdigit()
+
+
+def _held(path: Path) -> bool:
+    """Whether a live process holds the folder's lock."""
+    try:
+        lock = os.open(path / LOCK, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def looked_up(value: Any, path: str) -> Any:
+    """``trained.delta.mean`` in a summary; None where it is not there."""
+    for part in path.split("."):
+        if not isinstance(value, dict) or part not in value:
+            return None
+        value = value[part]
+    return value
