@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
 NEEDED = {
     "policy/hf": ["policy.path=owner/model"],
+    "task/custom": ["task.source=mine.jsonl"],
     "dialogue/single": ["algo=grpo"],
     "dialogue/self_refine": ["algo=untrained"],
     "entropy/kl_cov": ["algo.updates=2"],

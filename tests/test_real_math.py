@@ -6,6 +6,7 @@ math-verify, trained on and evaluated by the same command as the built-in ones.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -81,3 +82,6 @@ def test_train_and_evaluate_on_real_math(tmp_path: Path) -> None:
     assert set(table["question"]) <= real and len(set(table["problem"])) == 16
     assert set(table["why"]) <= {"no answer", "unparsed", "timeout", "wrong", "right"}
     assert json.loads((folder / "summary.json").read_text())["policy"] == "qwen2"
+    sources = json.loads((folder / "sources.json").read_text())
+    assert [sources[name]["rows"] for name in ("train", "test")] == [12_000, 500]
+    assert sources["test"]["sha256"] == hashlib.sha256((DATA / "math500.jsonl").read_bytes()).hexdigest()

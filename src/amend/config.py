@@ -136,7 +136,7 @@ def _check_values(
 
 def _value(node: DictConfig, prefix: str, key: str, kind: Any) -> Any:
     if OmegaConf.is_missing(node, key):
-        hint = " (a folder or a hub id)" if key == "path" else ""
+        hint = " (a folder or a hub id)" if key in ("path", "source") else ""
         raise UserError(f"{prefix}{key}=???: not set; add {prefix}{key}=...; allowed: {allowed(kind)}{hint}")
     try:
         value = node[key]

@@ -10,6 +10,7 @@ report     write a run folder's report again
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 import warnings
@@ -62,6 +63,7 @@ def train(cfg: DictConfig) -> int:
     folder = RunFolder.resume(cfg) if cfg.resume else RunFolder.create(cfg)
     with folder:
         made = house(cfg)
+        keep_sources(folder, made)
         algorithm = algorithm_of(cfg, made)
         view = View(total_rounds=algorithm.rounds)
         log = loggers.make(cfg, folder.path)
@@ -90,6 +92,20 @@ def train(cfg: DictConfig) -> int:
         final_table(summary, columns, write_report(folder.path))
         folder.finish()
     return 0
+
+
+def keep_sources(folder: RunFolder, made: House) -> None:
+    """What the task read, with row counts and SHA-256, as sources.json. UserError where a resumed run reads another."""
+    read = getattr(made.task, "provenance", {})
+    path = folder.path / "sources.json"
+    if path.exists() and (before := json.loads(path.read_text(encoding="utf-8"))) != read:
+        changed = next(name for name in {**before, **read} if before.get(name) != read.get(name))
+        raise UserError(
+            f"resume=true: the data changed since {folder.path} began ({changed}: {before.get(changed)} then, "
+            f"{read.get(changed)} now); restore it, or start another run without resume=true"
+        )
+    if read:
+        folder.write_json("sources.json", read)
 
 
 def fit(cfg: DictConfig, made: House, algorithm: Any, keeper: Keeper, checkpoint: Path | None) -> None:
@@ -222,6 +238,7 @@ def evaluate_only(cfg: DictConfig) -> int:
     folder = RunFolder.create(cfg)
     with folder:
         made = house(cfg)
+        keep_sources(folder, made)
         if cfg.checkpoint:
             load_weights(made, Path(cfg.checkpoint))
         view = View(total_rounds=0)

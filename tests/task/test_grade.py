@@ -68,6 +68,9 @@ PIECES = [
         ("48/2 = 24 more.\n#### 72", "72"),
         ("#### 72\nThat was easy.", "72"),
         ("####", None),
+        ("the final answer is 15 * 8 = 120 pints\n#### 120", "120"),  # a row of GSM8K
+        ("#### 7\nso the final answer is 8", "8"),
+        ("the final answer is 8 ####", "8 ####"),
     ],
 )
 def test_the_answer_is_the_last_thing_boxed_or_else_what_follows_a_marker(reply: str, answer: str | None) -> None:

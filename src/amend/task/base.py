@@ -41,3 +41,25 @@ class Task(Protocol):
         Raises UserError naming the field that is missing or wrong; the caller adds the file and the line.
         """
         ...
+
+
+@runtime_checkable
+class Tool(Protocol):
+    """What a policy may call on while it writes. What a tool writes is context, and never trained."""
+
+    mark: str
+    """The character that ends every call."""
+
+    def answer(self, text: str) -> str | None:
+        """What the tool writes after a reply that has got as far as ``text``; None where that ends in no call."""
+        ...
+
+    def pieces(self, text: str) -> list[tuple[str, bool]]:
+        """A whole reply in pieces that join to it again, each with whether the tool wrote it."""
+        ...
+
+
+def tool_of(task: Task) -> Tool | None:
+    """The tool that a task gives the policy; most tasks give none."""
+    tool: Tool | None = getattr(task, "tool", None)
+    return tool

@@ -1,7 +1,7 @@
 """Grading of mathematical answers: read the answer out of a reply, compare it with the gold one, and say why.
 
-The answer is what stands in the last balanced ``\\boxed{}``; failing that, in the last ``Final Answer: The final answer
-is $...$`` (SCoRe's wording), failing that after the last ``####`` (GSM8K's). Only that string is compared:
+The answer is what stands in the last balanced ``\\boxed{}``; failing that, in ``Final Answer: The final answer is
+$...$`` (SCoRe's wording) or after ``####`` (GSM8K's), whichever comes last. Only that string is compared:
 
     1. plain equality, once spacing, fraction styles, units and the final full stop are out of the way, and exact
        arithmetic where both are numbers: microseconds, and enough for most replies;
@@ -68,18 +68,18 @@ def boxed(text: str) -> str | None:
 
 
 def _final(text: str) -> str | None:
-    """What follows the last "final answer is", or else the last ``####``; None where there is neither."""
+    """What follows the last "final answer is" or the last ``####``, whichever comes later; None where neither does."""
     end = -1
     for match in _FINAL.finditer(text):
         end = match.end()
-    if end >= 0:
+    hashes = text.rfind("####")
+    line = text[hashes + 4 :].strip().partition("\n")[0] if hashes >= 0 else ""
+    if end >= 0 and not (line and hashes > end):
         rest = text[end:]
         if between := _DOLLARS.match(rest):
             return between.group(1)
         return re.split(r"\n|\. I hope|\.\s*$", rest, maxsplit=1)[0] or None
-    _, mark, rest = text.rpartition("####")
-    line = rest.strip().partition("\n")[0]
-    return line if mark and line else None
+    return line or None
 
 
 # Plain comparison -----------------------------------------------------------------------------------------------------

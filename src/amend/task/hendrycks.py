@@ -13,9 +13,7 @@ where all five levels are. Two have an empty answer; they are kept, so that the 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +21,15 @@ import numpy as np
 from amend.errors import UserError
 from amend.task.base import SPLITS, Split
 from amend.task.grade import boxed
-from amend.task.rows import Placed, Row, at, content, lines, parsed, text
+from amend.task.rows import Placed, Row, at, content, parsed, text
+from amend.task.source import Table, digest, first_file, from_file, from_hub, is_local
 from amend.types import Problem
 
 WHOLE, HELD_BACK = "DigitalLearningGmbH/MATH-lighteval", "HuggingFaceH4/MATH-500"
 NAMES = {"train": ("math_train.jsonl", "train.jsonl"), "test": ("math500.jsonl", "test.jsonl")}
 SEED = 500  # of the choice of validation problems: part of what the split is, so not a knob
 LEVELS = frozenset({1, 2, 3, 4, 5})
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+LAYOUT = " and ".join(names[0] for names in NAMES.values())
 
 
 class Hendrycks:
@@ -44,8 +43,9 @@ class Hendrycks:
         if not levels or not set(levels) <= LEVELS:
             raise UserError(f"task.levels={levels}: allowed: some of 1, 2, 3, 4, 5")
         self.provenance: dict[str, dict[str, str | int]] = {}
-        rows = _folder(Path(source).expanduser()) if _is_folder(source) else _hub(source)
-        read = {name: self._read(name, *rows[name]) for name in ("train", "test")}
+        local = is_local(source, beside=("builtin", "hendrycks"), layout=f"{LAYOUT} (or train.jsonl and test.jsonl)")
+        tables = _folder(Path(source).expanduser()) if local else _hub(source)
+        read = {name: self._read(name, tables[name]) for name in ("train", "test")}
         kept = {name: [p for p in read[name] if _keeps(p, levels)] for name in read}
         rng = np.random.default_rng(np.random.SeedSequence([SEED, SPLITS.index("val")]))
         shuffled = [read["train"][i] for i in rng.permutation(len(read["train"]))]
@@ -64,10 +64,10 @@ class Hendrycks:
         """The problems of a split, in the order of their file (validation: in the order they were drawn)."""
         return self._splits[split]
 
-    def _read(self, name: str, source: str, digest: str, rows: list[Placed]) -> list[Problem]:
-        self.provenance[name] = {"source": source, "sha256": digest, "rows": len(rows)}
+    def _read(self, name: str, table: Table) -> list[Problem]:
+        self.provenance[name] = table.provenance
         problems = []
-        for number, (where, row) in enumerate(rows, 1):
+        for number, (where, row) in enumerate(table.rows, 1):
             with at(where):
                 problems.append(_problem(f"math-{name}-{number}", row))
         return problems
@@ -113,82 +113,32 @@ def _some(problems: list[Problem], count: int) -> list[Problem]:
     return [problems[i] for i in sorted(rng.permutation(len(problems))[:count])]
 
 
-# Where rows come from: for train and for test, what it is called, the SHA-256 of its content, and the rows ------------
-
-Source = dict[str, tuple[str, str, list[Placed]]]
+# Where rows come from -------------------------------------------------------------------------------------------------
 
 
-def _is_folder(source: str) -> bool:
-    path = Path(source).expanduser()
-    if path.is_dir():
-        return True
-    if source == "hendrycks" or HUB_ID.fullmatch(source):
-        return False
-    raise UserError(
-        f"task.source={source}: no such folder; allowed: builtin, hendrycks, a hub id (owner/name), or a folder with "
-        f"{' and '.join(names[0] for names in NAMES.values())} (or train.jsonl and test.jsonl)"
-    )
-
-
-def _folder(folder: Path) -> Source:
+def _folder(folder: Path) -> dict[str, Table]:
     return {name: _files(folder, name) for name in NAMES}
 
 
-def _files(folder: Path, name: str) -> tuple[str, str, list[Placed]]:
-    for file in (folder / candidate for candidate in NAMES[name]):
-        if file.is_file():
-            read = content(file)
-            return str(file), hashlib.sha256(read).hexdigest(), list(lines(file, read))
+def _files(folder: Path, name: str) -> Table:
     files = sorted((folder / name).glob("*/*.json"), key=lambda file: (file.parent.name, len(file.stem), file.stem))
-    if not files:
-        raise UserError(
-            f"task.source={folder}: no {name} problems; looked for {', '.join(NAMES[name])} and {name}/<subject>/*.json"
-        )
-    digest = hashlib.sha256()
+    if not files or any((folder / candidate).is_file() for candidate in NAMES[name]):
+        return from_file(first_file(folder, (*NAMES[name], f"{name}/<subject>/*.json"), name))
+    hashed = hashlib.sha256()
     rows: list[Placed] = []
     for file in files:
         read = content(file)
-        digest.update(read)
+        hashed.update(read)
         with at(str(file)):
             rows.append((str(file), parsed(read)))
-    return str(folder / name), digest.hexdigest(), rows
+    return Table(str(folder / name), hashed.hexdigest(), rows)
 
 
-def _hub(source: str) -> Source:
+def _hub(source: str) -> dict[str, Table]:
     if source != "hendrycks":
-        return {name: _fetched(source, name) for name in NAMES}
-    test = _fetched(HELD_BACK, "test")
-    everything = [_fetched(WHOLE, name)[2] for name in NAMES]
-    held = {str(row.get("problem")).strip() for _, row in test[2]}
+        return {name: from_hub(source, name, None, layout=LAYOUT) for name in NAMES}
+    test = from_hub(HELD_BACK, "test", None, layout=LAYOUT)
+    everything = [from_hub(WHOLE, name, None, layout=LAYOUT).rows for name in NAMES]
+    held = {str(row.get("problem")).strip() for _, row in test.rows}
     rest = [placed for part in everything for placed in part if str(placed[1].get("problem")).strip() not in held]
-    return {"train": (f"{WHOLE} less {HELD_BACK}", _digest(row for _, row in rest), rest), "test": test}
-
-
-def _fetched(source: str, name: str) -> tuple[str, str, list[Placed]]:
-    """One split of a hub data set; all its configurations one after the other where it has several."""
-    import datasets
-
-    try:
-        try:
-            tables = {"": datasets.load_dataset(source, split=name)}
-        except ValueError as error:
-            if "config name is missing" not in str(error).lower():
-                raise
-            parts = sorted(datasets.get_dataset_config_names(source))
-            tables = {f" ({part})": datasets.load_dataset(source, part, split=name) for part in parts}
-    except Exception as error:  # the hub's client has no one class for "not there", "no network" and "no such split"
-        what = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-        raise UserError(
-            f"task.source={source}: cannot be had from the hub ({what}); where there is a network, fetch it with: "
-            f"python -c \"import datasets; datasets.load_dataset('{source}')\"; or name a folder with "
-            f"{' and '.join(names[0] for names in NAMES.values())} in it: task.source=FOLDER"
-        ) from error
-    rows = [(f"{source}{part} {name}, row {i}", row) for part, table in tables.items() for i, row in enumerate(table)]
-    return f"{source} {name}", _digest(row for _, row in rows), rows
-
-
-def _digest(rows: Iterable[Row]) -> str:
-    digest = hashlib.sha256()
-    for row in rows:
-        digest.update(json.dumps(row, sort_keys=True, default=str).encode() + b"\n")
-    return digest.hexdigest()
+    return {"train": Table(f"{WHOLE} less {HELD_BACK}", digest(row for _, row in rest), rest), "test": test}

@@ -60,6 +60,11 @@ def text(row: Row, *names: str) -> str:
     for name in names:
         if name in row:
             if not isinstance(row[name], str):
-                raise UserError(f"field '{name}' is {json.dumps(row[name], default=str)[:60]}, not text")
+                raise UserError(f"field '{name}' is {shown(row[name])}, not text")
             return str(row[name])
     raise UserError(f"field {' or '.join(repr(name) for name in names)} is missing")
+
+
+def shown(value: object) -> str:
+    """A field's value as JSON writes it, cut where it is long."""
+    return json.dumps(value, default=str)[:60]
