@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amend.metric.passk import maj_at_k, pass_at_k
+from amend.metric.passk import maj_at_k, maj_sampled, pass_at_k, pass_curve
 
 
 def vote(drawn: list[tuple[str | None, bool]]) -> float:
@@ -61,3 +61,38 @@ def test_many_samples_stay_exact():
 def test_k_must_fit(k):
     with pytest.raises(ValueError, match="allowed: 1 to 4"):
         pass_at_k(np.ones((1, 4), dtype=bool), k)
+
+
+def humaneval(n: int, c: int, k: int) -> float:
+    """The estimator as Chen et al. print it."""
+    return 1.0 if n - c < k else float(1.0 - np.prod(1.0 - k / np.arange(n - c + 1, n + 1)))
+
+
+@given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))))
+@settings(deadline=None)
+def test_every_k_is_human_evals_estimator(case):
+    n, c, k = case
+    correct = np.arange(n)[None, :] < c
+    curve = pass_curve(correct)
+    assert curve.shape == (1, n) and curve[0, k - 1] == pytest.approx(humaneval(n, c, k), abs=1e-12)
+    assert (np.diff(curve[0]) >= -1e-12).all() and pass_at_k(correct, k)[0] == curve[0, k - 1]
+
+
+def test_rare_successes_keep_their_digits():
+    curve = pass_curve((np.arange(100_000) < 1)[None, :])
+    np.testing.assert_allclose(curve[0, [0, 9, 99_999]], [1e-5, 1e-4, 1.0], rtol=1e-9)
+
+
+@given(problems())
+@settings(max_examples=40, deadline=None)
+def test_sampled_votes_tend_to_the_exact_ones(problem):
+    answers, correct, k = problem
+    table = np.array([answers], dtype=object), np.array([correct])
+    sampled = maj_sampled(*table, k, 4000, np.random.default_rng(0))[0]
+    assert sampled == pytest.approx(maj_at_k(*table, k)[0], abs=0.04)  # five standard errors at the most
+
+
+def test_sampling_all_is_exact_and_nobody_voting_is_wrong():
+    answer = np.array([["a", "b", "b", None], [None] * 4], dtype=object)
+    correct = np.array([[False, True, True, False], [False] * 4])
+    assert maj_sampled(answer, correct, 4, 3, np.random.default_rng(1)).tolist() == [1.0, 0.0]

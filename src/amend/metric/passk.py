@@ -3,7 +3,9 @@ r"""Many attempts at one problem: is one of them right (pass@k), is the most fre
 pass@k, Chen et al. 2021, "Evaluating Large Language Models Trained on Code" (arXiv 2107.03374), equation 1: with n
 samples of which c are right, the chance that k of them, drawn without replacement, hold a right one,
 
-    pass@k = 1 - C(n - c, k) / C(n, k) = 1 - prod_{i = n-c+1}^{n} (1 - k / i),        1 where n - c < k.
+    pass@k = 1 - C(n - c, k) / C(n, k) = 1 - exp sum_{j=0}^{k-1} log((n - c - j) / (n - j)),        1 where n - c < k.
+
+The sum of logarithms gives every k at once, neither overflows nor loses a small pass@k to rounding.
 
 maj@k, Wang et al. 2022, "Self-Consistency" (arXiv 2203.11171): the chance that the most frequent answer among k of the
 n, drawn without replacement, is right. It is computed exactly, by counting subsets, and not by drawing some:
@@ -31,11 +33,19 @@ def pass_at_k(correct: Bool[np.ndarray, "p n"], k: int) -> Float[np.ndarray, " p
 
     Raises ValueError for any other k.
     """
-    n = _samples(correct, k)
-    of_wrong = np.array(
-        [1.0 - np.prod(1.0 - k / np.arange(wrong + 1, n + 1)) if wrong >= k else 1.0 for wrong in range(n + 1)]
-    )
-    return of_wrong[n - correct.sum(axis=1)]
+    _samples(correct, k)
+    return pass_curve(correct)[:, k - 1]
+
+
+def pass_curve(correct: Bool[np.ndarray, "p n"]) -> Float[np.ndarray, "p n"]:
+    """The unbiased estimate of pass@k of each problem for k = 1, ..., n; entry [i, k - 1] is problem i's pass@k."""
+    n = correct.shape[1]
+    wrong, which = np.unique(n - correct.sum(axis=1), return_inverse=True)
+    drawn = np.arange(n)
+    with np.errstate(divide="ignore"):  # no wrong one left to draw: log 0, and a right one is certain
+        failing = np.log(np.maximum(wrong[:, None] - drawn, 0) / (n - drawn)).cumsum(axis=1)
+    curves: np.ndarray = -np.expm1(failing)
+    return curves[which]
 
 
 def maj_at_k(answer: Shaped[np.ndarray, "p n"], correct: Bool[np.ndarray, "p n"], k: int) -> Float[np.ndarray, " p"]:
@@ -46,6 +56,32 @@ def maj_at_k(answer: Shaped[np.ndarray, "p n"], correct: Bool[np.ndarray, "p n"]
     """
     n = _samples(correct, k)
     return np.array([_one(a, c, n, k) for a, c in zip(answer.tolist(), correct.tolist(), strict=True)], dtype=float)
+
+
+def maj_sampled(
+    answer: Shaped[np.ndarray, "p n"],
+    correct: Bool[np.ndarray, "p n"],
+    k: int,
+    draws: int,
+    generator: np.random.Generator,
+) -> Float[np.ndarray, " p"]:
+    """maj@k of each problem as the papers estimate it: the mean of ``draws`` votes among k drawn without replacement.
+
+    The same rules as ``maj_at_k``, which it tends to as ``draws`` grows. Raises ValueError for k outside 1 to n.
+    """
+    _samples(correct, k)
+    found = []
+    for answers, verdicts in zip(answer.tolist(), correct.tolist(), strict=True):
+        known = {a: i for i, a in enumerate(dict.fromkeys(a for a in answers if a is not None))}
+        voted = np.array([known.get(a, len(known)) for a in answers])  # the last column takes those that do not vote
+        judged = np.bincount(voted, weights=np.array(verdicts, dtype=float), minlength=len(known) + 1)
+        right = judged / np.maximum(np.bincount(voted, minlength=len(known) + 1), 1)
+        chosen = generator.permuted(np.tile(voted, (draws, 1)), axis=1)[:, :k]
+        votes = (chosen[:, :, None] == np.arange(len(known))).sum(axis=1)
+        winners = (votes == votes.max(axis=1, keepdims=True, initial=1)) & (votes > 0)
+        share = winners / np.maximum(winners.sum(axis=1, keepdims=True), 1)  # a fair draw among the tied
+        found.append(float((share @ right[: len(known)]).mean()))
+    return np.array(found, dtype=float)
 
 
 def _samples(correct: Bool[np.ndarray, "p n"], k: int) -> int:

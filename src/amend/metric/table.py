@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 Columns = Mapping[str, Sequence[Any] | np.ndarray]
 
@@ -30,6 +30,10 @@ class Table:
     text: Shaped[np.ndarray, "p n k"]
     tokens: Int[np.ndarray, "p n k"]
     truncated: Bool[np.ndarray, "p n k"]
+    logp: Float[np.ndarray, "p n k"]
+    """Natural log-probability of the whole reply; nan where the table has no such column."""
+    score: Float[np.ndarray, "p n k"]
+    """What ``eval.ranker`` thinks of the reply, the chance that it is right; nan where nothing ranked it."""
     row: Int[np.ndarray, "p n k"]
     """Which row of the columns each entry came from."""
 
@@ -56,8 +60,8 @@ def arrange(columns: Columns, phase: str, decoding: str) -> Table:
 
     def column(name: str, dtype: type) -> np.ndarray:
         """A column as an array that can be indexed by rows; one spare entry keeps empty tables indexable."""
-        made: np.ndarray = np.empty(len(columns[name]) + 1, dtype=dtype)
-        made[:-1] = np.array(columns[name], dtype=dtype)
+        made: np.ndarray = np.empty(len(columns["phase"]) + 1, dtype=dtype)
+        made[:-1] = np.array(columns[name], dtype=dtype) if name in columns else np.nan
         return made
 
     return Table(
@@ -69,6 +73,8 @@ def arrange(columns: Columns, phase: str, decoding: str) -> Table:
         text=column("text", object)[row],
         tokens=column("tokens", int)[row],
         truncated=(column("stop", object) == "length")[row],
+        logp=column("logp", float)[row],
+        score=column("score", float)[row],
         row=row,
     )
 

@@ -1,0 +1,37 @@
+"""Perplexity by hand; AUC against every pair there is and against scipy's Mann-Whitney."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import mannwhitneyu
+
+from amend.metric.confidence import auc, curve, perplexity, told
+
+
+def test_perplexity_by_hand():
+    np.testing.assert_allclose(perplexity(np.log([1 / 8, 1.0]), np.array([3, 5])), [2, 1])
+    found = told(np.log([1 / 4, 1 / 9, 1 / 8]), np.array([2, 2, 1]), np.array([True, False, False]))
+    assert found["auc"] == 1.0 and found["perplexity_right"] == pytest.approx(2)
+    assert found["perplexity_wrong"] == pytest.approx(np.sqrt(3 * 8))
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0, 2.0]), st.booleans()), min_size=1, max_size=20))
+@settings(deadline=None)
+def test_auc_against_every_pair(scored):
+    score, correct = (np.array(column) for column in zip(*scored, strict=True))
+    pairs = [(a > b) + 0.5 * (a == b) for a in score[correct] for b in score[~correct]]
+    if not pairs:
+        assert np.isnan(auc(score, correct))
+        return
+    assert auc(score, correct) == pytest.approx(np.mean(pairs))
+    assert auc(score, correct) * len(pairs) == pytest.approx(mannwhitneyu(score[correct], score[~correct]).statistic)
+
+
+def test_curve_has_all_attempts_surest_first():
+    rng = np.random.default_rng(0)
+    unsure = rng.uniform(1, 3, 999)
+    mean, share, count = curve(unsure, rng.random(999) < 1 / unsure, 5)
+    assert count.sum() == 999 and count.min() > 190 and (np.diff(mean) > 0).all() and (np.diff(share) < 0).all()
