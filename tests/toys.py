@@ -15,6 +15,7 @@ from amend.explore.start import Fresh
 from amend.explore.temperature import Constant
 from amend.policy import tokenizer as tokenizers
 from amend.policy.model import Policy
+from amend.policy.tuning import Full
 from amend.types import Budget, Completion, Episode, Problem, Scored, Turn
 
 
@@ -42,7 +43,23 @@ def policy(architecture: str = "llama", characters: str = "ab", micro_tokens: in
     """A policy over five special tokens and ``characters``."""
     tokenizer = tokenizers.build(characters, [], 256)
     lm = model(architecture, len(tokenizer), tokenizer.eos_token_id, width)
-    return Policy(lm, tokenizer, "toy", autocast=False, micro_tokens=micro_tokens)
+    return wrapped(lm, tokenizer, micro_tokens=micro_tokens)
+
+
+def wrapped(
+    lm: PreTrainedModel,
+    tokenizer: Any,
+    tuning: Any = None,
+    micro_tokens: int = 4096,
+    gradient_checkpointing: bool = False,
+    system: str = "",
+    thinking: bool | None = None,
+) -> Policy:
+    """Any model and tokenizer as a policy, all of it trained where ``tuning`` does not say otherwise."""
+    return Policy(
+        lm, tokenizer, "toy", tuning or Full(), autocast=False, micro_tokens=micro_tokens,
+        gradient_checkpointing=gradient_checkpointing, system=system, thinking=thinking,
+    )  # fmt: skip
 
 
 def drift(policy: Policy, scale: float = 0.3) -> Policy:

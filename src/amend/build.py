@@ -61,7 +61,8 @@ def house(cfg: DictConfig) -> House:
     threads(cfg.trainer.threads)
     task = task_of(cfg)
     dialogue: Dialogue = find("dialogue", cfg.dialogue.name)(**knobs(cfg.dialogue))
-    policy = Policy.load(**knobs(cfg.policy))
+    torch.manual_seed(cfg.seed)  # what a low-rank update begins as
+    policy = Policy.load(find("tuning", cfg.tuning.name)(**knobs(cfg.tuning)), **knobs(cfg.policy))
     engine = find("rollout", cfg.rollout.name)(policy, **knobs(cfg.rollout))
     parts = {
         part: find("reward", values.get("name", part))(task, **knobs(values))

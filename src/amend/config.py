@@ -197,6 +197,8 @@ def together(c: Mapping[str, Any]) -> None:
         raise UserError(f"policy.path={path}: no such folder; allowed: builtin, a folder with a model, or a hub id")
     if c["eval"]["problems"] > c["task"].get("test", c["eval"]["problems"]):
         raise UserError(f"eval.problems={c['eval']['problems']}: allowed: at most task.test={c['task']['test']}")
+    if job == "train_orm" and c["tuning"]["name"] != "full":
+        raise UserError(f"tuning={c['tuning']['name']}: job=train_orm trains a whole model; allowed: tuning=full")
     if job not in ("train", "evaluate"):
         return
     turns = c["dialogue"].get("turns", {"single": 1, "self_refine": 3}.get(c["dialogue"]["name"], 1))

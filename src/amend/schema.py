@@ -27,6 +27,7 @@ HOMES = {  # group -> the file that a choice's class lives in
     "dialogue": "dialogue.py",
     "reward": "reward/{name}.py",
     "policy": "policy/model.py",
+    "tuning": "policy/tuning.py",
     "rollout": "rollout/{name}.py",
     "logger": "logger.py",
     "temperature": "explore/temperature.py",

@@ -261,7 +261,7 @@ MUTANTS = (
     ),
     Mutant(
         "policy/model.py",
-        "self.reference_lm.load_state_dict(self.lm.state_dict())",
+        "self._copy().load_state_dict(self.lm.state_dict())",
         "return",
         "the reference never moves",
         LIKELIHOOD,
@@ -448,7 +448,7 @@ MUTANTS = (
     ),
     Mutant(
         "algo/descent.py",
-        "self.policy.lm.load_state_dict(self.policy.reference_lm.state_dict())",
+        "self.policy.restart()",
         "pass",
         "a restart keeps the weights",
         "algo/test_imitation.py",

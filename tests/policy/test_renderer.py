@@ -16,13 +16,14 @@ STRIPS_THINKING = (
     "{% for m in messages %}{% if m.role == 'assistant' %}<assistant>{{ m.content.split('</think>')[-1] }}<end>"
     "{% else %}<user>{{ m.content }}{% endif %}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 )
-MOVES_THE_QUESTION = "{{ messages[-1].content }}<user>{{ messages | length }}<assistant>"
+COUNTS = "{{ messages | length }}" + tokenizers.TEMPLATE
+FORGETS_THE_REPLY = "{{ messages[-1].content }}<user>{{ messages | length }}<assistant>"
 
 
 def renderer(template: str = tokenizers.TEMPLATE) -> Renderer:
     tokenizer = tokenizers.build("ab", [], 64)
     tokenizer.chat_template = template
-    return Renderer(tokenizer, [4], "toy")
+    return Renderer(tokenizer, [4], "toy", system="", thinking=None)
 
 
 def test_turn_two_extends_turn_one() -> None:
@@ -45,10 +46,15 @@ def test_what_was_drawn_is_kept_even_where_it_would_be_tokenised_otherwise() -> 
 
 
 @pytest.mark.parametrize(
-    ("template", "reason"), [(STRIPS_THINKING, "the reply"), (MOVES_THE_QUESTION, "conversation before")]
+    ("template", "reason"),
+    [
+        (STRIPS_THINKING, "drops the reasoning of earlier replies"),
+        (FORGETS_THE_REPLY, "rewrites the reply"),
+        (COUNTS, "rewrites the conversation before"),
+    ],
 )
 def test_a_template_that_rewrites_is_refused(template: str, reason: str) -> None:
-    with pytest.raises(UserError, match="rewrites " + ("the reply" if reason == "the reply" else "the conversation")):
+    with pytest.raises(UserError, match=reason):
         renderer(template).between(AGAIN)
 
 

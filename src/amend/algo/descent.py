@@ -136,7 +136,7 @@ class Descent(pl.LightningModule, ABC):
 
     def restart(self) -> None:
         """Back to the base model, as at the beginning of the run: its weights, and an optimizer without a past."""
-        self.policy.lm.load_state_dict(self.policy.reference_lm.state_dict())
+        self.policy.restart()
         optimizer = self.optimizers()
         assert isinstance(optimizer, torch.optim.Optimizer | pl.core.optimizer.LightningOptimizer)
         optimizer.state.clear()

@@ -1,4 +1,4 @@
-"""The policy: a causal language model of transformers, a frozen copy of it to be held to, and one way to read both.
+"""The policy: a causal language model of transformers, the reference it is held to, and one way to read both.
 
 Log-probabilities are asked for sampled tokens only, with one forward pass over a whole conversation: both turns of a
 self-correction episode share it. The one shift between "predicts" and "is" in all of amend stands in ``Policy``.
@@ -9,24 +9,29 @@ self-correction episode share it. The one shift between "predicts" and "is" in a
 from __future__ import annotations
 
 import copy
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from amend.bounds import Count
 from amend.errors import UserError
 from amend.ops.likelihood import Likelihood, likelihood
-from amend.policy import attention
+from amend.policy import attention as kernels
+from amend.policy import templates
 from amend.policy.renderer import Renderer
+from amend.policy.tuning import Tuning
 from amend.types import Tokens
 
 BUILTIN = Path(__file__).parent / "tiny"
-TOLERANCE = 1e-3  # of a logit: how far the shortcut through the output embedding may be from the model's own logits
+LOUD = 50.0  # a logit this large shows any cap
+TOLERANCE = 1e-3  # of it: how far the shortcut through the output embedding may be from the model's own logits
 
 
 class Policy(nn.Module):
@@ -37,33 +42,55 @@ class Policy(nn.Module):
     """
 
     def __init__(
-        self, lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str, autocast: bool, micro_tokens: int
+        self,
+        lm: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        name: str,
+        tuning: Tuning,
+        *,
+        autocast: bool,
+        micro_tokens: int,
+        gradient_checkpointing: bool,
+        system: str,
+        thinking: bool | None,
     ) -> None:
         super().__init__()
         if lm.config._attn_implementation == "sdpa":
-            lm.set_attn_implementation(attention.NAME)
-        self.lm = lm.eval()  # no dropout: the policy that is trained is the policy that sampled
-        self.reference_lm = copy.deepcopy(lm).eval().requires_grad_(False)
+            lm.set_attn_implementation(kernels.NAME)
+        self.renderer = Renderer(tokenizer, end_tokens(lm, tokenizer), name, system, thinking)
+        self.ends = self.renderer.ends
         self.tokenizer, self.name, self.micro_tokens = tokenizer, name, micro_tokens
-        self.ends = end_tokens(lm, tokenizer)
-        self.renderer = Renderer(tokenizer, self.ends, name)
         self._autocast = autocast
+        self.lm = lm.eval()  # no dropout: the policy that is trained is the policy that sampled
+        self.adapter = tuning.adapt(lm)
+        self.reference_lm = None if self.adapter else copy.deepcopy(lm).eval().requires_grad_(False)
         self._direct = self._head_is_all()
+        self._layers = self._checkpointed_layers() if gradient_checkpointing else []
 
     @classmethod
     def load(
         cls,
+        tuning: Tuning,
         *,
         path: str,
         dtype: Literal["float32", "bfloat16"],
         autocast: Literal["auto", "on", "off"],
         micro_tokens: Count,
+        attention: Literal["auto", "sdpa", "eager"],
+        gradient_checkpointing: bool,
+        template: str,
+        system: str | None,
+        thinking: bool | None,
     ) -> Policy:
         """The model at ``path``: ``builtin``, a folder, or a hub id. UserError says what to do when it is not there."""
-        where = str(BUILTIN) if path == "builtin" else path
+        where = str(BUILTIN) if path == "builtin" else str(Path(path).expanduser())
         try:
             tokenizer = AutoTokenizer.from_pretrained(where)
-            lm = AutoModelForCausalLM.from_pretrained(where, dtype=getattr(torch, dtype), attn_implementation="sdpa")
+            config = AutoConfig.from_pretrained(where)
+            how = attention_for(config, attention)
+            lm = AutoModelForCausalLM.from_pretrained(
+                where, config=config, dtype=getattr(torch, dtype), attn_implementation=how
+            )
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(
@@ -71,7 +98,18 @@ class Policy(nn.Module):
                 f"config.json and tokenizer files, or a hub id fetched before with `hf download {path}`"
             ) from error
         name = "builtin" if path == "builtin" else Path(path).name
-        return cls(lm, tokenizer, name, autocast_on(autocast), micro_tokens)
+        templates.put(tokenizer, template, name)
+        return cls(
+            lm,
+            tokenizer,
+            name,
+            tuning,
+            autocast=autocast_on(autocast),
+            micro_tokens=micro_tokens,
+            gradient_checkpointing=gradient_checkpointing,
+            system=system or "",
+            thinking=thinking,
+        )
 
     @property
     def device(self) -> torch.device:
@@ -89,7 +127,29 @@ class Policy(nn.Module):
 
     def freeze_reference(self) -> None:
         """From now on the reference is the policy as it stands."""
-        self.reference_lm.load_state_dict(self.lm.state_dict())
+        if self.adapter:
+            self.adapter.freeze()
+        else:
+            self._copy().load_state_dict(self.lm.state_dict())
+
+    def restart(self) -> None:
+        """The policy as it was loaded: the base model, as long as the reference still is."""
+        if self.adapter:
+            self.adapter.restart()
+        else:
+            self.lm.load_state_dict(self._copy().state_dict())
+
+    @contextmanager
+    def reading(self, reference: bool) -> Iterator[PreTrainedModel]:
+        """The model to read with: the policy, or its reference, which may be the same weights with a switch turned
+        and so is the reference only within."""
+        if not reference:
+            yield self.lm
+        elif self.adapter:
+            with self.adapter.reference():
+                yield self.lm
+        else:
+            yield self._copy()
 
     def decode(self, tokens: Tokens) -> str:
         """The text of drawn tokens, the end token left out."""
@@ -109,17 +169,17 @@ class Policy(nn.Module):
         Temperature 0 (greedy) is read at temperature 1.
         """
         hidden = self._read(self.lm, tokens, sampled)
-        ref_hidden = None
+        ref_hidden, ref_head = None, None
         if reference:
-            with torch.no_grad():
-                ref_hidden = self._read(self.reference_lm, tokens, sampled)
+            with torch.no_grad(), self.reading(reference=True) as lm:
+                ref_hidden, ref_head = self._read(lm, tokens, sampled), self._head(lm)
         flat = likelihood(
             hidden,
             tokens[:, 1:][sampled[:, 1:]],
             temperature[sampled][:, None].float() if isinstance(temperature, Tensor) else temperature or 1.0,
             self._head(self.lm),
             ref_hidden,
-            self._head(self.reference_lm) if reference else None,
+            ref_head,
             self.lm.config.get_text_config().vocab_size,
         )
         placed = {name: self._place(value, sampled) for name, value in flat._asdict().items() if name != "hidden"}
@@ -162,7 +222,7 @@ class Policy(nn.Module):
     def _read(self, lm: PreTrainedModel, tokens: Tensor, sampled: Tensor) -> Tensor:
         """What predicts each sampled token, [n d] (its logits [n v], for a model whose head is more than a matrix)."""
         before = sampled[:, 1:]  # position t - 1 predicts token t: the only shift there is
-        with self.autocast():
+        with self.autocast(), self._checkpointing():
             if self._direct:
                 return lm.base_model(input_ids=tokens[:, :-1], use_cache=False).last_hidden_state[before]
             return lm(input_ids=tokens[:, :-1], use_cache=False).logits[before]
@@ -175,13 +235,69 @@ class Policy(nn.Module):
         placed = torch.zeros(sampled.shape, dtype=torch.float32, device=value.device)
         return placed.masked_scatter(sampled, value)
 
+    def _copy(self) -> PreTrainedModel:
+        assert self.reference_lm is not None  # there is one wherever there is no adapter
+        return self.reference_lm
+
     def _head_is_all(self) -> bool:
-        """Is the output embedding all that stands between hidden states and logits? Gemma caps them, Cohere scales."""
+        """Is the output embedding all that stands between hidden states and logits? Gemma caps them, Cohere scales.
+
+        Asked with hidden states that make logits large: a cap leaves small ones, as a new model's, nearly alone.
+        """
         probe = torch.tensor([[1, 0, 1]], device=self.device)
+        head = self.lm.get_output_embeddings()
         with torch.no_grad():
             hidden = self.lm.base_model(input_ids=probe, use_cache=False).last_hidden_state
-            gap = self.lm.get_output_embeddings()(hidden) - self.lm(input_ids=probe, use_cache=False).logits
-        return float(gap.abs().max()) < TOLERANCE
+            loud = hidden * (LOUD / head(hidden).abs().max().clamp(min=1e-6))
+
+            def louder(module: nn.Module, inputs: Any, out: Any) -> Any:
+                out.last_hidden_state = loud
+                return out
+
+            hook = self.lm.base_model.register_forward_hook(louder)
+            try:
+                gap = head(loud) - self.lm(input_ids=probe, use_cache=False).logits
+            finally:
+                hook.remove()
+        return float(gap.abs().max()) < TOLERANCE * LOUD
+
+    def _checkpointed_layers(self) -> list[nn.Module]:
+        """The layers whose inside is computed again in the backward pass. UserError for a model that has none."""
+        try:
+            self.lm.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+        except ValueError as error:
+            raise UserError(
+                f"policy.gradient_checkpointing=true: {self.name} does not offer it ({error}); allowed: false"
+            ) from error
+        return [module for module in self.lm.modules() if isinstance(module, GradientCheckpointingLayer)]
+
+    @contextmanager
+    def _checkpointing(self) -> Iterator[None]:
+        """Within, layers are checkpointed if that was asked for and gradients are wanted.
+
+        transformers checkpoints layers in training mode only, which would also bring dropout back; so the layers alone
+        are put into it, and nothing that is in them.
+        """
+        on = self._layers if torch.is_grad_enabled() else []
+        for layer in on:
+            layer.training = True
+        try:
+            yield
+        finally:
+            for layer in on:
+                layer.training = False
+
+
+def attention_for(config: Any, choice: Literal["auto", "sdpa", "eager"]) -> str:
+    """The attention a model is loaded with. ``auto``: torch's own kernels (FlashAttention among them, on a GPU), and
+    plain arithmetic for models that cap attention scores, which those kernels would silently leave uncapped."""
+    capped = getattr(config.get_text_config(), "attn_logit_softcapping", None) is not None
+    if capped and choice == "sdpa":
+        raise UserError(
+            f"policy.attention=sdpa: {config.model_type} caps its attention scores, which sdpa does not do; "
+            f"allowed: auto, eager"
+        )
+    return choice if choice != "auto" else "eager" if capped else "sdpa"
 
 
 def end_tokens(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:

@@ -8,29 +8,70 @@ earlier reasoning, moving a system prompt) is refused by name, with the reason.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Any
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from amend.errors import UserError
 from amend.types import Completion, Message, Tokens
 
 # Two stand-ins, one with reasoning marks: templates that strip "thinking" from earlier turns change only the second.
-PROBES = ("amend", "<think>\nfirst\n</think>\nthen")
+REPLY = "amend said so"
+PROBES = (REPLY, f"<think>\nfirst\n</think>\n{REPLY}")
+DAY = "26 Jul 2024"  # Llama 3's templates print today's date: the same run tomorrow would have other prompts
+EMPTY_THOUGHT = re.compile(r"\s*<think>\s*</think>\s*")
 
 
 class Renderer:
-    """Renders conversations for one tokenizer. Raises UserError where its chat template cannot be extended."""
+    """Renders conversations for one tokenizer. Raises UserError where its chat template cannot be extended.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, ends: Sequence[int], name: str) -> None:
-        self._tokenizer, self._ends, self._name = tokenizer, frozenset(ends), name
+    ``system`` is said before anything else ("": nothing). ``thinking`` is what templates know as enable_thinking; None
+    leaves it to them, and False keeps the empty thought that such a template opens a reply with where it stands, while
+    the template itself would drop it from earlier turns.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        ends: Sequence[int],
+        name: str,
+        system: str,
+        thinking: bool | None,
+    ) -> None:
+        self._tokenizer, self._name, self._system, self._thinking = tokenizer, name, system, thinking
         self._between: dict[Message, Tokens] = {}
         if not tokenizer.chat_template:
-            raise UserError(f"policy={name}: its tokenizer has no chat template; use an instruct model, or set one")
+            raise UserError(f"policy={name}: its tokenizer has no chat template; allowed: policy.template=plain")
+        if thinking is not None and "enable_thinking" not in str(tokenizer.chat_template):
+            raise UserError(
+                f"policy.thinking={str(thinking).lower()}: {name}'s chat template has no enable_thinking; allowed: null"
+            )
+        own = self._templates_end()
+        self._end = int((*own, tokenizer.eos_token_id)[0])  # a finished reply's
+        self.ends: tuple[int, ...] = tuple(dict.fromkeys((*ends, *own)))  # all that finish one
 
     def _text(self, messages: Sequence[Message]) -> str:
         conversation = [{"role": m.role, "content": m.content} for m in messages]
-        text = self._tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
+        if self._system:
+            if conversation[0]["role"] == "system":
+                conversation[0]["content"] = f"{self._system}\n\n{conversation[0]['content']}"
+            else:
+                conversation.insert(0, {"role": "system", "content": self._system})
+        more: dict[str, Any] = {} if self._thinking is None else {"enable_thinking": self._thinking}
+        try:
+            text = self._tokenizer.apply_chat_template(
+                conversation, tokenize=False, add_generation_prompt=True, date_string=DAY, **more
+            )
+        except TemplateError as error:
+            system = ", or policy.system=null" if conversation[0]["role"] == "system" else ""
+            raise UserError(
+                f"policy={self._name}: its chat template refuses a conversation of "
+                f"{', '.join(turn['role'] for turn in conversation)} ({str(error).strip()}); allowed: another "
+                f"policy.template{system}"
+            ) from error
         assert isinstance(text, str)  # one conversation in, one text out
         return text
 
@@ -45,35 +86,61 @@ class Renderer:
     def between(self, message: Message) -> Tokens:
         """The tokens from the end of a reply to where the model speaks again, ``message`` said in between."""
         if message not in self._between:
-            self._between[message] = self.encode(self._gap(message))
+            # With thinking off the thought is the template's own and empty, so what it does to others does not matter.
+            probes = PROBES[:1] if self._thinking is False else PROBES
+            gaps = {self._gap(message, probe) for probe in probes}
+            if len(gaps) > 1:
+                raise UserError(f"policy={self._name}: what its chat template puts after a reply depends on the reply")
+            self._between[message] = self.encode(gaps.pop())
         return self._between[message]
 
-    def _gap(self, message: Message) -> str:
+    def _gap(self, message: Message, probe: str) -> str:
         opening = Message("user", "amend")
         before = self._text([opening])
-        gaps = set()
-        for probe in PROBES:
-            after = self._text([opening, Message("assistant", probe), message])
-            if not after.startswith(before + probe):
-                where = "the reply" if after.startswith(before) else "the conversation before it"
-                raise UserError(
-                    f"policy={self._name}: its chat template rewrites {where} when a turn is added, so tokens drawn "
-                    f"could not be the tokens trained; use a template that only appends"
-                )
-            gaps.add(after.removeprefix(before + probe))
-        if len(gaps) > 1:
-            raise UserError(f"policy={self._name}: what its chat template puts after a reply depends on the reply")
-        return gaps.pop()
+        after = self._text([opening, Message("assistant", probe), message])
+        at = after.find(probe)
+        if at < 0:
+            thought = "drops the reasoning of earlier replies (<think> to </think>)"
+            raise self._refused(thought if "<think>" in probe else "rewrites the reply")
+        if not before.startswith(after[:at]):
+            raise self._refused("rewrites the conversation before the reply")
+        forgotten = before[at:]
+        if forgotten and not (self._thinking is False and EMPTY_THOUGHT.fullmatch(forgotten)):
+            raise self._refused(f"opens a reply with {forgotten!r} and leaves that out of earlier replies")
+        return after[at + len(probe) :]
+
+    def _refused(self, what: str) -> UserError:
+        """The line for a template that does not only append."""
+        return UserError(
+            f"policy={self._name}: its chat template {what} when a turn is added, so tokens drawn could not be the "
+            f"tokens trained; allowed: policy.thinking=false for a template that knows enable_thinking, "
+            f"policy.template=plain or the path of one that only appends, or dialogue=single"
+        )
+
+    def _templates_end(self) -> Tokens:
+        """The special token that the template ends a reply with, where there is one: the model will say it too,
+        whether or not its generation config lists it."""
+        try:
+            gap = self.encode(self._gap(Message("user", "amend"), REPLY))
+        except UserError:
+            return ()
+        first = next((token for token in gap if not self._blank(token)), None)
+        added = self._tokenizer.added_tokens_decoder
+        special = {*self._tokenizer.all_special_ids, *(token for token, how in added.items() if how.special)}
+        return (first,) if first in special else ()
+
+    def _blank(self, token: int) -> bool:
+        return not str(self._tokenizer.decode([token], skip_special_tokens=False)).strip()
 
     def reply(self, text: str) -> Tokens:
         """A text as the model would have said it: its tokens, and the end token that the template goes on from."""
-        gap = self.between(Message("user", "amend"))
-        end = gap[0] if gap and gap[0] in self._ends else self._tokenizer.eos_token_id
-        return (*self.encode(text), int(end))
+        return (*self.encode(text), self._end)
 
     def following(self, prompt: Tokens, reply: Completion, message: Message) -> Tokens:
         """The next turn's prompt: everything so far, then ``message``. The reply's own end token is not doubled."""
         gap = self.between(message)
-        if reply.tokens and gap and reply.tokens[-1] == gap[0] and gap[0] in self._ends:
-            gap = gap[1:]
+        if reply.tokens and reply.tokens[-1] in self.ends:
+            first = next((i for i, token in enumerate(gap) if not self._blank(token)), len(gap))
+            if first < len(gap) and gap[first] == reply.tokens[-1]:
+                gap = gap[first + 1 :]
         return prompt + reply.tokens + gap

@@ -26,6 +26,7 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from amend.bounds import Count, Fraction
+from amend.errors import UserError
 from amend.policy.model import Policy
 from amend.rollout.engine import Seed
 from amend.types import Completion, Sampling, Stop, Tokens
@@ -70,7 +71,8 @@ class _Rows:
     """Rows of a batch and their cache, and the forward pass that reads more tokens into it.
 
     Column c of the cache belongs to the c-th token that was read into *any* row; ``valid`` says for which rows it was a
-    token, ``position`` how many each row has. The rows that are still being read stand first.
+    token, ``place`` its position in the row, ``position`` how many each row has. The rows that are still being read
+    stand first.
     """
 
     def __init__(self, policy: Policy, lm: PreTrainedModel, count: int, capacity: int, device: torch.device) -> None:
@@ -78,6 +80,7 @@ class _Rows:
         self.width = 0
         self.position = torch.zeros(count, dtype=torch.long, device=device)
         self.valid = torch.zeros(count, capacity, dtype=torch.bool, device=device)
+        self.place = torch.zeros(count, capacity, dtype=torch.long, device=device)
         self.layers: list[Any] = [_Layer(self) for _ in range(lm.config.get_text_config().num_hidden_layers)]
 
     def read(self, tokens: Tensor, count: Tensor) -> Tensor:
@@ -86,23 +89,37 @@ class _Rows:
         step = torch.arange(q, device=tokens.device)
         start, self.width = self.width, self.width + q
         self.valid[:m, start : self.width] = step < count[:, None]
+        here = self.position[:m, None] + torch.minimum(step, (count[:, None] - 1).clamp(min=0))  # padding: in context
+        self.place[:m, start : self.width] = here
         visible = self.valid[:m, None, None, : self.width].expand(m, 1, q, self.width)
         if q > 1:
             visible = visible & (torch.arange(self.width, device=tokens.device) <= (start + step)[:, None])
-        mask = torch.zeros(visible.shape, dtype=self.lm.dtype, device=tokens.device)
-        mask.masked_fill_(~visible, torch.finfo(self.lm.dtype).min)
         last = (count - 1).clamp(min=0)
         logits = self.policy.next_logits(
             self.lm,
             last,
             input_ids=tokens,
-            attention_mask=mask,
-            position_ids=self.position[:m, None] + torch.minimum(step, last[:, None]),  # padding stays in the context
+            attention_mask=self._masks(visible, here),
+            position_ids=here,
             past_key_values=Cache(layers=self.layers),
             use_cache=True,
         )
         self.position[:m] += count
         return logits
+
+    def _masks(self, visible: Tensor, here: Tensor) -> Tensor | dict[str, Tensor]:
+        """What each new token sees, [m 1 q width], as numbers to add to scores; one a kind of layer, where some layers
+        look back a window only."""
+        window, kinds = windowed(self.lm)
+        if window is None:
+            return self._mask(visible)
+        near = here[:, None, :, None] - self.place[: len(here), None, None, : self.width] < window
+        sliding = self._mask(visible & near)
+        return {"full_attention": self._mask(visible), "sliding_attention": sliding} if kinds else sliding
+
+    def _mask(self, visible: Tensor) -> Tensor:
+        mask = torch.zeros(visible.shape, dtype=self.lm.dtype, device=visible.device)
+        return mask.masked_fill_(~visible, torch.finfo(self.lm.dtype).min)
 
     def holds(self, count: int, capacity: int) -> bool:
         """Whether its buffers have room for ``count`` rows of ``capacity`` columns."""
@@ -114,6 +131,8 @@ class _Rows:
         self.width, self.position = source.width, source.position[rows]
         self.valid = torch.zeros(len(rows), self.capacity, dtype=torch.bool, device=rows.device)
         self.valid[:, : self.width] = source.valid[rows, : self.width]
+        self.place = torch.zeros(len(rows), self.capacity, dtype=torch.long, device=rows.device)
+        self.place[:, : self.width] = source.place[rows, : self.width]
         for mine, theirs in zip(self.layers, source.layers, strict=True):
             if not mine.is_initialized:
                 mine.lazy_initialization(theirs.keys, theirs.values)
@@ -124,6 +143,7 @@ class _Rows:
         """Rows ``one`` and rows ``other`` change places."""
         both, back = torch.cat([one, other]), torch.cat([other, one])
         self.position[both], self.valid[both] = self.position[back], self.valid[back]
+        self.place[both] = self.place[back]
         for layer in self.layers:
             layer.keys[both, :, : self.width] = layer.keys[back, :, : self.width]
             layer.values[both, :, : self.width] = layer.values[back, :, : self.width]
@@ -147,14 +167,14 @@ class Local:
 
     def __init__(self, policy: Policy, *, batch: Count, compact: Fraction) -> None:
         self._policy, self.batch, self._compact = policy, batch, compact
-        self._lm = policy.lm
+        self._of_reference = False
         self._memory: _Memory | None = None
         self._spare: _Rows | None = None  # buffers, kept: to allocate them anew would cost as much as a layer
 
     def frozen(self) -> Local:
         """The same engine over the frozen reference."""
         twin = Local(self._policy, batch=self.batch, compact=self._compact)
-        twin._lm = self._policy.reference_lm
+        twin._of_reference = True
         return twin
 
     def sync(self) -> None:
@@ -173,8 +193,8 @@ class Local:
     def _sample(self, prompts: list[Tokens], how: Sampling, seeds: Sequence[Seed]) -> list[Completion]:
         device = self._policy.device
         uniforms = torch.from_numpy(streams(seeds, how.max_tokens)).to(device) if how.temperature > 0 else None
-        with self._policy.autocast():
-            rows, who, logits = self._start(prompts, how.max_tokens)
+        with self._policy.autocast(), self._policy.reading(self._of_reference) as lm:
+            rows, who, logits = self._start(lm, prompts, how.max_tokens)
             tokens, logp, who = self._decode(rows, who, logits, how, uniforms)
         replies, lengths = [], (tokens >= 0).sum(dim=1).tolist()
         for i, (ids, lps) in enumerate(zip(tokens.tolist(), logp.tolist(), strict=True)):
@@ -185,7 +205,7 @@ class Local:
         self._memory = _Memory(known, rows, who)
         return replies
 
-    def _start(self, prompts: list[Tokens], room: int) -> tuple[_Rows, Tensor, Tensor]:
+    def _start(self, lm: PreTrainedModel, prompts: list[Tokens], room: int) -> tuple[_Rows, Tensor, Tensor]:
         """The prompts in a cache with room for ``room`` more tokens, which prompt each of its rows is, and the logits
         after each row. Goes on from the last call where these prompts extend it."""
         memory, self._memory = self._memory, None
@@ -201,25 +221,25 @@ class Local:
             rows = memory.rows
             capacity = rows.width + max(map(len, new)) + room
             if not rows.holds(len(prompts), capacity):
-                rows = self._buffers(len(prompts), capacity)
+                rows = self._buffers(lm, len(prompts), capacity)
                 rows.take(memory.rows, torch.arange(len(prompts), device=memory.who.device))
             return rows, memory.who, rows.read(*self._rectangle(new))
         distinct = list(dict.fromkeys(prompts))
         which = {prompt: i for i, prompt in enumerate(distinct)}
-        shared = _Rows(self._policy, self._lm, len(distinct), max(map(len, distinct)), self._policy.device)
+        shared = _Rows(self._policy, lm, len(distinct), max(map(len, distinct)), self._policy.device)
         logits = shared.read(*self._rectangle(distinct))
         rows_of = torch.tensor([which[prompt] for prompt in prompts], device=logits.device)
         who = torch.arange(len(prompts), device=logits.device)
-        rows = self._buffers(len(prompts), shared.width + room)
+        rows = self._buffers(lm, len(prompts), shared.width + room)
         rows.take(shared, rows_of)
         return rows, who, logits[rows_of]
 
-    def _buffers(self, count: int, capacity: int) -> _Rows:
+    def _buffers(self, lm: PreTrainedModel, count: int, capacity: int) -> _Rows:
         """The last call's buffers where they are large enough, else new ones as large as any call has needed."""
         if self._spare is None or not self._spare.holds(count, capacity):
             largest = (self._spare.count, self._spare.capacity) if self._spare else (0, 0)
             count, capacity = max(count, largest[0]), max(capacity, largest[1])
-            self._spare = _Rows(self._policy, self._lm, count, capacity, self._policy.device)
+            self._spare = _Rows(self._policy, lm, count, capacity, self._policy.device)
         return self._spare
 
     def _rectangle(self, rows: list[Tokens]) -> tuple[Tensor, Tensor]:
@@ -261,6 +281,22 @@ class Local:
             # An ended row still in the batch is given a token that no later one will see.
             logits = rows.read(token[:, None], (~ended).long())
         return tokens, logp, who
+
+
+def windowed(lm: PreTrainedModel) -> tuple[int | None, bool]:
+    """How far back a model's windowed layers look (None: it has none), and whether other layers look at everything.
+    UserError for layers that keep something other than keys and values."""
+    config = lm.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or ())
+    if other := kinds - {"full_attention", "sliding_attention"}:
+        raise UserError(
+            f"rollout=local: {config.model_type} has layers of {', '.join(sorted(other))}, whose state this engine "
+            f"does not keep; allowed: another rollout, or a model of plain attention"
+        )
+    window = getattr(config, "sliding_window", None)
+    if window is None or (kinds and "sliding_attention" not in kinds):
+        return None, bool(kinds)
+    return int(window), bool(kinds)
 
 
 def draw(logits: Tensor, temperature: float, uniform: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,142 @@
+"""Small random models of the architectures that people use, each with a tokenizer trained on the spot and the chat
+template of its family, as the files of conf/policy would load them from the hub."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen3Config,
+)
+
+from amend.policy import templates
+from amend.policy.model import Policy, attention_for
+from amend.policy.tuning import Full, Lora, Tuning
+from toys import wrapped
+
+WINDOW = 8  # of the layers that look back only so far; shorter than any conversation here
+WORDS = [
+    "There might be an error in the solution above because of lack of understanding of the question. Rewrite it.",
+    "Find two numbers that add up to 12 and multiply to 35. Answer: 5 and 7. So 5 + 7 = 12, 5 * 7 = 35.",
+    "Solve 3x + 4 = 19. 3x = 15, so x = 5. The final answer is \\boxed{5}. I hope it is correct.",
+    "Question: system user assistant model Answer: You are a helpful assistant. Cutting Knowledge Date: December 2023",
+]
+
+
+class Kind(NamedTuple):
+    """A family: its special tokens, and which of them begin and end a text and fill it up; its template in TRL's
+    collection (None: it has none, and is asked in plain words); whether its thinking has to be turned off."""
+
+    special: tuple[str, ...]
+    begin: str | None
+    end: str
+    pad: str | None
+    template: str | None = None
+    thinking: bool | None = None
+
+
+CHATML = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+THOUGHT = ("<think>", "</think>")
+HEADERS = ("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
+KINDS = {
+    "qwen2": Kind(CHATML, None, "<|im_end|>", "<|endoftext|>", "qwen2_5"),
+    "qwen3": Kind((*CHATML, *THOUGHT), None, "<|im_end|>", "<|endoftext|>", "qwen3", thinking=False),
+    "gemma2": Kind(("<pad>", "<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>"), "<bos>", "<eos>", "<pad>", "gemma"),
+    "llama": Kind(HEADERS, "<|begin_of_text|>", "<|eot_id|>", None, "llama3_2"),
+    "gpt_neox": Kind(("<|endoftext|>",), None, "<|endoftext|>", None),
+    "gpt2": Kind(("<|endoftext|>",), None, "<|endoftext|>", "<|endoftext|>"),
+}
+ARCHITECTURES = list(KINDS)
+
+
+def trl_template(name: str) -> str:
+    """One of the chat templates that TRL has collected."""
+    return (files("trl") / "chat_templates" / f"{name}.jinja").read_text(encoding="utf-8")
+
+
+@cache
+def _trained(special: tuple[str, ...]) -> str:
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=list(special), initial_alphabet=alphabet, show_progress=False
+    )
+    core.train_from_iterator(WORDS, trainer)
+    return core.to_str()
+
+
+def tokenizer(name: str) -> PreTrainedTokenizerFast:
+    """A byte-level BPE of 400 tokens, with the family's special tokens and its chat template."""
+    kind = KINDS[name]
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(_trained(kind.special)),
+        bos_token=kind.begin, eos_token=kind.end, pad_token=kind.pad, clean_up_tokenization_spaces=False,
+        chat_template=trl_template(kind.template) if kind.template else None,
+    )  # fmt: skip
+    return made
+
+
+def model(name: str, vocabulary: int, end: int | list[int]) -> PreTrainedModel:
+    """Two layers with opinions, in ``name``'s architecture; windowed layers where the family has them."""
+    torch.manual_seed(0)
+    wide: dict[str, Any] = {
+        "vocab_size": vocabulary, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "max_position_embeddings": 512, "eos_token_id": end, "bos_token_id": None,
+        "pad_token_id": None,
+    }  # fmt: skip
+    shared = {**wide, "num_key_value_heads": 2, "tie_word_embeddings": True}
+    config: Any
+    if name == "gpt2":
+        config = GPT2Config(vocab_size=vocabulary, n_embd=32, n_layer=2, n_head=4, n_positions=512, eos_token_id=end)
+    elif name == "gpt_neox":
+        config = GPTNeoXConfig(**wide, hidden_dropout=0.1, attention_dropout=0.1)
+    elif name == "gemma2":
+        config = Gemma2Config(**shared, head_dim=8, sliding_window=WINDOW, query_pre_attn_scalar=8)
+    elif name == "qwen3":
+        config = Qwen3Config(**shared, head_dim=8)
+    elif name == "qwen2":
+        config = Qwen2Config(**shared, use_sliding_window=True, sliding_window=WINDOW, max_window_layers=1)
+    else:
+        config = LlamaConfig(**shared)
+    lm = AutoModelForCausalLM.from_config(config, attn_implementation=attention_for(config, "auto"))
+    with torch.no_grad():
+        for weights in lm.parameters():
+            weights.mul_(4.0 if weights.dim() > 1 else 1.0)
+    return lm
+
+
+def lora() -> Lora:
+    """A small update to every matrix."""
+    return Lora(rank=2, alpha=4.0, targets=["all"])
+
+
+def policy(name: str, tuning: Tuning | None = None, micro_tokens: int = 4096, **more: Any) -> Policy:
+    """A small random model of the family, ready to be trained."""
+    words, kind = tokenizer(name), KINDS[name]
+    templates.put(words, "own" if kind.template else "plain", name)
+    lm = model(name, len(words), words.eos_token_id)
+    torch.manual_seed(1)
+    return wrapped(lm, words, tuning or Full(), micro_tokens, thinking=kind.thinking, **more)
+
+
+def folder(name: str, path: Path) -> Path:
+    """The same as files, as a user would have them."""
+    words = tokenizer(name)
+    model(name, len(words), words.eos_token_id).save_pretrained(path)
+    words.save_pretrained(path)
+    return path

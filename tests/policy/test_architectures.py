@@ -1,0 +1,165 @@
+"""Laws 2 to 4 on small random models of every family in conf/policy, all weights or a low-rank update trained:
+tokens drawn are tokens trained; the sampler's log-probability is the trainer's, alone, batched and padded; gradients
+depend neither on the micro-batch nor on padding. Windows, capped scores, absolute positions, several end tokens: all
+are in here."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+
+from amend.algo.multi_turn import MultiTurn
+from amend.batch import Batch, collate
+from amend.dialogue import SelfCorrect
+from amend.policy.model import Policy
+from amend.rollout.local import Local
+from amend.rollout.play import Play
+from amend.task.identity import Identity
+from amend.types import Episode, Sampling
+from architectures import ARCHITECTURES, KINDS, lora, policy
+from learners import gradient
+from scripted import ready
+from toys import LOOP, drift, handed, scored
+
+AGAIN = "There might be an error in the solution above. Please rewrite it."
+HEAT = {"0.6": 0.6, "1": 1.0, "1.5": 1.5}
+BOTH = [(name, way) for name in ARCHITECTURES for way in ("full", "lora")]
+
+
+def moved(made: Policy) -> Policy:
+    """The policy away from its reference: every weight, or the update alone, which at first does nothing."""
+    if made.adapter is None:
+        return drift(made, 0.1)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weights in made.lm.parameters():
+            if weights.requires_grad:
+                weights.add_(0.2 * torch.randn(weights.shape, generator=generator))
+    return made
+
+
+def play_of(made: Policy) -> Play:
+    engine = Local(made, batch=64, compact=0.25)
+    return Play(
+        engine, engine.frozen(), made.renderer, Identity(symbols=4, test=4), SelfCorrect(turns=2, instruction=AGAIN)
+    )
+
+
+def played(made: Policy, temperature: float = 1.0) -> list[Episode]:
+    play = play_of(made)
+    problems = Identity(symbols=4, test=4).problems("test")
+    return play(problems, 2, [Sampling(temperature, 12)] * 2, (3,))
+
+
+@cache
+def toy(name: str, way: str) -> Policy:
+    return moved(policy(name, lora() if way == "lora" else None))
+
+
+def batch_of(episodes: list[Episode]) -> Batch:
+    return collate([scored(e, [1.0 - i % 2, i % 3 / 2]) for i, e in enumerate(episodes)])
+
+
+@pytest.mark.parametrize(("name", "way"), BOTH)
+def test_tokens_drawn_are_tokens_trained(name: str, way: str) -> None:
+    made = toy(name, way)
+    episodes = played(made)
+    batch = batch_of(episodes)
+    assert any(e.turns[0].reply.stop == "length" for e in episodes), "no reply was cut: the test shows little"
+    for i, episode in enumerate(episodes):
+        first, second = episode.turns
+        assert second.prompt[: len(first.prompt) + len(first.reply.tokens)] == first.prompt + first.reply.tokens
+        drawn = batch.tokens[i][batch.sampled[i]].tolist()
+        assert drawn == [*first.reply.tokens, *second.reply.tokens]
+        for turn in episode.turns:
+            assert not set(turn.reply.tokens[:-1]) & set(made.ends)
+            assert (turn.reply.tokens[-1] in made.ends) == (turn.reply.stop == "end")
+
+
+@pytest.mark.parametrize("heat", HEAT)
+@pytest.mark.parametrize(("name", "way"), BOTH)
+def test_the_samplers_log_probability_is_the_trainers(name: str, way: str, heat: str) -> None:
+    made = toy(name, way)
+    batch = batch_of(played(made, HEAT[heat]))
+    width = batch.tokens.shape[1]
+    padded = torch.nn.functional.pad(batch.tokens, (0, 9), value=made.ends[0])
+    hidden = torch.nn.functional.pad(batch.sampled, (0, 9))
+    with torch.no_grad():
+        together = made.logp(batch.tokens, batch.sampled, HEAT[heat])
+        wide = made.logp(padded, hidden, HEAT[heat])[:, :width]
+        for i in range(len(batch)):
+            length = int((batch.turn[i] >= 0).sum())
+            row = slice(i, i + 1)
+            alone = made.logp(batch.tokens[row, :length], batch.sampled[row, :length], HEAT[heat])[0]
+            for value in (together[i, :length], wide[i, :length], batch.logp[i, :length]):
+                assert torch.allclose(value, alone, atol=3e-4), (value - alone).abs().max()
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_models_own_forward_says_the_same(name: str) -> None:
+    """Not only do both sides agree: they agree with transformers, on the ids alone."""
+    made = toy(name, "full")
+    batch = batch_of(played(made))
+    with torch.no_grad():
+        ours = made.logp(batch.tokens, batch.sampled, 1.0)
+        for i in range(len(batch)):
+            length = int((batch.turn[i] >= 0).sum())
+            rows = made.lm(input_ids=batch.tokens[i : i + 1, :length]).logits[0].log_softmax(-1)
+            for at in batch.sampled[i].nonzero()[:, 0].tolist():
+                assert torch.allclose(ours[i, at], rows[at - 1, batch.tokens[i, at]], atol=3e-4)
+
+
+def gradient_of(name: str, way: str, episodes: list[Episode], micro_tokens: int, **more: Any) -> torch.Tensor:
+    made = moved(policy(name, lora() if way == "lora" else None, micro_tokens, **more))
+    learner = ready(MultiTurn(*handed(made), **LOOP, beta=0.1, paid="all", gamma=0.0))
+    learner.parameters = made.lm.parameters  # what is clipped: the policy, frozen weights left out below
+    trained = [weights for weights in made.lm.parameters() if weights.requires_grad]
+    learner.parameters = lambda recurse=True: iter(trained)
+    return gradient(learner, [scored(e, [1.0 - i % 2, i % 3 / 2]) for i, e in enumerate(episodes)])
+
+
+@pytest.mark.parametrize(("name", "way"), BOTH)
+def test_no_gradient_depends_on_the_micro_batch_or_on_checkpointing(name: str, way: str) -> None:
+    episodes = played(toy(name, way))
+    whole = gradient_of(name, way, episodes, 100_000)
+    assert whole.abs().max() > 0
+    alone = gradient_of(name, way, episodes, 1)
+    again = gradient_of(name, way, episodes, 200, gradient_checkpointing=True)
+    for other in (alone, again):
+        assert torch.allclose(other, whole, atol=2e-4 * float(whole.abs().max()))
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_checkpointing_computes_layers_again_and_leaves_the_sampler_alone(name: str) -> None:
+    made = policy(name, gradient_checkpointing=True)
+    calls: list[int] = []
+    layer = next(module for module in made._layers)
+    inner = next(
+        module
+        for module in layer.modules()
+        if isinstance(module, torch.nn.LayerNorm) or "Norm" in type(module).__name__
+    )
+    inner.register_forward_hook(lambda *_: calls.append(1))
+    batch = batch_of(played(made))
+    sampled = len(calls)
+    loss = made.logp(batch.tokens, batch.sampled, 1.0).sum()
+    forward = len(calls) - sampled
+    loss.backward()
+    assert len(calls) - sampled == 2 * forward, "nothing was computed again"
+    assert not any(layer.training for layer in made._layers)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_family_ends_where_its_template_ends(name: str) -> None:
+    made = toy(name, "full")
+    ended = made.renderer.reply("5 and 7")[-1]
+    assert ended in made.ends
+    if name == "gemma2":  # its tokenizer's end token is <eos>; its template ends replies with <end_of_turn>
+        assert made.tokenizer.convert_ids_to_tokens(ended) == "<end_of_turn>"
+        assert len(made.ends) == 2
+    begin = KINDS[name].begin
+    opening = made.renderer.opening(Identity(symbols=4, test=4).ask(Identity(symbols=4, test=4).problems("test")[0]))
+    assert [made.tokenizer.decode([token]) for token in opening].count(begin or "no such token") == (1 if begin else 0)
