@@ -34,6 +34,7 @@ class Lines:
     """
 
     batch = 64
+    importance_cap = None
 
     def __init__(self, policy: Policy, line: Line, logp: dict[str, float]) -> None:
         self.policy, self.line, self.logp = policy, line, logp
@@ -54,6 +55,10 @@ class Lines:
 
     def sync(self) -> None:
         """It has no weights."""
+
+    def frozen(self) -> Lines:
+        """The reference says the same lines."""
+        return self
 
 
 class Stage(NamedTuple):

@@ -12,7 +12,7 @@ import torch
 
 from amend.algo.score import SCoRe
 from amend.errors import UserError
-from amend.keeper import Keeper
+from amend.keeper import WARN_GAP, Keeper
 from amend.logger import Logger
 from amend.report.terminal import View
 from amend.reward import Score
@@ -140,3 +140,14 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(tmp_path: Path,
         kept.save(train, made)
     assert kept.last.read_bytes() == b"x"
     assert [path.name for path in kept.last.parent.iterdir()] == ["last.ckpt"]
+
+
+def test_a_sampler_that_draws_from_another_policy_is_spoken_of_once(tmp_path: Path) -> None:
+    """Only where a learner's replies are its own: what is imitated was never drawn from these weights."""
+    for online, notes in ((True, 1), (False, 0)):
+        kept, view = keeper(tmp_path / str(online))
+        with kept.folder:
+            for gap in (WARN_GAP / 2, 2 * WARN_GAP, 3 * WARN_GAP):
+                kept._warn({"truncated": 0.0, "zero_variance": 0.0, "gap": gap}, online)
+        assert len(view.notes) == notes
+        assert not notes or f"{2 * WARN_GAP:.2f} nats" in view.notes[0]

@@ -102,6 +102,12 @@ def NOTHING(episodes: Sequence[Episode]) -> list[Scored]:
     return []
 
 
+class Silent:
+    """A play that nothing is asked of."""
+
+    importance_cap = None
+
+
 LOOP: dict[str, Any] = {
     "rounds": 4, "problems": 2, "samples": 4, "turns": 2, "max_tokens": 2, "lr": 1e-3, "decay": "none",
     "clip_norm": 1e9, "epochs": 1, "updates": 1,
@@ -115,7 +121,7 @@ def plainly() -> Explore:
 
 def handed(policy: Policy, play: Any = None, score: Any = NOTHING, seed: int = 0) -> tuple[Any, ...]:
     """What every algorithm is handed, in its order."""
-    return policy, play, score, plainly(), Budget(None, None), seed
+    return policy, play or Silent(), score, plainly(), Budget(None, None), seed
 
 
 SCORE: dict[str, Any] = {

@@ -31,7 +31,9 @@ class Batch:
               a use without asking is loud
     reward:   raw reward of each turn
     group:    episodes of one problem share a number
-    more:     what an algorithm reads once before its updates and needs in them, such as a critic's values
+    more:     what an algorithm reads once before its updates and needs in them, such as a critic's values; where the
+              engine's log-probabilities are not the trainer's, ``logp`` has the trainer's, ``more`` the "engine"'s and
+              the "importance" of each token (see ``Algorithm.gathered``)
     """
 
     tokens: Int[Tensor, "b t"]

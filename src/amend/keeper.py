@@ -29,6 +29,10 @@ from amend.run_folder import RunFolder
 
 WARN_ZERO_VARIANCE = 0.8  # share of groups with nothing to teach, over a whole window, that is worth a word
 
+WARN_GAP = (
+    0.1  # mean |log pi of trainer - of engine|, nats: a token as likely as the trainer says, give or take a tenth
+)
+
 
 class Keeper(pl.Callback):
     """Writes a run's folder while it trains.
@@ -96,7 +100,7 @@ class Keeper(pl.Callback):
         self.logger.log(
             {**row, **{f"time/{key}": value for key, value in timing.items() if key != "round"}}, row["round"]
         )
-        self._warn(row)
+        self._warn(row, pl_module.online)
         if pl_module.data:
             self.keep(f"data/{pl_module.data_name}-{row['round']:04d}.jsonl", pl_module.data)
         if pl_module.online and row["stage"] in ("", "II"):  # only the final stage's reward chooses
@@ -153,8 +157,14 @@ class Keeper(pl.Callback):
         self._asked = True
         self.view.note("Ctrl-C: this round is finished and saved first; Ctrl-C again stops at once.")
 
-    def _warn(self, row: dict[str, Any]) -> None:
+    def _warn(self, row: dict[str, Any], online: bool) -> None:
         """A word, once a run each, about what quietly ruins training."""
+        if online and row.get("gap", 0.0) > WARN_GAP and "gap" not in self._told:
+            self._told.add("gap")
+            self.view.note(
+                f"the engine's log-probabilities are {row['gap']:.2f} nats from the trainer's on average: replies are "
+                f"drawn from another policy than the one that is trained (precision? weights that never arrived?)"
+            )
         if row["truncated"] > self.max_truncated and "truncated" not in self._told:
             self._told.add("truncated")
             self.view.note(

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
 import torch
 
 from amend.policy.model import Policy
-from amend.rollout.engine import Engine
 from amend.rollout.local import Local, draw, streams
 from amend.types import Completion, Sampling, Tokens
 from toys import drift, policy
@@ -94,29 +91,6 @@ def test_the_cache_is_really_used_and_really_forgotten(toy: Policy, monkeypatch:
     assert read[0] == max(map(len, second))
 
 
-def test_the_sampler_sees_new_weights_after_sync() -> None:
-    toy = policy()
-    engine = Local(toy, batch=64, compact=0.3)
-    before = engine.sample(PROMPTS, HOW, SEEDS)
-    drift(toy, 1.0)
-    engine.sync()
-    after = engine.sample(PROMPTS, HOW, SEEDS)
-    assert [r.tokens for r in before] != [r.tokens for r in after]
-    for prompt, reply in zip(PROMPTS, after, strict=True):
-        assert list(reply.logp) == pytest.approx(trainer_logp(toy, prompt, reply, 1.0), abs=5e-5)
-
-
-def test_the_frozen_twin_samples_from_the_reference(toy: Policy) -> None:
-    replies = Local(toy, batch=64, compact=0.3).frozen().sample(PROMPTS, HOW, SEEDS)
-    for prompt, reply in zip(PROMPTS, replies, strict=True):
-        tokens = torch.tensor([prompt + reply.tokens])
-        sampled = torch.zeros(tokens.shape, dtype=torch.bool)
-        sampled[0, len(prompt) :] = True
-        assert list(reply.logp) == pytest.approx(
-            toy.reference(tokens, sampled, 1.0)[0, len(prompt) :].tolist(), abs=5e-5
-        )
-
-
 def test_a_row_does_not_depend_on_its_neighbours(toy: Policy) -> None:
     engine = Local(toy, batch=64, compact=0.3)
     together = engine.sample(PROMPTS, HOW, SEEDS)
@@ -135,25 +109,6 @@ def test_same_seed_same_draw_bit_for_bit_and_another_seed_another(toy: Policy) -
     assert one == two
     other = engine.sample(PROMPTS, HOW, [(9, i) for i in range(len(PROMPTS))])
     assert [r.tokens for r in other] != [r.tokens for r in one]
-
-
-def test_end_token_is_kept_once_and_last_or_the_length_stopped_it(toy: Policy) -> None:
-    replies = Local(toy, batch=64, compact=0.3).sample(PROMPTS * 20, HOW, [(3, i) for i in range(120)])
-    stops = Counter(reply.stop for reply in replies)
-    assert stops["end"] > 0 and stops["length"] > 0
-    for reply in replies:
-        ends = [i for i, token in enumerate(reply.tokens) if token in toy.ends]
-        if reply.stop == "end":
-            assert ends == [len(reply.tokens) - 1]
-        else:
-            assert not ends and len(reply.tokens) == HOW.max_tokens
-
-
-def test_several_end_tokens_each_end_a_reply() -> None:
-    toy = policy()
-    toy.ends = (4, 6)
-    replies = Local(toy, batch=64, compact=0.3).sample(PROMPTS * 20, HOW, [(3, i) for i in range(120)])
-    assert {reply.tokens[-1] for reply in replies if reply.stop == "end"} == {4, 6}
 
 
 def test_an_empty_reply_is_its_end_token_alone() -> None:
@@ -190,7 +145,3 @@ def test_draw_never_picks_what_cannot_be_drawn() -> None:
     logits = torch.tensor([[-torch.inf, 0.0, -torch.inf, 0.0, -torch.inf]] * 3)
     token, _ = draw(logits, 1.0, torch.tensor([0.0, 0.5, 1.0 - 2**-24]))
     assert token.tolist() == [1, 3, 3]
-
-
-def test_it_is_an_engine(toy: Policy) -> None:
-    assert isinstance(Local(toy, batch=1, compact=0.5), Engine)

@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from amend.algo.descent import Descent
-from amend.batch import collate
+from amend.batch import Batch, collate, micro_batches
 from amend.bounds import Count, Natural
+from amend.ops import surrogate
 from amend.types import Budget, Episode, Problem, Sampling, Scored
 
 if TYPE_CHECKING:  # an algorithm is handed these; it may look at their shape, and never imports them
@@ -117,7 +119,22 @@ class Algorithm(Descent):
 
     def improve(self, scored: list[Scored]) -> dict[str, float]:
         """Learn from a round; what the updates measured, averaged over tokens."""
-        return self.learn(collate(scored).to(self.device), self.epochs, self.updates, (self.began, self.began))
+        return self.learn(self.gathered(scored), self.epochs, self.updates, (self.began, self.began))
+
+    def gathered(self, scored: list[Scored]) -> Batch:
+        """A round's episodes side by side. Where the engine does not compute as the trainer does, the trainer's own
+        log-probabilities stand in the place of the engine's, which give each token a weight: what then moves in several
+        updates of one round is measured from the policy that began it."""
+        batch, cap = collate(scored).to(self.device), self.play.importance_cap
+        if cap is None:
+            return batch
+        own = torch.zeros_like(batch.logp)
+        with torch.no_grad():
+            for rows in micro_batches(batch, self.policy.micro_tokens):
+                micro = batch.rows(rows)
+                own[rows, : micro.tokens.shape[1]] = self.policy.logp(micro.tokens, micro.sampled, micro.temperature)
+        weight = surrogate.truncated(own, batch.logp, cap)
+        return replace(batch, logp=own, more={"engine": batch.logp, "importance": weight})
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Problems are words and stay where they are."""

@@ -106,11 +106,13 @@ class Descent(pl.LightningModule, ABC):
                 optimizer.step()
                 self.spent["updates"] += 1
                 seen[-1]["grad_norm"] = float(norm)
-        return {key: sum(one[key] for one in seen) / len(seen) for key in seen[0]}
+        gap = {key: value for key, value in seen[0].items() if key == "gap"}  # later, the policy has moved as well
+        return {key: sum(one[key] for one in seen) / len(seen) for key in seen[0]} | gap
 
     def accumulate(self, batch: Batch, credit: Float[Tensor, "b t"]) -> dict[str, float]:
         """Gradients of a whole minibatch, a micro-batch at a time, and its measurements."""
         weights, levers = self.weights(batch), self.explore.entropy.choose(batch, credit)
+        weights = weights * batch.more.get("importance", 1.0)
         drawn = max(int(batch.sampled.sum()), 1)
         totals: dict[str, float] = {}
         for rows in micro_batches(batch, self.policy.micro_tokens):
@@ -121,7 +123,10 @@ class Descent(pl.LightningModule, ABC):
             loss = (loss * weights[rows, :t]).sum()
             if loss.requires_grad:
                 self.manual_backward(loss)
-            sums = measured(out, micro.sampled, micro.turn, micro.logp) | {"loss": loss.item() * drawn}
+            sums = measured(out, micro.sampled, micro.turn, micro.more.get("engine", micro.logp))
+            sums |= {"loss": loss.item() * drawn}
+            if "importance" in micro.more:
+                sums["importance"] = float(micro.more["importance"][micro.sampled].sum())
             for key, value in sums.items():
                 totals[key] = totals.get(key, 0.0) + value
         per_episode = {key: value / len(batch) for key, value in totals.items() if key.startswith("kl_")}

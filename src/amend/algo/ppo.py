@@ -61,7 +61,7 @@ class PPO(Algorithm):
                 out = self.policy(micro.tokens, micro.sampled, micro.temperature, reference=False)
                 value[rows, : micro.tokens.shape[1]] = self.values(micro, out)
         target = value + credits.gae(self.pay(batch), value, batch.sampled, self.gamma, self.lam)
-        return replace(batch, more={"value": value, "target": torch.where(batch.sampled, target, 0.0)})
+        return replace(batch, more={**batch.more, "value": value, "target": torch.where(batch.sampled, target, 0.0)})
 
     def pay(self, batch: Batch) -> Float[Tensor, "b t"]:
         """What each token is paid: its turn's reward where it falls due, less its own share of the KL."""

@@ -4,6 +4,9 @@ reinforce   L_t(theta) = - A_t log pi_t(theta)                                  
 clipped     L_t(theta) = - min(rho_t A_t, clip(rho_t, 1 - low, 1 + high) A_t)        PPO, Schulman et al. 2017
             rho_t = pi_t(theta) / pi_t(behaviour); DAPO (Yu et al. 2025) sets high above low
 whole       the same with one ratio a turn, rho = prod_t rho_t: a reply is one action   RLOO, Ahmadian et al. 2024
+truncated   w_t = min(pi_t(trainer) / pi_t(engine), cap): what an engine that computes otherwise than the trainer draws
+            counts for, so that a loss is (up to the cap) that of the trainer's policy    Yao et al. 2025, "Your
+            Efficient RL Framework Secretly Brings You Off-Policy RL Training"
 """
 
 from __future__ import annotations
@@ -46,3 +49,8 @@ def whole(
         share = minimum(ratio * credit, ratio.clamp(1 - low, 1 + high) * credit)
         loss = loss - where(here, share / here.sum(dim=1, keepdim=True).clamp(min=1), 0.0)
     return loss
+
+
+def truncated(trainer: Float[Tensor, "b t"], engine: Float[Tensor, "b t"], cap: float) -> Float[Tensor, "b t"]:
+    """The importance weight of a token from two log-probabilities, at most ``cap``; 1 where both are 0; no gradient."""
+    return exp(trainer.detach() - engine.detach()).clamp(max=cap)

@@ -1,4 +1,10 @@
-"""The narrow waist between "what to say next" and "who computes it": every engine is these three members."""
+"""The narrow waist between "what to say next" and "who computes it": every engine is these few members.
+
+    local   the very weights that are trained, in this process, as the trainer reads them               the default
+    hf      the same weights under transformers' continuous batching                                    for one GPU
+
+``tests/rollout/test_contract.py`` holds all of them to the same words.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +20,22 @@ Seed = tuple[int, ...]
 class Engine(Protocol):
     """Draws replies from a policy.
 
-    ``sample`` returns one completion a prompt, in order. Each prompt brings its own seed, so a reply does not depend on
-    what else is in the call. The log-probabilities are those of the drawn tokens under the distribution they were drawn
-    from. ``sync`` is called after every change of the weights. ``batch`` is how many prompts it likes at once.
+    ``sample`` returns one completion a prompt, in order. Each prompt brings its own seed: the same call draws the same,
+    and (but for ``hf``) a reply does not depend on what else is in the call. The log-probabilities are those of the
+    drawn tokens under the distribution they were drawn from, as the engine computed it. ``sync`` is called after every
+    change of the weights. ``batch`` is how many prompts it likes at once.
+
+    ``importance_cap``: an engine that does not compute as the trainer does draws from a policy slightly beside it; the
+    largest weight that a token may have in an update to make up for it, or None to take its word.
     """
 
     batch: int
+    importance_cap: float | None
 
     def sample(self, prompts: Sequence[Tokens], how: Sampling, seeds: Sequence[Seed]) -> list[Completion]: ...
 
     def sync(self) -> None: ...
+
+    def frozen(self) -> Engine:
+        """An engine like this one that samples from the policy's reference."""
+        ...

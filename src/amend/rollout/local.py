@@ -165,6 +165,8 @@ class Local:
     ``batch`` rows are sampled at once; once a share ``compact`` of those being read have ended, they are left out.
     """
 
+    importance_cap: float | None = None  # it computes what the trainer computes
+
     def __init__(self, policy: Policy, *, batch: Count, compact: Fraction) -> None:
         self._policy, self.batch, self._compact = policy, batch, compact
         self._of_reference = False

@@ -40,6 +40,11 @@ class Play:
         return self._dialogue.turns
 
     @property
+    def importance_cap(self) -> float | None:
+        """The engine's, see ``Engine``."""
+        return self._engine.importance_cap
+
+    @property
     def attempts(self) -> tuple[int, ...]:
         """Which of the turns, counted from 0, are attempts at the problem; the others only speak of one."""
         return self._dialogue.attempts

@@ -1,0 +1,150 @@
+"""What an engine that draws from another policy than the trainer's costs, and what truncated weights give back.
+
+By hand, by enumeration (the expected gradient is the true one), and in a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import exp, log
+from typing import Any
+
+import pytest
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from amend.algo.base import Algorithm
+from amend.batch import Batch
+from amend.ops import surrogate
+from amend.ops.likelihood import Likelihood
+from amend.rollout.local import Local
+from amend.types import Completion, Sampling, Scored, Tokens
+from learners import build, gradient, run, weights
+from scripted import ready
+from toys import LOOP, Silent, drift, episode, handed, policy, scored
+
+SHARES = (1, 3, 2, 4, 2, 6, 2)  # of 20: what the engine draws each of the seven tokens with
+PROMPT = [2, 5, 3]
+
+
+def test_a_weight_is_the_ratio_up_to_the_cap_and_has_no_gradient() -> None:
+    trainer = torch.tensor([[log(0.2), log(0.6), log(0.9), 0.0]], requires_grad=True)
+    engine = torch.tensor([[log(0.4), log(0.3), log(0.1), 0.0]])
+    weight = surrogate.truncated(trainer, engine, 2.5)
+    assert weight.tolist() == [pytest.approx([0.5, 2.0, 2.5, 1.0])]
+    assert not weight.requires_grad
+    assert surrogate.truncated(torch.zeros(1, 1), torch.full((1, 1), -1e4), 2.0).item() == 2.0  # no infinity
+
+
+class Plain(Algorithm):
+    """The score function, credited with the reward."""
+
+    def credit(self, batch: Batch) -> Float[Tensor, "b t"]:
+        return torch.where(batch.sampled, batch.reward[:, :1], 0.0)
+
+    def loss(self, batch: Batch, credit: Float[Tensor, "b t"], out: Likelihood) -> Float[Tensor, "b t"]:
+        return -credit * out.logp
+
+
+def capped(cap: float | None) -> Silent:
+    play = Silent()
+    play.importance_cap = cap
+    return play
+
+
+def drawn() -> list[Scored]:
+    """Every token, as often as the engine draws it in twenty; token t is paid t^2."""
+    found = []
+    for token, share in enumerate(SHARES):
+        for _ in range(share):
+            one = scored(episode([(PROMPT, [token])], sample=len(found)), (token**2,))
+            turn = one.episode.turns[0]
+            reply = replace(turn.reply, logp=(log(share / 20),))
+            found.append(replace(one, episode=replace(one.episode, turns=(replace(turn, reply=reply),))))
+    return found
+
+
+@pytest.mark.parametrize("cap", [None, 1e9, 1.5, 0.7])
+def test_the_expected_gradient(cap: float | None) -> None:
+    """sum_t min(pi_t, cap mu_t) r_t grad log pi_t: the true policy gradient if nothing is capped, mu's unweighted."""
+    toy = drift(policy())
+    made = ready(Plain(*handed(toy, capped(cap)), **{**LOOP, "lr": 0.0}))
+    logits = toy.lm(torch.tensor([PROMPT])).logits[0, -1].float().log_softmax(-1)
+    pi, mu, paid = logits.detach().exp(), torch.tensor(SHARES) / 20, torch.arange(7.0).square()
+    often = mu if cap is None else torch.minimum(pi, cap * mu)
+    wanted = torch.autograd.grad(-(often * paid * logits).sum(), list(toy.lm.parameters()))
+    got = gradient(made, drawn())
+    assert torch.allclose(got, torch.cat([g.flatten() for g in wanted]), atol=1e-4, rtol=1e-4)
+    assert cap is None or cap < 1e9 or torch.allclose(often, pi)
+    assert cap is None or cap > 1.5 or not torch.allclose(often, pi)  # the cap is felt
+
+
+@pytest.mark.parametrize("micro_tokens", [4, 4096])
+def test_how_a_batch_is_cut_changes_no_weight(micro_tokens: int) -> None:
+    toy = drift(policy(micro_tokens=micro_tokens))
+    batch = ready(Plain(*handed(toy, capped(1.5)), **LOOP)).gathered(drawn())
+    with torch.no_grad():
+        pi = toy.lm(torch.tensor([PROMPT])).logits[0, -1].softmax(-1)
+    for row, token in enumerate(batch.tokens[:, 3].tolist()):
+        ratio = float(pi[token]) * 20 / SHARES[token]
+        assert float(batch.more["importance"][row, 3]) == pytest.approx(min(ratio, 1.5), rel=1e-4)
+        assert float(batch.logp[row, 3].exp()) == pytest.approx(float(pi[token]), rel=1e-4)
+        assert float(batch.more["engine"][row, 3].exp()) == pytest.approx(SHARES[token] / 20)
+    assert torch.equal(batch.more["importance"][:, :3], torch.ones(20, 3))
+
+
+class Beside(Local):
+    """An engine a little beside the trainer: it draws at 1.3 times the temperature it was asked for, and says so."""
+
+    def sample(self, prompts: Sequence[Tokens], how: Sampling, seeds: Sequence[tuple[int, ...]]) -> list[Completion]:
+        return super().sample(prompts, replace(how, temperature=1.3 * how.temperature), seeds)
+
+
+def beside(name: str, cap: float | None, *overrides: str) -> Any:
+    """A learner whose replies come from ``Beside``."""
+    algorithm, task = build(name, *overrides, cold=False)
+    engine = Beside(algorithm.policy, batch=256, compact=0.25)
+    engine.importance_cap = cap
+    algorithm.play._engine = engine
+    return algorithm, run(algorithm, task, 2)
+
+
+ON_POLICY = ["reinforce", "rloo", "grpo", "ppo", "single_turn", "multi_turn", "score"]
+
+
+@pytest.mark.parametrize("name", ON_POLICY)
+def test_the_cap_acts_on_every_learner_from_its_own_replies(name: str) -> None:
+    """It changes the weights that are learnt; the gap is the engine's with it and without it."""
+    short = ["algo.max_tokens=3", "algo.rounds=4", *(["algo.stage1_rounds=1"] if name == "score" else [])]
+    without, bare = beside(name, None, *short)
+    within, lines = beside(name, 1.2, *short)
+    assert not torch.equal(weights(without), weights(within))
+    assert bare[0]["gap"] > 0.01 and lines[0]["gap"] == pytest.approx(bare[0]["gap"], rel=1e-3)
+    assert "importance" not in bare[0] and 0.5 < lines[0]["importance"] < 1.2
+
+
+def test_an_engine_that_computes_what_the_trainer_does_has_weights_of_one() -> None:
+    """And learns what it learns without them."""
+    found = []
+    for cap in (None, 2.0):
+        algorithm, task = build("grpo", "algo.updates=4", "algo.max_tokens=3", cold=False)
+        algorithm.play._engine.importance_cap = cap
+        lines = run(algorithm, task, 1)
+        found.append(weights(algorithm))
+    assert lines[0]["importance"] == pytest.approx(1.0, abs=1e-5)
+    assert torch.allclose(found[0], found[1], atol=1e-5)
+
+
+def test_what_is_clipped_in_later_updates_is_measured_from_the_policy_that_began_the_round() -> None:
+    """pi_t over the trainer's own log-probability, not over the engine's: that ratio is the weight's already."""
+    toy = drift(policy())
+    made = ready(Plain(*handed(toy, capped(1e9)), **LOOP))
+    batch = made.gathered(drawn())
+    with torch.no_grad():
+        out = toy(batch.tokens, batch.sampled, batch.temperature, reference=False)
+    assert torch.allclose((out.logp - batch.logp).exp(), torch.ones_like(out.logp), atol=1e-5)
+    both = batch.more["importance"] * (out.logp - batch.logp).exp()
+    assert torch.allclose(both, (out.logp - batch.more["engine"]).exp(), atol=1e-4)
+    assert exp(float(batch.more["engine"][0, 3])) == pytest.approx(1 / 20)
