@@ -1,0 +1,144 @@
+"""What one finished run says, in a form that runs can be compared in: where there is one, a number a test problem.
+
+    acc_t1, acc_t2, ..., delta, i_to_c, c_to_i      greedy; with ``base.`` in front, of the untrained model, with
+                                                    ``student.``, of one trained on what the trained one says
+    change_rate, copy_rate, edit_distance, no_edit  how the second attempt relates to the first (no_edit: moved < 0.1)
+    mean, maj, rerank, pass, unique                 of many first attempts at temperature 1, k of them
+    parallel_k, sequential_k                        a vote over k attempts; over k/2 that were each corrected once
+    fixed_t2                                        the correction of a first attempt that is always the base model's
+
+A comparison stays paired as long as it is made problem by problem, so means are taken last (``result``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from amend.metric import correction, passk
+from amend.metric.solutions import unique_solutions
+from amend.metric.table import Columns, Table, arrange
+from amend.report.files import Run
+
+NO_EDIT = 0.1  # edit-distance ratio below which SCoRe's Figure 3 has its spike
+BINS = 20  # of the edit-distance histogram
+
+Values = dict[str, Float[np.ndarray, " p"]]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line of a figure: ``y`` has a row a problem (or a single one) and a column for each of ``x``."""
+
+    x: tuple[float, ...]
+    y: Float[np.ndarray, "p x"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Of one run: values by figure, curves by name, and what it cost."""
+
+    values: Values
+    curves: dict[str, Curve]
+    cost: dict[str, float]
+
+
+def measured(run: Run) -> Measured:
+    """Everything that this run can say."""
+    values: Values = {}
+    curves: dict[str, Curve] = {}
+    for phase, prefix in (("base", "base."), ("trained", ""), ("student", "student.")):
+        found, drawn = _phase(run.episodes, phase)
+        values |= {f"{prefix}{name}": value for name, value in found.items()}
+        curves |= {f"{prefix}{name}": curve for name, curve in drawn.items()}
+    if learning := _learning(run):
+        curves["learning"] = learning
+    cost = {key: float(value) for key, value in run.summary.get("cost", {}).items()}
+    return Measured(values, curves, cost)
+
+
+def _phase(episodes: Columns, phase: str) -> tuple[Values, dict[str, Curve]]:
+    values: Values = {}
+    curves: dict[str, Curve] = {}
+    greedy = arrange(episodes, phase, "greedy")
+    if len(greedy):
+        found, drawn = _greedy(greedy)
+        values, curves = values | found, curves | drawn
+    wide = arrange(episodes, phase, "wide")
+    if len(wide):
+        found, drawn = _wide(wide)
+        values, curves = values | found, curves | drawn
+    sampled = arrange(episodes, phase, "sampled")
+    if len(sampled) and sampled.turns > 1 and sampled.correct.shape[1] > 3:
+        found, drawn = _votes(sampled)
+        values, curves = values | found, curves | drawn
+    fixed = arrange(episodes, phase, "fixed")
+    if len(fixed) and fixed.turns > 1:
+        values["fixed_t2"] = fixed.correct[:, :, 1].mean(axis=1)
+    return values, curves
+
+
+def _greedy(table: Table) -> tuple[Values, dict[str, Curve]]:
+    accuracy = correction.accuracy(table.correct)
+    values = {f"acc_t{turn + 1}": accuracy[:, turn] for turn in range(table.turns)}
+    values["tokens"] = table.tokens.sum(axis=2).mean(axis=1).astype(float)
+    if table.turns < 2:
+        return values, {}
+    first, second = table.correct[:, :, 0], table.correct[:, :, 1]
+    ratio = correction.edit_distance(table.text[:, :, 0], table.text[:, :, 1])
+    values |= {
+        "delta": correction.delta(first, second),
+        "i_to_c": correction.i_to_c(first, second),
+        "c_to_i": correction.c_to_i(first, second),
+        "change_rate": correction.change_rate(table.answer[:, :, 0], table.answer[:, :, 1]),
+        "copy_rate": correction.copy_rate(table.text[:, :, 0], table.text[:, :, 1]),
+        "edit_distance": ratio.mean(axis=1),
+        "no_edit": (ratio < NO_EDIT).mean(axis=1),
+    }
+    within = np.minimum((ratio[:, 0] * BINS).astype(int), BINS - 1)
+    histogram = Curve(tuple(i / BINS for i in range(BINS)), np.eye(BINS)[within])
+    return values, {"edits": histogram, "attempts": Curve(tuple(range(1, table.turns + 1)), accuracy)}
+
+
+def _wide(table: Table) -> tuple[Values, dict[str, Curve]]:
+    correct, answer, k = table.correct[:, :, 0], table.answer[:, :, 0], table.correct.shape[1]
+    values = {
+        "mean": correct.mean(axis=1),
+        "maj": passk.maj_at_k(answer, correct, k),
+        "pass": passk.pass_at_k(correct, k),
+        "unique": unique_solutions(table.text[:, :, 0], correct).astype(float),
+    }
+    ks = _doubling(1, k)
+    curve = Curve(tuple(ks), np.stack([passk.pass_at_k(correct, one) for one in ks], axis=1))
+    return values, {"pass": curve}
+
+
+def _votes(table: Table) -> tuple[Values, dict[str, Curve]]:
+    """Majority votes at equal budgets of attempts."""
+    budgets = _doubling(2, table.correct.shape[1])
+    lines = {
+        "parallel": [passk.maj_at_k(table.answer[:, :, 0], table.correct[:, :, 0], b) for b in budgets],
+        "sequential": [passk.maj_at_k(table.answer[:, :, 1], table.correct[:, :, 1], b // 2) for b in budgets],
+    }
+    values = {f"{name}_{b}": line for name, some in lines.items() for b, line in zip(budgets, some, strict=True)}
+    return values, {name: Curve(tuple(budgets), np.stack(some, axis=1)) for name, some in lines.items()}
+
+
+def _doubling(start: int, most: int) -> list[int]:
+    """start, 2 start, 4 start, ... and ``most`` itself."""
+    found = [start]
+    while found[-1] * 2 <= most:
+        found.append(found[-1] * 2)
+    return found if found[-1] == most else [*found, most]
+
+
+def _learning(run: Run) -> Curve | None:
+    """Training reward of the last turn against sampled tokens."""
+    rows: list[Any] = [row for row in run.metrics if "sampled_tokens" in row and "reward_t1" in row]
+    if not rows:
+        return None
+    last = max(key for key in rows[0] if key.startswith("reward_t"))
+    return Curve(tuple(float(r["sampled_tokens"]) for r in rows), np.array([[float(r.get(last, 0.0)) for r in rows]]))

@@ -1,0 +1,96 @@
+"""A sweep's result as a page of Markdown, from its JSON alone: what was run, on what, and its tables with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+TABLES = {  # heading -> figures, in this order, where the sweep has them
+    "Greedy": ("acc_t1", "acc_t2", "acc_t3", "delta", "i_to_c", "c_to_i", "fixed_t2"),
+    "How the second attempt relates to the first": ("change_rate", "copy_rate", "edit_distance", "no_edit"),
+    "Many first attempts at temperature 1": ("mean", "maj", "rerank", "pass", "unique"),
+    "Votes over 32 attempts, and over 16 that were each corrected once": ("parallel_32", "sequential_32"),
+    "A student trained on what it generates": ("student.acc_t1", "student.mean", "student.maj", "student.pass"),
+}
+LABELS = {
+    "delta": "Δ(t1,t2)", "i_to_c": "i→c", "c_to_i": "c→i", "fixed_t2": "Acc@t2, first attempt the base's",
+    "change_rate": "answer changed", "copy_rate": "copied", "edit_distance": "edit distance", "no_edit": "moved < 0.1",
+    "mean": "mean of one", "maj": "maj@k", "rerank": "rerank@k", "pass": "pass@k", "unique": "unique right solutions",
+    "parallel_32": "in parallel", "sequential_32": "corrected",
+}  # fmt: skip
+NUMBERS = ("unique",)  # not per cent
+
+
+def page(source: str, found: Mapping[str, Any]) -> str:
+    """The page. ``source``: the sweep file, whose opening comment says what it is."""
+    opening = [line.lstrip("# ") for line in source.splitlines() if line.startswith("#")]
+    machine = f"{found['cpu']}, {found['cores']} cores a run" if found.get("cpu") else "a machine that was not recorded"
+    lines = [
+        f"# {found['sweep']}", "", *opening[1:], "",
+        f"    {found['command']}", "",
+        f"{found['runs']} runs, {found['run_minutes']:.0f} minutes of runs in all, {found['date']}, {machine}, "
+        f"Python {found['python']}, commit {str(found['commit'])[:10]}. "
+        "Means over test problems and seeds, in per cent, with 95 % intervals that resample both.", "",
+    ]  # fmt: skip
+    if found["missing"]:
+        lines += [f"**Not finished: {len(found['missing'])} runs**, such as `{found['missing'][0]}`.", ""]
+    for heading, names in TABLES.items():
+        here = [name for name in names if any(name in row["figures"] for row in found["rows"])]
+        if here:
+            lines += [f"## {heading}", "", *table(found, here), ""]
+    lines += ["## Cost of a run", "", *costs(found), ""]
+    return "\n".join(lines)
+
+
+def table(found: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """An arm a row; where every row has the base model's figures, the base model first."""
+    rows = []
+    first = found["rows"][0]
+    if any(f"base.{name}" in first["figures"] for name in names) and _one_base(found["rows"], names):
+        rows.append(["base model", *(cell(first["figures"].get(f"base.{name}"), name) for name in names)])
+    for row in found["rows"]:
+        rows.append([arm(row["arm"]), *(cell(row["figures"].get(name), name) for name in names)])
+    return grid(["", *(label(name) for name in names)], rows)
+
+
+def _one_base(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> bool:
+    """Whether all arms began with one model."""
+    means = [[row["figures"].get(f"base.{name}", {}).get("mean") for name in names] for row in rows]
+    return all(mean == means[0] for mean in means)
+
+
+def costs(found: Mapping[str, Any]) -> list[str]:
+    """Means over seeds."""
+    keys = [key for key in ("sampled_tokens", "episodes", "updates", "seconds") if key in found["rows"][0]["cost"]]
+    rows = [
+        [arm(row["arm"]), str(len(row["seeds"])), *(f"{row['cost'][key]:,.0f}" for key in keys)]
+        for row in found["rows"]
+    ]
+    return grid(["", "seeds", *(key.replace("_", " ") for key in keys)], rows)
+
+
+def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table."""
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return [f"| {' | '.join(line)} |" for line in (head, rule, *rows)]
+
+
+def arm(parameters: Mapping[str, Any]) -> str:
+    """An arm in words."""
+    return ", ".join(f"{key}={value}" for key, value in parameters.items()) or "all"
+
+
+def label(name: str) -> str:
+    """A figure in words."""
+    name = name.removeprefix("student.")
+    return f"Acc@t{name.removeprefix('acc_t')}" if name.startswith("acc_t") else LABELS.get(name, name)
+
+
+def cell(figure: Mapping[str, Any] | None, name: str) -> str:
+    """``12.3 [10.1, 14.6]``; points where it is a share."""
+    if figure is None:
+        return "–"
+    by = 1 if name.split(".")[-1] in NUMBERS else 100
+    mean, low, high = (figure[key] * by for key in ("mean", "low", "high"))
+    sign = "+" if name == "delta" else ""
+    return f"{mean:{sign}.1f} [{low:.1f}, {high:.1f}]"

@@ -1,0 +1,120 @@
+"""A sweep's figures by hand, and its pages regenerated from what is committed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from amend.metric.table import Columns
+from amend.report.files import COLUMNS, Run
+from amend.sweep.figures import Curve, Measured, measured
+from amend.sweep.result import Arm, contrast, curves, row
+from amend.sweep.wording import page
+
+SWEEPS = Path(__file__).parents[2] / "sweeps"
+RESULTS = [path for path in sorted(SWEEPS.glob("*.json")) if path.with_suffix(".yaml").is_file()]
+
+
+def table(phase: str, decoding: str, attempts: list[list[list[tuple[str, bool]]]]) -> dict[str, list[object]]:
+    """Columns of attempts[problem][sample][turn] = (answer, right); the text is the answer, ten times."""
+    columns: dict[str, list[object]] = {name: [] for name in COLUMNS}
+    for p, samples in enumerate(attempts):
+        for s, turns in enumerate(samples):
+            for k, (answer, right) in enumerate(turns):
+                told = {
+                    "phase": phase, "decoding": decoding, "problem": str(p), "sample": s, "turn": k + 1, "level": 1,
+                    "subject": "a", "text": answer * 10, "answer": answer, "correct": right, "tokens": 3, "stop": "end",
+                    "logp": -1.0, "question": "", "gold": "", "why": "",
+                }  # fmt: skip
+                for name in COLUMNS:
+                    columns[name].append(told.get(name))
+    return columns
+
+
+def run_of(*tables: Columns) -> Run:
+    merged = {name: [value for one in tables for value in one[name]] for name in COLUMNS}
+    metrics = (
+        {"sampled_tokens": 10, "reward_t1": 0.0, "reward_t2": 0.25},
+        {"sampled_tokens": 20, "reward_t1": 0, "reward_t2": 0.5},
+    )
+    return Run(Path(), "", {}, metrics, (), merged, {"cost": {"seconds": 2}})
+
+
+def test_figures_by_hand() -> None:
+    right, wrong, other = ("a", True), ("b", False), ("c", False)
+    greedy = table("trained", "greedy", [[[wrong, right]], [[right, right]], [[right, wrong]], [[wrong, other]]])
+    wide = table("trained", "wide", [[[right], [wrong], [right]], [[wrong], [wrong], [other]]])
+    found = measured(run_of(greedy, wide))
+    said = {name: value.tolist() for name, value in found.values.items()}
+    assert said["acc_t1"] == [0, 1, 1, 0] and said["acc_t2"] == [1, 1, 0, 0] and said["delta"] == [1, 0, -1, 0]
+    assert said["i_to_c"] == [1, 0, 0, 0] and said["c_to_i"] == [0, 0, 1, 0]
+    assert said["change_rate"] == [1, 0, 1, 1] and said["no_edit"] == [0, 1, 0, 0]
+    assert said["maj"] == [1, 0] and said["pass"] == [1, 0] and said["unique"] == [1, 0]
+    assert said["mean"] == [pytest.approx(2 / 3), 0]
+    assert found.curves["learning"].x == (10, 20) and found.curves["learning"].y.tolist() == [[0.25, 0.5]]
+    assert found.curves["edits"].y.sum(axis=1).tolist() == [1] * 4 and found.curves["edits"].y[1, 0] == 1
+    assert found.curves["pass"].x == (1, 2, 3) and found.cost == {"seconds": 2}
+    assert not [name for name in said if name.startswith(("base.", "student."))]
+
+
+def test_votes_at_equal_budgets() -> None:
+    """One of four first attempts is right; every correction is: two corrected beat any vote of four."""
+    right, wrong = ("a", True), ("b", False)
+    sampled = table("trained", "sampled", [[[right, right], [wrong, right], [wrong, right], [wrong, right]]])
+    said = measured(run_of(sampled)).values
+    assert said["sequential_4"].tolist() == [1.0] and said["parallel_4"].tolist() == [0.0]
+    assert said["parallel_2"].tolist() == [0.25]  # both tied: 3 of 6 pairs hold the right one, and half of those win
+
+
+def arms() -> list[Arm]:
+    generator = np.random.default_rng(0)
+    made = []
+    for name, rate in (("one", 0.9), ("two", 0.4)):
+        arm = Arm({"algo": name, "seed": 7, "k": 2})
+        for seed in (0, 1, 2):
+            values = {"acc_t1": (generator.random(200) < rate).astype(float), "few": np.ones(3)}
+            arm.runs[seed] = Measured(values, {"pass": Curve((1.0, 2.0), np.ones((3, 2)))}, {"seconds": 1.0 + seed})
+        made.append(arm)
+    return made
+
+
+def test_a_contrast_is_taken_problem_by_problem() -> None:
+    one, two = arms()
+    terms = [{"of": {"algo": "one"}, "figure": "acc_t1"}, {"of": {"algo": "two"}, "figure": "acc_t1", "times": -1}]
+    found = contrast([one, two], terms, "x")
+    each = [float((one.runs[s].values["acc_t1"] - two.runs[s].values["acc_t1"]).mean()) for s in (0, 1, 2)]
+    assert found["seeds"] == pytest.approx(each) and found["mean"] == pytest.approx(np.mean(each))
+    assert found["low"] < found["mean"] < found["high"] and found["low"] > 0.3 and found["problems"] == 200
+    del two.runs[1]
+    assert len(contrast([one, two], terms, "x")["seeds"]) == 2, "only seeds that both have"
+
+
+@pytest.mark.parametrize(
+    ("terms", "why"),
+    [
+        ([{"of": {"algo": "three"}, "figure": "acc_t1"}], "no run of algo=three"),
+        ([{"of": {"k": 2}, "figure": "acc_t1"}], "several arms of k=2"),
+        ([{"of": {"algo": "one"}, "figure": "acc_t9"}], "no acc_t9"),
+        ([{"of": {"algo": "one"}, "figure": "acc_t1"}, {"of": {"algo": "one"}, "figure": "few"}], "same problems"),
+    ],
+)
+def test_what_runs_cannot_say_is_said(terms: list[dict[str, object]], why: str) -> None:
+    assert why in contrast(arms(), terms, "x")["missing"]
+
+
+def test_a_row_says_what_was_found_and_of_how_many() -> None:
+    found = row(arms()[0])
+    assert found["arm"] == {"algo": "one", "k": 2} and found["seeds"] == [0, 1, 2] and found["cost"] == {"seconds": 2.0}
+    assert found["figures"]["few"] == {"mean": 1.0, "low": 1.0, "high": 1.0, "seeds": [1.0] * 3, "problems": 3}
+    assert found["curves"]["pass"] == {"x": [1.0, 2.0], "y": [1.0, 1.0], "low": [1.0, 1.0], "high": [1.0, 1.0]}
+    assert curves(arms()[0], [0])["pass"]["y"] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_every_committed_page_is_its_datas(path: Path) -> None:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    source = path.with_suffix(".yaml").read_text(encoding="utf-8")
+    assert path.with_suffix(".md").read_text(encoding="utf-8") == page(source, found)
