@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 from scipy.stats import binomtest
 
-from amend.stat.interval import bootstrap, crossed_bootstrap, paired_bootstrap, wilson
+from amend.stat.interval import (
+    bootstrap,
+    crossed_bootstrap,
+    hierarchical_bootstrap,
+    paired_bootstrap,
+    paired_crossed_bootstrap,
+    wilson,
+)
 
 
 @given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -102,3 +109,29 @@ def test_unequal_or_empty_is_refused():
         paired_bootstrap(np.zeros(3), np.zeros(4), rng)
     with pytest.raises(ValueError, match="no problem"):
         bootstrap(np.zeros(0), rng)
+
+
+def test_hierarchical_resamples_seeds_and_then_their_problems():
+    values = np.random.default_rng(0).choice([0.0, 0.5, 1.0], (4, 30)) + np.array([[0.0], [0.1], [0.2], [0.6]])
+    rng = np.random.default_rng(1)
+    plain = [np.mean([rng.choice(values[i], 30) for i in rng.integers(0, 4, 4)]) for _ in range(4000)]
+    ours = hierarchical_bootstrap(values, np.random.default_rng(2), resamples=4000)
+    assert ours.mean == pytest.approx(values.mean())
+    assert (ours.low, ours.high) == pytest.approx(tuple(np.quantile(plain, [0.025, 0.975])), abs=0.025)
+    with pytest.raises(ValueError, match="at least two seeds"):
+        hierarchical_bootstrap(values[:1], rng)
+
+
+def test_coverage_of_the_hierarchical_bootstrap_and_of_the_crossed_difference():
+    def nested(rng):
+        return hierarchical_bootstrap(
+            0.1 + rng.normal(0, 0.05, (8, 1)) + rng.normal(0, 0.3, (8, 60)), rng, 0.95, 300
+        ), 0.1
+
+    def difference(rng):
+        problems = rng.normal(0, 0.3, 60)
+        two = [m + rng.normal(0, 0.05, (8, 1)) + problems + rng.normal(0, 0.2, (8, 60)) for m in (0.1, 0.3)]
+        return paired_crossed_bootstrap(two[0], two[1], rng, 0.95, 300), 0.2
+
+    assert 0.87 <= coverage(nested) <= 0.99
+    assert 0.87 <= coverage(difference) <= 0.99

@@ -15,6 +15,10 @@ and problems are both resampled, each for itself. Only an interval that resample
 than of one trained model. With S seeds, resampling sees (S-1)/S of the variance between them, so few seeds that differ
 much give too narrow an interval: simulated with 1,000 problems and three seeds, 95 % intervals held the truth in 95 %
 of cases where the seeds' own values had a standard deviation of 1 point, in 91 % at 2 points, in 80 % at 5.
+``amend.stat.seeds`` has the interval for few seeds.
+
+The hierarchical bootstrap (Davison and Hinkley 1997, section 3.8) is for seeds that were each evaluated on problems of
+their own: seeds are resampled, and then, within each drawn seed, its problems.
 """
 
 from __future__ import annotations
@@ -96,6 +100,51 @@ def crossed_bootstrap(
         of_problems = generator.multinomial(problems, np.full(problems, 1 / problems), size=size) / problems
         means.append(((of_seeds @ values) * of_problems).sum(axis=1))
     return _percentile(float(values.mean()), np.concatenate(means), level)
+
+
+def hierarchical_bootstrap(
+    values: Float[np.ndarray, "s p"], generator: np.random.Generator, level: float = LEVEL, resamples: int = RESAMPLES
+) -> Interval:
+    """The mean over seeds and problems, seeds resampled and then the problems of each; row i is seed i's.
+
+    A seed that is drawn twice has its problems drawn twice. Raises ValueError for fewer than two seeds.
+    """
+    seeds, problems = values.shape
+    if seeds < 2 or problems < 1:
+        raise ValueError(f"{seeds} seeds x {problems} problems; at least two seeds and one problem are needed")
+    drawn = generator.integers(0, seeds, (resamples, seeds))
+    totals = np.zeros(resamples)
+    for row in range(seeds):
+        times = (drawn == row).sum(axis=1)  # so often this seed was drawn, each time with ``problems`` of its own
+        for count in np.unique(times[times > 0]):
+            here = np.flatnonzero(times == count)
+            distinct, counts = np.unique(values[row], return_counts=True)
+            for at in range(0, len(here), size := max(1, _CHUNK // len(distinct))):
+                some = here[at : at + size]
+                of = generator.multinomial(int(count) * problems, counts / problems, size=len(some))
+                totals[some] += of @ distinct
+    return _percentile(float(values.mean()), totals / (seeds * problems), level)
+
+
+def paired_crossed_bootstrap(
+    first: Float[np.ndarray, "s p"],
+    second: Float[np.ndarray, "r p"],
+    generator: np.random.Generator,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """The mean of ``second`` less that of ``first``: each one's seeds resampled for itself, problems for both."""
+    if first.shape[1] != second.shape[1]:
+        raise ValueError(f"not the same problems: {first.shape[1]} and {second.shape[1]}")
+    if min(len(first), len(second)) < 2:
+        raise ValueError(f"{len(first)} and {len(second)} seeds; at least two of each are needed")
+    problems = first.shape[1]
+    means = []
+    for size in _chunks(resamples, problems):
+        of = [generator.multinomial(len(v), np.full(len(v), 1 / len(v)), size=size) / len(v) for v in (first, second)]
+        of_problems = generator.multinomial(problems, np.full(problems, 1 / problems), size=size) / problems
+        means.append(((of[1] @ second - of[0] @ first) * of_problems).sum(axis=1))
+    return _percentile(float(second.mean() - first.mean()), np.concatenate(means), level)
 
 
 def _resampled_means(
