@@ -1,0 +1,241 @@
+"""One sandboxed process: started, spoken with under a deadline and a cap, and ended with all that it started.
+
+bubblewrap builds the walls: namespaces for users, processes, network and the rest, and a file system of nothing but
+the C library and Python's, read-only. Its first process is known by a handle (a pidfd, so that no other process can be
+meant), and to kill that one ends all of them at once; bubblewrap, its parent, reaps it, and we reap bubblewrap.
+
+Limits on resources are set inside, by ``inside``, before the first line of a foreign program, and are hard: they can
+be lowered afterwards and not raised. Forking to set them here would copy the page tables of a trainer of gigabytes.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import platform
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from amend.errors import UserError
+from amend.task import seccomp
+
+MEMORY, FILE, FILES, TMP = 512 * 2**20, 2**20, 64, 8 * 2**20  # bytes, bytes, files, bytes
+PROCESSES = 0  # beside it, where there are no walls; root is not held to it
+LONGEST = 2**20  # bytes of answers
+STARTING = 60.0  # seconds in which a sandbox must be there, however busy the machine
+KILLED = (-signal.SIGKILL, -signal.SIGXCPU, 128 + signal.SIGKILL, 128 + signal.SIGXCPU)  # by the limit on CPU time
+BOOT = "import marshal, sys; exec(marshal.load(sys.stdin.buffer))"
+INSTALL = "apt-get install bubblewrap (or what your system calls that package)"
+
+
+class EndedError(Exception):
+    """A process in a sandbox has nothing more to say: error (it ended), timeout or flood."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class Cell:
+    """A Python process, walled in or not, that has ``inside`` loaded and waits for messages."""
+
+    def __init__(self, command: list[str], entry: str, *, walled: bool) -> None:
+        self._walled = walled
+        self._first: int | None = None  # a handle on the first process of the sandbox
+        self._read = bytearray()
+        self.taken = 0  # bytes read; at most LONGEST
+        try:
+            self._start(command, walled)
+        except OSError as error:
+            raise UserError(f"a sandbox could not be started ({error.strerror}: {error.filename})") from error
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
+        os.set_blocking(self._in, False)
+        os.set_blocking(self._out, False)
+        try:
+            deadline = time.monotonic() + STARTING
+            self._write(code(entry), deadline)
+            self.line(deadline)
+        except EndedError as end:
+            self._kill()
+            assert self._process.stderr is not None
+            said = self._process.stderr.read(2000).decode(errors="replace").strip().splitlines()
+            self.close()
+            raise UserError(
+                f"a sandbox could not be started ({said[0][:200] if said else end.why}); inside a container it may "
+                "need user namespaces allowed; task.sandbox=rlimit runs programs without any walls"
+            ) from end
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, command: list[str], walled: bool) -> None:
+        if not walled:
+            self._process = piped(command, cwd="/", env={}, start_new_session=True)
+            return
+        (rules, rules_in), (info, info_in) = os.pipe(), os.pipe()
+        try:
+            os.write(rules_in, seccomp.program(platform.machine()))
+            os.close(rules_in)
+            rules_in = -1
+            options = ["--seccomp", str(rules), "--info-fd", str(info_in)]
+            self._process = piped([command[0], *options, *command[1:]], pass_fds=(rules, info_in))
+            os.close(info_in)
+            info_in = -1
+            said = b""
+            while b"}" not in said and (some := os.read(info, 4096)):
+                said += some
+            if found := re.search(rb'"child-pid": *([0-9]+)', said):
+                self._first = os.pidfd_open(int(found.group(1)))
+        except ProcessLookupError:
+            pass  # it has ended already, as the first line that it does not say will tell
+        finally:
+            for end in (rules, rules_in, info, info_in):
+                if end >= 0:
+                    os.close(end)
+
+    def send(self, text: str | bytes, deadline: float) -> None:
+        """Send a message; raises EndedError where it is not read in time."""
+        data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+        self._write(b"%d\n%b" % (len(data), data), deadline)
+
+    def line(self, deadline: float) -> bytes:
+        """The next line it says, without its end; raises EndedError."""
+        while (found := self._read.find(b"\n")) < 0:
+            self._wait(self._out, select.POLLIN, deadline)
+            some = os.read(self._out, 2**16)
+            self._read += some
+            self.taken += len(some)
+            if not some:
+                raise EndedError(self._end())
+            if self.taken > LONGEST:
+                raise EndedError("flood")
+        line = bytes(self._read[:found])
+        del self._read[: found + 1]
+        return line
+
+    def close(self) -> None:
+        """Kill it and all that it started, and wait until it is gone."""
+        self._kill()
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if stream is not None:
+                stream.close()
+        if self._first is not None:
+            os.close(self._first)
+            self._first = None
+
+    def _end(self) -> str:
+        """Why there is nothing more to read: it ran out of time, or ended (or closed the pipe and lives on)."""
+        try:
+            return "timeout" if self._process.wait(1.0) in KILLED else "error"
+        except subprocess.TimeoutExpired:
+            return "error"
+
+    def _kill(self) -> None:
+        try:
+            if self._process.poll() is None:
+                if self._first is not None:
+                    signal.pidfd_send_signal(self._first, signal.SIGKILL)
+                elif self._walled:
+                    self._process.kill()
+            if not self._walled:
+                os.killpg(self._process.pid, signal.SIGKILL)  # what it left behind, too
+        except ProcessLookupError:
+            pass
+        self._process.wait(STARTING)
+
+    def __enter__(self) -> Cell:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _write(self, data: bytes, deadline: float) -> None:
+        while data:
+            self._wait(self._in, select.POLLOUT, deadline)
+            try:
+                data = data[os.write(self._in, data) :]
+            except BlockingIOError:
+                continue
+            except BrokenPipeError:
+                raise EndedError(self._end()) from None
+
+    def _wait(self, stream: int, event: int, deadline: float) -> None:
+        poll = select.poll()
+        poll.register(stream, event)
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            raise EndedError("timeout")
+
+
+# What is started ------------------------------------------------------------------------------------------------------
+
+
+def piped(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+    """The process of a command, with unbuffered pipes to and from it."""
+    pipe = subprocess.PIPE
+    made: subprocess.Popen[bytes] = subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0, **options
+    )
+    return made
+
+
+def command(seconds: float, *, walled: bool) -> list[str]:
+    """The command of a process that may use so many seconds of processor time."""
+    limits = (int(-(-seconds // 1)), MEMORY, FILE, FILES, PROCESSES)
+    inside = [python(), "-I", "-S", "-B", "-X", "utf8", "-c", BOOT, *map(str, limits)]
+    return [*walls(), *inside] if walled else inside
+
+
+@cache
+def code(entry: str) -> bytes:
+    """``inside``, compiled, with the call of one of its functions at the end."""
+    source = resources.files("amend.task").joinpath("inside.py").read_text(encoding="utf-8")
+    return marshal.dumps(compile(f"{source}\n{entry}()\n", "inside.py", "exec", dont_inherit=True))
+
+
+def python() -> str:
+    """The interpreter that the virtual environment, if there is one, was made from."""
+    return str(Path(getattr(sys, "_base_executable", None) or sys.executable).resolve())
+
+
+@cache
+def walls() -> tuple[str, ...]:
+    """bubblewrap's command line, up to what is different each time. UserError in one line where it cannot be had."""
+    found = shutil.which("bwrap")
+    if found is None or not seccomp.supported():
+        what = "bubblewrap is not installed" if found is None else f"no system call table for {platform.machine()}"
+        cure = f"install it with: {INSTALL}" if found is None else f"allowed: {', '.join(seccomp.ARCHITECTURES)}"
+        raise UserError(
+            f"task.sandbox=bubblewrap: {what}, and code that a model wrote is not run without walls; {cure}; "
+            "or choose task.sandbox=rlimit, which is no security boundary"
+        )
+    seen: list[str] = []
+    for folder in ("/usr/lib", "/usr/lib64", "/lib", "/lib64"):
+        path = Path(folder)
+        if path.is_symlink():
+            seen += ["--symlink", str(path.readlink()), folder]
+        elif path.is_dir():
+            seen += ["--ro-bind", folder, folder]
+    program, library = python(), Path(sys.base_prefix, sys.platlibdir)
+    for path in {Path(sys.base_prefix, "lib"), library}:
+        if path.is_dir() and not path.is_relative_to("/usr/lib") and not path.is_relative_to("/usr/lib64"):
+            seen += ["--ro-bind", str(path), str(path)]
+    return (
+        found, "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts",
+        "--unshare-cgroup-try", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL",
+        "--uid", "65534", "--gid", "65534", "--disable-userns", "--assert-userns-disabled", *seen,
+        "--ro-bind", program, program, "--proc", "/proc", "--dev", "/dev", "--size", str(TMP), "--tmpfs", "/tmp",
+        "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp",
+    )  # fmt: skip
