@@ -184,9 +184,11 @@ def shown(value: Any) -> str:
 def together(c: Mapping[str, Any]) -> None:
     """The rules that concern several values: each would otherwise fail late, or quietly do nothing."""
     algo, job = c["algo"], c["job"]
-    for need in {"grade": ("responses", "verdicts"), "report": ("run",)}.get(job, ()):
+    for need in {"grade": ("responses", "verdicts")}.get(job, ()):
         if not c[need]:
             raise UserError(f"{need}=null: job={job} needs it; allowed: a path")
+    if job == "report":
+        _report(c)
     for name in ("checkpoint", "responses", "run"):
         if c[name] and not Path(c[name]).exists():
             raise UserError(f"{name}={c[name]}: there is nothing at that path; allowed: a path that exists")
@@ -244,6 +246,19 @@ def together(c: Mapping[str, Any]) -> None:
         )
     if "stage1_rounds" in algo:
         _stages(algo)
+
+
+def _report(c: Mapping[str, Any]) -> None:
+    """One run's page again, or the report of many."""
+    if bool(c["run"]) == bool(c["runs"]):
+        given = "both are given" if c["run"] else "neither is given"
+        raise UserError(
+            f"run={shown(c['run'])}: job=report: run and runs: {given}; allowed: run=FOLDER, or runs=... out=FOLDER"
+        )
+    if bool(c["runs"]) != bool(c["out"]):
+        raise UserError(
+            f"out={shown(c['out'])}: where the report of runs goes; allowed: runs=... out=FOLDER, or neither"
+        )
 
 
 def _stages(algo: Mapping[str, Any]) -> None:

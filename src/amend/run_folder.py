@@ -32,7 +32,10 @@ from amend.config import command
 from amend.errors import UserError
 
 # Keys that decide where and how a run is watched, not what comes out of it (``scale``: its values stand in other keys).
-ASIDE = ("seed", "runs_dir", "logger", "resume", "responses", "verdicts", "run", "scale", "pretrain", "orm", "compare")
+ASIDE = (
+    "seed", "runs_dir", "logger", "resume", "responses", "verdicts", "run", "runs", "out",
+    "scale", "pretrain", "orm", "compare",
+)  # fmt: skip
 FINISHED = ".finished"
 LOCK = ".lock"
 REASONS = {

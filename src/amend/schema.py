@@ -57,6 +57,8 @@ class Top(TypedDict):
     responses: str | None
     verdicts: str | None
     run: str | None
+    runs: list[str] | str | None
+    out: str | None
 
 
 class Trainer(TypedDict):

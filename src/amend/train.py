@@ -5,7 +5,7 @@ evaluate   the same evaluation of any policy or checkpoint, without training
 seeds      what the finished runs of this configuration, under all their seeds, say together
 grade      re-check replies from a file
 pretrain   rebuild the built-in model from nothing
-report     write a run folder's report again
+report     write a run folder's report again, or one report of many runs
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ from amend.config import command
 from amend.errors import UserError
 from amend.evaluate import COLUMNS, Attempt, evaluate
 from amend.keeper import Keeper
+from amend.report.files import run_folders
 from amend.report.html import write_report
+from amend.report.index import write_index
 from amend.report.seeds import seeds_table
 from amend.report.summary import summarise
 from amend.report.terminal import View, final_table, print_table
@@ -327,8 +329,12 @@ def train_orm(cfg: DictConfig) -> int:
 
 
 def report(cfg: DictConfig) -> int:
-    """Write the report of the run folder ``run`` again."""
-    if not cfg.run or not Path(cfg.run).is_dir():
+    """Write the report of the run folder ``run`` again, or one of all ``runs`` into ``out``."""
+    if cfg.runs:
+        given = [cfg.runs] if isinstance(cfg.runs, str) else list(cfg.runs)
+        print(f"report: {write_index(Path(cfg.out), run_folders(given))}")
+        return 0
+    if not Path(cfg.run).is_dir():
         raise UserError(f"run={cfg.run}: no such run folder; allowed: a folder under {cfg.runs_dir}")
     print(f"report: {write_report(Path(cfg.run))}")
     return 0

@@ -113,6 +113,42 @@ def write(folder: Path, problems: int = 40, samples: int = 4, turns: int = 2, ro
     return folder
 
 
+def finished(folder: Path, algo: str, seed: int, first: list[bool], second: list[bool], wide: list[list[str]]) -> Path:
+    """A tiny finished run: greedy verdicts of two turns, and texts of sampled first attempts (right where ``ok``)."""
+    rows = []
+    for p, verdicts in enumerate(zip(first, second, strict=True)):
+        for turn, right in enumerate(verdicts, 1):
+            rows.append(("trained", "greedy", p, 0, turn, "x", right))
+    for p, texts in enumerate(wide):
+        for sample, text in enumerate(texts):
+            rows.append(("trained", "wide", p, sample, 1, text, "ok" in text))
+    same = {
+        "question": "q",
+        "gold": "1",
+        "level": 1,
+        "subject": "S",
+        "why": "",
+        "tokens": 3,
+        "logp": -1.0,
+        "stop": "end",
+    }
+    columns = {
+        name: [
+            {
+                "phase": phase, "decoding": decoding, "problem": f"p{p}", "sample": sample, "turn": turn,
+                "text": text, "answer": "1" if right else "0", "correct": right, **same,
+            }[name]
+            for phase, decoding, p, sample, turn, text, right in rows
+        ]
+        for name in COLUMNS
+    }  # fmt: skip
+    folder.mkdir(parents=True)
+    pq.write_table(pa.table(columns), folder / "episodes.parquet")
+    cost = {"seconds": 10.0 * (seed + 1), "sampled_tokens": 100, "episodes": 8, "updates": 2}
+    (folder / "summary.json").write_text(json.dumps({"algo": algo, "seed": seed, "cost": cost}), encoding="utf-8")
+    return folder
+
+
 if __name__ == "__main__":
     from amend.report.html import write_report
 

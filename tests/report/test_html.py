@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from html.parser import HTMLParser
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
@@ -16,48 +15,10 @@ import pytest
 from amend.report.browser import embed, harmless
 from amend.report.html import write_report
 from amend.report.svg import Chart, line_chart, nice
+from report.strict import Page
 from report.synthetic_run import episodes, write
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> & \"quoted\" 'too' <!-- \u2028 {{7*7}}"
-VOID = {"meta", "link", "input", "br", "img", "hr"}
-
-
-class Page(HTMLParser):
-    """Reads a page strictly: every tag closed in order; keeps tags, attributes and scripts."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.seen: list[tuple[str, dict[str, str | None]]] = []
-        self.scripts: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.seen.append((tag, dict(attrs)))
-        if tag == "script":
-            self.scripts.append("")
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.seen.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] == "script":
-            self.scripts[-1] += data
-
-    @property
-    def data(self):
-        return next(
-            json.loads(script)
-            for script, (_, attributes) in zip(self.scripts, [s for s in self.seen if s[0] == "script"], strict=True)
-            if attributes.get("type") == "application/json"
-        )
 
 
 def read(folder: Path) -> tuple[str, Page]:

@@ -25,12 +25,12 @@ from amend.metric import correction, passk
 from amend.metric.solutions import unique_solutions
 from amend.metric.table import arrange
 from amend.report.files import Run, read_run
-from amend.stat.interval import Interval, bootstrap, crossed_bootstrap
+from amend.stat.interval import RESAMPLES, Interval, bootstrap, crossed_bootstrap
 
 
-def figures(run: Run) -> dict[str, Float[np.ndarray, " p"]]:
-    """Each figure of a finished run on each problem."""
-    greedy, wide = arrange(run.episodes, "trained", "greedy"), arrange(run.episodes, "trained", "wide")
+def figures(run: Run, phase: str) -> dict[str, Float[np.ndarray, " p"]]:
+    """Each figure of a run's "trained" or "base" model on each problem."""
+    greedy, wide = arrange(run.episodes, phase, "greedy"), arrange(run.episodes, phase, "wide")
     values: dict[str, np.ndarray] = {}
     if len(greedy):
         accuracy = correction.accuracy(greedy.correct)
@@ -61,20 +61,23 @@ def compared(folders: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def _entry(name: str, runs: list[Run]) -> dict[str, Any]:
-    each = [figures(run) for run in runs]
-    pooled = {key: _pooled(key, np.stack([values[key] for values in each])) for key in each[0]}
+    each = [figures(run, "trained") for run in runs]
+    intervals = {key: pooled(key, np.stack([values[key] for values in each]), RESAMPLES) for key in each[0]}
     cost = {
         key: float(np.mean([run.summary["cost"][key] for run in runs]))
         for key in ("seconds", "sampled_tokens", "episodes", "updates")
     }
     k = arrange(runs[0].episodes, "trained", "wide").correct.shape[1]
-    plain = {key: {n: float(v) for n, v in interval._asdict().items()} for key, interval in pooled.items()}
+    plain = {key: {n: float(v) for n, v in interval._asdict().items()} for key, interval in intervals.items()}
     return {"algo": name, "seeds": [run.summary["seed"] for run in runs], "k": k, "figures": plain, "cost": cost}
 
 
-def _pooled(name: str, values: Float[np.ndarray, "s p"]) -> Interval:
+def pooled(name: str, values: Float[np.ndarray, "s p"], resamples: int) -> Interval:
+    """A figure over seeds (rows) and problems, both resampled; with one seed only the problems are."""
     generator = np.random.default_rng(crc32(name.encode()))
-    return crossed_bootstrap(values, generator) if len(values) > 1 else bootstrap(values[0], generator)
+    if len(values) > 1:
+        return crossed_bootstrap(values, generator, resamples=resamples)
+    return bootstrap(values[0], generator, resamples=resamples)
 
 
 GREEDY = {"acc_t1": "Acc@t1", "acc_t2": "Acc@t2", "delta": "Δ(t1,t2)", "i_to_c": "i→c", "c_to_i": "c→i"}

@@ -7,16 +7,19 @@ metrics.jsonl may be cut in the middle. All of that is read as far as it goes.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from glob import glob
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 from pyarrow import ArrowException
 
+from amend.errors import UserError
 from amend.metric.table import Columns
 
+MARKS = ("versions.json", "summary.json")  # files that make a folder a run's
 COLUMNS = (
     "phase", "decoding", "problem", "sample", "turn", "question", "gold", "level", "subject",
     "text", "answer", "correct", "why", "tokens", "logp", "stop",
@@ -47,6 +50,30 @@ def read_run(folder: Path) -> Run:
         episodes=_episodes(folder / "episodes.parquet"),
         summary=_json(folder / "summary.json"),
     )
+
+
+def run_folders(given: Sequence[str]) -> list[Path]:
+    """The run folders that paths and patterns lead to: a run folder itself, or all beneath another folder.
+
+    UserError for one that leads to none.
+    """
+    found: dict[Path, None] = {}
+    for word in given:
+        places = [Path(path) for path in sorted(glob(str(Path(word).expanduser()), recursive=True))]  # noqa: PTH207
+        here = [run for place in places for run in _beneath(place)]
+        if not here:
+            what = "no run folder beneath it" if places else "there is nothing at that path"
+            raise UserError(
+                f"runs={word}: {what}; allowed: run folders, folders that hold some, patterns as runs/*/*/*"
+            )
+        found |= dict.fromkeys(here)
+    return list(found)
+
+
+def _beneath(place: Path) -> list[Path]:
+    if any((place / name).is_file() for name in MARKS):
+        return [place]
+    return sorted({path.parent for name in MARKS for path in place.rglob(name)}) if place.is_dir() else []
 
 
 def _text(path: Path) -> str:

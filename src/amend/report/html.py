@@ -52,14 +52,20 @@ def page(run: Run) -> str:
         _transcripts(run),
         _browser(run),
     ))  # fmt: skip
+    return document(title, body, crowded=False, script="")
+
+
+def document(title: str, body: str, *, crowded: bool, script: str) -> str:
+    """A page around ``body``: styles, scripts (``script`` last), and a policy that forbids it to ask any network."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
         "script-src 'unsafe-inline'; img-src data:\">"
-        f"<title>{escape(title)} · amend</title><style>{_asset('page.css')}</style></head>\n"
-        f"<body>\n<main>\n{body}\n</main>\n<script>{_asset('page.js')}</script>\n</body></html>\n"
+        f"<title>{escape(title)} · amend</title><style>{_asset('chart.css')}{_asset('page.css')}</style></head>\n"
+        f"<body{' class=crowded' if crowded else ''}>\n<main>\n{body}\n</main>\n"
+        f"<script>{_asset('page.js')}{script}</script>\n</body></html>\n"
     )
 
 

@@ -2,6 +2,8 @@
 // Texts of models are only ever put into the page as text nodes, never as markup.
 "use strict";
 
+const hidden = new Set();  // conditions that a page of several has switched off
+
 function readout(figure) {
   const chart = JSON.parse(figure.dataset.chart);
   const svg = figure.querySelector("svg"), cursor = figure.querySelector(".cursor"), out = figure.querySelector("output");
@@ -13,7 +15,8 @@ function readout(figure) {
     cursor.setAttribute("x1", chart.px[at]);
     cursor.setAttribute("x2", chart.px[at]);
     cursor.setAttribute("visibility", "visible");
-    const said = Object.entries(chart.series).map(([name, ys]) => `${name} ${ys[at] === null ? "–" : number(ys[at]) + chart.unit}`);
+    const shown = Object.entries(chart.series).filter(([name]) => !chart.places || !hidden.has(chart.places[name]));
+    const said = shown.map(([name, ys]) => `${name} ${ys[at] === null ? "–" : number(ys[at]) + chart.unit}`);
     out.textContent = `${chart.label} ${chart.x[at].toLocaleString("en")}: ${said.join(" · ")}`;
   };
   const hide = () => { cursor.setAttribute("visibility", "hidden"); out.textContent = ""; };
@@ -41,6 +44,15 @@ function element(tag, properties, ...children) {
   return made;
 }
 
+function attempt(i, text, answer, right, why, stop, tokens) {
+  return element("section", { className: "attempt" },
+    element("h4", {}, `Attempt ${i + 1}`,
+      element("span", { className: `verdict ${right ? "right" : "wrong"}` }, right ? "✓ right" : "✗ wrong")),
+    element("pre", {}, text || "(empty)"),
+    element("footer", {},
+      `answer: ${answer === null ? "none found" : answer}${!right && why && why !== "wrong" ? ` · ${why}` : ""} · ${tokens} tokens${stop === "length" ? " · cut at the length limit" : ""}`));
+}
+
 function card(data, episode) {
   const problem = data.problems[episode.problem];
   const facts = [
@@ -48,13 +60,7 @@ function card(data, episode) {
     `${episode.phase} model, ${episode.decoding}${episode.decoding === "sampled" ? ` ${episode.sample + 1}` : ""}`,
     problem.subject, problem.level ? `level ${problem.level}` : "", `problem ${problem.id}`,
   ].filter(Boolean).map((fact) => element("span", {}, fact));
-  const attempts = episode.attempts.map(([text, answer, right, why, stop, tokens], i) =>
-    element("section", { className: "attempt" },
-      element("h4", {}, `Attempt ${i + 1}`,
-        element("span", { className: `verdict ${right ? "right" : "wrong"}` }, right ? "✓ right" : "✗ wrong")),
-      element("pre", {}, text || "(empty)"),
-      element("footer", {},
-        `answer: ${answer === null ? "none found" : answer}${!right && why && why !== "wrong" ? ` · ${why}` : ""} · ${tokens} tokens${stop === "length" ? " · cut at the length limit" : ""}`)));
+  const attempts = episode.attempts.map((given, i) => attempt(i, ...given));
   return element("article", {},
     element("header", {}, ...facts),
     element("p", { className: "ask" }, problem.question),

@@ -1,8 +1,8 @@
-"""Small charts as SVG text: lines over a run, and shares side by side. No library, no network, a few kilobytes each.
+"""Small charts as SVG text: lines, shares side by side, intervals. No library, no network, a few kilobytes each.
 
-Colours are CSS variables of the page (``--s0``, ``--s1``, ...), so a chart follows light and dark; they are blue,
-orange and green of Okabe and Ito's palette, which people with any colour vision can tell apart, and every line is also
-named at its end. Where a curve has many points the thick line is a moving average and the faint one what was measured.
+Colours are CSS variables of the page (``--s0``, ``--s1``, ...), so a chart follows light and dark; they are Okabe and
+Ito's palette, which people with any colour vision can tell apart, and every line is also named at its end and, where
+there are many, dashed in its own way. A long curve's thick line is a moving average, the faint one what was measured.
 """
 
 from __future__ import annotations
@@ -10,13 +10,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
+from typing import Any
+
+from amend.report.wording import MINUS
 
 WIDTH, HEIGHT = 460, 250
 LEFT, RIGHT, TOP, BOTTOM = 50, 84, 14, 40
 MOST_POINTS = 500  # a line has no more; beyond, neighbours are averaged
 SMOOTHED_FROM = 24  # points from which a moving average is drawn
+COLOURS, DASHES = 8, 5  # of the page's styles; no two of 40 lines have both the same
+LETTER = 6.8  # pixels of an average letter of a line's name
 
 Values = Sequence[float | None]
 
@@ -28,6 +33,9 @@ class Chart:
     series: by name, each as long as ``x``, None where nothing was measured
     unit:   "%" multiplies by 100 and marks the axis so; "" leaves values alone
     marks:  vertical lines, each at an x with a word
+    bands:  by name, the lower and the upper end of a shade around a line
+    places: by name, which colour and dash a line has and what the page's switches know it by; {} for a few lines
+    log:    the axis is the logarithm of x, with a tick at each
     """
 
     title: str
@@ -36,6 +44,9 @@ class Chart:
     series: Mapping[str, Values]
     unit: str
     marks: Sequence[tuple[float, str]]
+    bands: Mapping[str, tuple[Values, Values]] = field(default_factory=dict)
+    places: Mapping[str, int] = field(default_factory=dict)
+    log: bool = False
 
 
 def line_chart(chart: Chart) -> str:
@@ -44,55 +55,73 @@ def line_chart(chart: Chart) -> str:
     x, series = _thin(
         chart.x, {name: [None if v is None else scale * v for v in ys] for name, ys in chart.series.items()}
     )
-    seen = [v for ys in series.values() for v in ys if v is not None]
+    shades = {
+        name: [[None if v is None else scale * v for v in end] for end in ends] for name, ends in chart.bands.items()
+    }
+    around = [v for ends in shades.values() for end in ends for v in end if v is not None]
+    seen = [v for ys in series.values() for v in ys if v is not None] + around
+    right, height = RIGHT, HEIGHT
+    if chart.places:
+        right = max(RIGHT, round(LETTER * max(map(len, series), default=0)) + 16)
+        height = max(HEIGHT, TOP + BOTTOM + 14 * len(series))
     low, high = (min(seen), max(seen)) if seen else (0.0, 1.0)
     ticks = nice(min(0.0, low), high)
     bottom, top = ticks[0], ticks[-1]
-    x_low, x_high = (min(x), max(x)) if x else (0.0, 1.0)
+    along = [math.log2(v) for v in x] if chart.log else x
+    x_low, x_high = (min(along), max(along)) if along else (0.0, 1.0)
 
     def px(value: float) -> float:
-        return LEFT + (WIDTH - LEFT - RIGHT) * ((value - x_low) / (x_high - x_low) if x_high > x_low else 0.5)
+        at = math.log2(value) if chart.log else value
+        return LEFT + (WIDTH - LEFT - right) * ((at - x_low) / (x_high - x_low) if x_high > x_low else 0.5)
 
     def py(value: float) -> float:
-        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - bottom) / (top - bottom)
+        return height - BOTTOM - (height - TOP - BOTTOM) * (value - bottom) / (top - bottom)
 
-    parts = [
-        _axes(ticks, py, chart.unit, WIDTH - RIGHT),
-        _x_axis([t for t in nice(x_low, x_high) if x_low <= t <= x_high], px, chart.x_label),
-    ]
+    x_ticks = x if chart.log else [t for t in nice(x_low, x_high) if x_low <= t <= x_high]
+    parts = [_axes(ticks, py, chart.unit, WIDTH - right), _x_axis(x_ticks, px, chart.x_label, height, WIDTH - right)]
     for at, word in chart.marks:
         parts.append(
-            f'<line class="mark" x1="{px(at):.1f}" x2="{px(at):.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
+            f'<line class="mark" x1="{px(at):.1f}" x2="{px(at):.1f}" y1="{TOP}" y2="{height - BOTTOM}"/>'
             f'<text class="tick" x="{px(at) + 4:.1f}" y="{TOP + 10}">{escape(word)}</text>'
         )
     ends: list[tuple[float, int, str]] = []
+    for name, (lower, upper) in shades.items():
+        edge = [(px(at), py(v)) for at, v in zip(x, lower, strict=True) if v is not None]
+        back = [(px(at), py(v)) for at, v in zip(x, upper, strict=True) if v is not None]
+        if edge:
+            look = _look(chart.places, name, 0)
+            parts.append(f'<path class="band {look[0]}"{look[1]} d="{_path([*edge, *back[::-1]])}Z"/>')
     for i, (name, ys) in enumerate(series.items()):
+        style, known = _look(chart.places, name, i)
         points = [None if y is None else (px(at), py(y)) for at, y in zip(x, ys, strict=True)]
-        if len(ys) >= SMOOTHED_FROM:
+        if len(ys) >= SMOOTHED_FROM and not chart.places:
             smooth = moving_average(ys, max(3, len(ys) // 12))
             parts.append(f'<path class="line faint s{i}" d="{_path(points)}"/>')
             points = [None if y is None else (px(at), py(y)) for at, y in zip(x, smooth, strict=True)]
-        parts.append(f'<path class="line s{i}" d="{_path(points)}"/>')
+        parts.append(f'<path class="line {style}"{known} d="{_path(points)}"/>')
         there = [point for point in points if point is not None]
         for point in _alone(points):
-            parts.append(f'<circle class="dot s{i}" cx="{point[0]:.1f}" cy="{point[1]:.1f}" r="3"/>')
+            parts.append(f'<circle class="dot {style}"{known} cx="{point[0]:.1f}" cy="{point[1]:.1f}" r="3"/>')
         if there:
             ends.append((there[-1][1], i, name))
-    for y, i, name in _apart(ends, 14.0):
-        parts.append(f'<text class="name s{i}" x="{WIDTH - RIGHT + 6}" y="{y + 4:.1f}">{escape(name)}</text>')
-    parts.append(f'<line class="cursor" x1="0" x2="0" y1="{TOP}" y2="{HEIGHT - BOTTOM}" visibility="hidden"/>')
-    data = {
+    for y, i, name in _apart(ends, 14.0, height - BOTTOM):
+        style, known = _look(chart.places, name, i)
+        parts.append(f'<text class="name {style}"{known} x="{WIDTH - right + 6}" y="{y + 4:.1f}">{escape(name)}</text>')
+    parts.append(f'<line class="cursor" x1="0" x2="0" y1="{TOP}" y2="{height - BOTTOM}" visibility="hidden"/>')
+    data: dict[str, Any] = {
         "x": [float(f"{v:.6g}") for v in x],
         "px": [round(px(v), 1) for v in x],
         "label": chart.x_label,
         "unit": chart.unit,
         "series": {name: [None if v is None else float(f"{v:.4g}") for v in ys] for name, ys in series.items()},
     }
+    if chart.places:
+        data["places"] = dict(chart.places)
     said = "; ".join(f"{name} from {_first(ys)} to {_first(ys[::-1])}{chart.unit}" for name, ys in series.items())
     return (
         f'<figure class="chart" tabindex="0" data-chart="{escape(json.dumps(data))}">'
         f"<figcaption>{escape(chart.title)}</figcaption>"
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(f"{chart.title}: {said}")}">'
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(f"{chart.title}: {said}")}">'
         f'{"".join(parts)}</svg><output aria-live="off"></output></figure>'
     )
 
@@ -130,6 +159,46 @@ def bar_chart(title: str, labels: Sequence[str], series: Mapping[str, Sequence[f
     return (
         f'<figure class="chart"><figcaption>{escape(title)}</figcaption>'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(f"{title}: {said}")}">'
+        f"{''.join(parts)}</svg></figure>"
+    )
+
+
+Interval = tuple[float, float, float]
+
+
+def interval_chart(title: str, rows: Mapping[str, Interval], places: Mapping[str, int], against: float | None) -> str:
+    """Each name a line: its mean and interval (fractions, shown in points); a dashed line at ``against``."""
+    seen = [100 * v for row in rows.values() for v in row] + ([100 * against] if against is not None else [])
+    ticks = nice(min(seen, default=0.0), max(seen, default=1.0))
+    left = round(LETTER * max(map(len, rows), default=0)) + 14
+    right, step = WIDTH - 118, 22
+    height = TOP + BOTTOM + step * len(rows)
+
+    def px(value: float) -> float:
+        return left + (right - left) * (value - ticks[0]) / (ticks[-1] - ticks[0])
+
+    parts = [
+        f'<line class="grid" x1="{px(t):.1f}" x2="{px(t):.1f}" y1="{TOP}" y2="{height - BOTTOM}"/>' for t in ticks
+    ] + [_x_axis(ticks, px, "points", height, left + right - LEFT)]
+    if against is not None:
+        at = px(100 * against)
+        parts.append(f'<line class="mark" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{height - BOTTOM}"/>')
+    said = []
+    for j, (name, row) in enumerate(rows.items()):
+        style, known = _look(places, name, 0)
+        y = TOP + (j + 0.5) * step
+        mean, low, high = (px(100 * v) for v in row)
+        text = "{:.1f} [{:.1f}, {:.1f}]".format(*(100 * v + 0.0 for v in row)).replace("-", MINUS)
+        said.append(f"{name} {text}")
+        parts.append(
+            f'<g{known}><text class="end" x="{left - 8}" y="{y + 4:.1f}">{escape(name)}</text>'
+            f'<line class="whisker {style}" x1="{low:.1f}" x2="{high:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            f'<circle class="dot {style}" cx="{mean:.1f}" cy="{y:.1f}" r="4.5"/>'
+            f'<text x="{right + 10}" y="{y + 4:.1f}">{text}</text></g>'
+        )
+    return (
+        f'<figure class="chart"><figcaption>{escape(title)}</figcaption>'
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title + ": " + "; ".join(said))}">'
         f"{''.join(parts)}</svg></figure>"
     )
 
@@ -186,10 +255,10 @@ def _axes(ticks: Sequence[float], py: Callable[[float], float], unit: str, right
     )
 
 
-def _x_axis(ticks: Sequence[float], px: Callable[[float], float], label: str) -> str:
-    y = HEIGHT - BOTTOM
+def _x_axis(ticks: Sequence[float], px: Callable[[float], float], label: str, height: float, right: float) -> str:
+    y = height - BOTTOM
     marks = "".join(f'<text class="tick mid" x="{px(t):.1f}" y="{y + 15}">{short(t)}</text>' for t in ticks)
-    return f'{marks}<text class="tick mid" x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{HEIGHT - 6}">{escape(label)}</text>'
+    return f'{marks}<text class="tick mid" x="{(LEFT + right) / 2:.0f}" y="{height - 6:.0f}">{escape(label)}</text>'
 
 
 def _path(points: Sequence[tuple[float, float] | None]) -> str:
@@ -210,12 +279,20 @@ def _alone(points: Sequence[tuple[float, float] | None]) -> list[tuple[float, fl
     return [p for before, p, after in zip(padded, points, padded[2:], strict=False) if p and not before and not after]
 
 
-def _apart(ends: list[tuple[float, int, str]], gap: float) -> list[tuple[float, int, str]]:
+def _look(places: Mapping[str, int], name: str, otherwise: int) -> tuple[str, str]:
+    """The class and the attribute of what belongs to a series."""
+    if name not in places:
+        return f"s{otherwise}", ""
+    place = places[name]
+    return f"s{place % COLOURS} d{place % DASHES}", f' data-g="{place}"'
+
+
+def _apart(ends: list[tuple[float, int, str]], gap: float, bottom: float) -> list[tuple[float, int, str]]:
     """Names moved down where they would stand on each other, and the whole stack up where it would leave the chart."""
     placed: list[tuple[float, int, str]] = []
     for y, i, name in sorted(ends):
         placed.append((max(y, placed[-1][0] + gap) if placed else y, i, name))
-    over = max(0.0, placed[-1][0] - (HEIGHT - BOTTOM)) if placed else 0.0
+    over = max(0.0, placed[-1][0] - bottom) if placed else 0.0
     return [(y - over, i, name) for y, i, name in placed]
 
 

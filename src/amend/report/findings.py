@@ -1,0 +1,128 @@
+"""What a report of many runs keeps of each: every figure on every problem, its curves, and who it is.
+
+Runs are read one after another and let go, so that a sweep of many runs fits in memory. Which runs are one condition is
+told by the run folders' names, whose hash is that of everything that decides the outcome but the seed; for folders that
+are called otherwise, by algorithm and task.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from amend.metric import correction, passk
+from amend.metric.table import Table, arrange
+from amend.report.comparison import WIDE, figures
+from amend.report.figures import BINS
+from amend.report.files import Run, read_run
+
+FOLDER = re.compile(r"(?P<hash>[0-9a-f]{8})-s\d+(?:-(?P<again>\d+))?")  # what a run folder is called
+COST = {"sampled_tokens": "sampled tokens", "episodes": "episodes", "updates": "updates", "seconds": "seconds"}
+MOST_VOTES = 16  # beyond, the exact count of votes takes seconds a run, and only all samples are voted on
+Measured = tuple[tuple[str, ...], Float[np.ndarray, " _"]]  # the problems, and a value each
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What is kept of one run: each figure on each problem, by phase, and its curves."""
+
+    folder: Path
+    key: tuple[str, ...]
+    again: int
+    algo: str
+    task: str
+    seed: int
+    command: str
+    config: str
+    commit: str
+    cost: Mapping[str, float]
+    metrics: Sequence[Mapping[str, Any]]
+    subjects: frozenset[str]
+    values: Mapping[str, Mapping[str, Measured]]
+    """By phase: name -> (problems, a value each)."""
+    edits: Mapping[str, Float[np.ndarray, " bins"]]
+
+
+def findings(run: Run) -> Findings | None:
+    """What is kept of a finished run; None for one that has not finished."""
+    if not run.summary.get("algo"):
+        return None
+    cost = run.summary.get("cost") or {}
+    task, algo = str(run.summary.get("task", "")), str(run.summary["algo"])
+    named = FOLDER.fullmatch(run.folder.name)
+    phases = ("base", "trained")
+    greedy = {phase: arrange(run.episodes, phase, "greedy") for phase in phases}
+    edited = {
+        phase: correction.histogram(correction.edit_distance(t.text[:, :, 0], t.text[:, :, 1]), BINS)
+        for phase, t in greedy.items()
+        if t.turns > 1
+    }
+    return Findings(
+        folder=run.folder,
+        key=(task, algo, named["hash"] if named else ""),
+        again=int(named["again"] or 1) if named else 1,
+        algo=algo,
+        task=task,
+        seed=int(run.summary.get("seed", -1)),
+        command=str(run.versions.get("command", "")),
+        config=run.config,
+        commit=str(run.versions.get("commit") or ""),
+        cost={key: float(cost[key]) for key in COST if key in cost},
+        metrics=run.metrics,
+        subjects=frozenset(str(subject) for t in greedy.values() for subject in t.subject.tolist()) - {""},
+        values={phase: _values(run, phase) for phase in phases},
+        edits=edited,
+    )
+
+
+def _values(run: Run, phase: str) -> dict[str, Measured]:
+    """Each figure of a phase with the problems it was measured on."""
+    greedy, wide = arrange(run.episodes, phase, "greedy"), arrange(run.episodes, phase, "wide")
+    narrow, broad = _names(greedy), _names(wide)
+    found = figures(run, phase)
+    values: dict[str, Measured] = {key: (broad if key in WIDE else narrow, value) for key, value in found.items()}
+    if len(wide):
+        correct, answer = wide.correct[:, :, 0], wide.answer[:, :, 0]
+        for k in _ks(correct.shape[1]):
+            values[f"pass@{k}"] = (broad, passk.pass_at_k(correct, k))
+            if k <= MOST_VOTES:
+                values[f"maj@{k}"] = (broad, passk.maj_at_k(answer, correct, k))
+        values[f"maj@{correct.shape[1]}"] = (broad, found["maj"])
+    return values
+
+
+def _names(table: Table) -> tuple[str, ...]:
+    return tuple(map(str, table.problem.tolist()))
+
+
+def _ks(n: int) -> list[int]:
+    """1, 2, 4, ... and n itself."""
+    return sorted({*(2**i for i in range(n.bit_length()) if 2**i <= n), n})
+
+
+def gather(folders: Sequence[Path], visit: Callable[[Run, Findings], None]) -> list[Findings]:
+    """What is kept of each run, read one at a time; ``visit(run, findings)`` looks at the whole run as it passes."""
+    kept = []
+    for folder in folders:
+        run = read_run(folder)
+        found = findings(run)
+        if found is not None:
+            kept.append(found)
+            visit(run, found)
+    return kept
+
+
+def grouped(found: Sequence[Findings]) -> list[list[Findings]]:
+    """Runs by configuration, groups in the order of their first run, each by seed; of one seed the newest counts."""
+    groups: dict[tuple[str, ...], dict[int, Findings]] = {}
+    for run in found:
+        seeds = groups.setdefault(run.key, {})
+        if run.seed not in seeds or run.again > seeds[run.seed].again:
+            seeds[run.seed] = run
+    return [[seeds[seed] for seed in sorted(seeds)] for seeds in groups.values()]

@@ -1,0 +1,86 @@
+"""What conditions are called in a report: by the algorithm and, where that is not enough, by what else was asked for.
+
+The words of each run's own command line are what its user thinks in (``experiment=no_shaping``), so those that tell
+conditions apart come first; where they do not, the configurations' differing values do.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omegaconf import OmegaConf
+
+QUIET = ("seed", "runs_dir", "logger", "resume", "algo", "job", "trainer", "compare", "run", "runs", "out", "to")
+MOST = 3  # differing values that a label spells out
+
+Named = tuple[str, str, str, str]  # algorithm, task, command line, config.yaml
+
+
+def labels(conditions: Sequence[Named]) -> list[str]:
+    """A different short name for each condition, in order."""
+    tasks = {task for _, task, *_ in conditions}
+    heads = [algo if len(tasks) == 1 else f"{algo} on {task}" for algo, task, *_ in conditions]
+    made = list(heads)
+    for head in dict.fromkeys(heads):
+        alike = [i for i, other in enumerate(heads) if other == head]
+        if len(alike) > 1:
+            for i, tail in zip(alike, _tails([conditions[i] for i in alike]), strict=True):
+                made[i] = f"{head} {tail}".strip()
+    counts: dict[str, int] = {}
+    for i, name in enumerate(made):  # whatever is still called alike is numbered
+        counts[name] = counts.get(name, 0) + 1
+        if counts[name] > 1:
+            made[i] = f"{name} #{counts[name]}"
+    return made
+
+
+def _tails(alike: Sequence[Named]) -> list[str]:
+    """What tells conditions of one algorithm apart."""
+    by_words = _differing([_words(command) for *_, command, _ in alike])
+    if len(set(by_words)) == len(alike):
+        return by_words
+    return _differing([_flat(_parsed(config), "") for *_, config in alike])
+
+
+def _differing(given: Sequence[Mapping[str, str]]) -> list[str]:
+    """The pairs of each mapping that not all have."""
+    keys = [
+        key for key in dict.fromkeys(key for one in given for key in one) if len({one.get(key) for one in given}) > 1
+    ]
+    said = []
+    for one in given:
+        pairs = [f"{key.removeprefix('algo.')}={one[key]}" for key in keys if one.get(key) not in (None, "null")]
+        more = f" +{len(pairs) - MOST}" if len(pairs) > MOST else ""
+        said.append(f"{' '.join(pairs[:MOST])}{more}")
+    return said
+
+
+def _words(command: str) -> dict[str, str]:
+    """``key=value`` words of a command line, those that only say where or how it ran left out."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return {}
+    pairs = (word.lstrip("+").partition("=") for word in words if "=" in word)
+    return {key: value for key, _, value in pairs if key.partition(".")[0] not in QUIET or key.startswith("algo.")}
+
+
+def _parsed(config: str) -> Any:
+    try:
+        return OmegaConf.to_container(OmegaConf.create(config))
+    except Exception:  # whatever a file that is no configuration makes the parser say
+        return {}
+
+
+def _flat(node: Any, prefix: str) -> dict[str, str]:
+    """Every value of a nested mapping by its dotted key."""
+    if not isinstance(node, dict):
+        return {prefix: str(node)} if prefix else {}
+    flat: dict[str, str] = {}
+    for key, value in node.items():
+        dotted = f"{prefix}.{key}" if prefix else str(key)
+        if dotted not in QUIET or dotted == "algo":
+            flat |= _flat(value, dotted)
+    return flat

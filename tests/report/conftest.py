@@ -1,0 +1,16 @@
+"""What the report's tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from report.synthetic_run import write
+
+
+@pytest.fixture
+def write_run() -> Callable[..., Path]:
+    """A made-up finished run."""
+    return write

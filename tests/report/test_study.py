@@ -1,0 +1,136 @@
+"""Many runs as one study, counted by hand; and the same numbers in every file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from amend.errors import UserError
+from amend.report.files import run_folders
+from amend.report.findings import gather, grouped
+from amend.report.sheets import as_csv, as_json, as_latex, as_markdown
+from amend.report.study import Study, study
+from report.synthetic_run import finished, metrics
+
+SOME = [["1+1 ok", "1+1 ok", "2*1 ok", "no"], ["no", "no", "no", "no"]] * 2
+
+
+def made(folders: list[Path]) -> Study:
+    return study(folders, gather(folders, lambda run, found: None))
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> list[Path]:
+    """a with two seeds and a base model, one seed run twice; b with one seed."""
+    a = ("a", [True, True, False, False], [True, False, True, True])
+    again = ("a", [True, False, False, False], [True, True, False, False])
+    return [
+        finished(tmp_path / "a" / "0123abcd-s0", a[0], 0, a[1], a[2], SOME),
+        finished(tmp_path / "a" / "0123abcd-s1", a[0], 1, [False] * 4, [False] * 4, SOME),
+        finished(tmp_path / "a" / "0123abcd-s1-2", again[0], 1, again[1], again[2], SOME),
+        finished(tmp_path / "b" / "89abcdef-s0", "b", 0, [True] * 4, [True] * 4, SOME),
+    ]
+
+
+def cells(of: Study, sheet: str, label: str) -> dict[str, tuple[float, float | None, float | None]]:
+    found = next(s for s in of.sheets if s.key == sheet)
+    row = next(r for r in found.rows if of.groups[r.group].label == label)
+    return {c.key: tuple(cell) for c, cell in zip(found.columns, row.cells, strict=True) if cell}
+
+
+def test_seeds_are_pooled_and_of_a_seed_run_twice_the_newest_counts(folders: list[Path]) -> None:
+    of = made(folders)
+    assert [(g.label, g.seeds) for g in of.groups] == [("base model", ()), ("a", (0, 1)), ("b", (0,))]
+    means = {name: cell[0] for name, cell in cells(of, "greedy", "a").items()}
+    assert means == pytest.approx({"acc_t1": 3 / 8, "acc_t2": 5 / 8, "delta": 2 / 8, "i_to_c": 3 / 8, "c_to_i": 1 / 8})
+    assert {n: c[0] for n, c in cells(of, "wide", "a").items()} == {"maj": 0.5, "pass": 0.5, "unique": 1.0}
+    assert any("run again" in note for note in of.notes) and any("one seed" in note for note in of.notes)
+    assert cells(of, "cost", "a")["seeds"][0] == 2 and cells(of, "cost", "a")["seconds"] == (15.0, None, None)
+
+
+def test_pass_at_every_k_is_the_unbiased_estimate(folders: list[Path]) -> None:
+    """Half of the problems have 3 right of 4: pass@1 = 3/4 of them, pass@2 = 1 - C(1,2)/C(4,2) = all of them."""
+    figure = next(f for f in made(folders).figures if f.key == "pass")
+    assert figure.x == (1.0, 2.0, 4.0)
+    assert figure.series[0].y == pytest.approx((0.375, 0.5, 0.5))
+    assert all(low <= y <= high for s in figure.series for y, low, high in zip(s.y, s.low, s.high, strict=True))
+
+
+def test_curves_meet_at_equal_sampled_tokens(folders: list[Path]) -> None:
+    """One run logs each 31,000 tokens, the other each 62,000 with twice the reward."""
+    rows = [{**row, "reward_t1": 0.3} for row in metrics(20, 2)]
+    half = [{**row, "reward_t1": 0.6} for row in rows[1::2]]
+    for folder, some in ((folders[0], rows), (folders[3], half)):
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in some))
+    figure = next(f for f in made(folders).figures if f.key == "training_reward_t1")
+    one, other = figure.series
+    assert max(figure.x) == 620_000
+    together = [(y, z) for y, z in zip(one.y, other.y, strict=True) if y is not None and z is not None]
+    assert len(together) > 30 and all((y, z) == pytest.approx((0.3, 0.6)) for y, z in together)
+    assert one.low == one.y == one.high  # its other seed logged nothing: a range of one
+
+
+def test_gains_are_paired_by_problem(tmp_path: Path, write_run: Callable[..., Path]) -> None:
+    """Only problems that both models were given count."""
+    folder = write_run(tmp_path / "a", problems=12)
+    of = made([folder])
+    both = {p: cells(of, "greedy", p)["acc_t2"][0] for p in ("base model", "score")}
+    assert cells(of, "gain", "score")["acc_t2"][0] == pytest.approx(both["score"] - both["base model"])
+
+
+def test_unfinished_runs_are_named_and_none_at_all_is_refused(folders: list[Path], tmp_path: Path) -> None:
+    (folders[3] / "summary.json").unlink()
+    assert any("1 unfinished" in note and "89abcdef-s0" in note for note in made(folders).notes)
+    with pytest.raises(UserError, match="none of 1 folders holds a finished run"):
+        made([folders[3]])
+
+
+def test_groups_are_what_a_folder_is_called(folders: list[Path]) -> None:
+    found = gather(folders, lambda run, found: None)
+    assert [[run.folder.name for run in group] for group in grouped(found)] == [
+        ["0123abcd-s0", "0123abcd-s1-2"],
+        ["89abcdef-s0"],
+    ]
+
+
+def test_every_file_says_the_same(folders: list[Path]) -> None:
+    of = made(folders)
+    lines = list(csv.DictReader(io.StringIO(as_csv(of))))
+    value = json.loads(as_json(of))
+    for sheet in value["sheets"]:
+        for row in sheet["rows"]:
+            for column, cell in zip(sheet["columns"], row["cells"], strict=True):
+                name = value["groups"][row["group"]]["label"]
+                mine = [(x["table"], x["condition"], x["figure"]) == (sheet["key"], name, column["key"]) for x in lines]
+                assert float(lines[mine.index(True)]["mean"]) == pytest.approx(cell["mean"], rel=1e-5)
+    markdown, latex = as_markdown(of), as_latex(of)
+    mean, low, high = (100 * v for v in cells(of, "greedy", "a")["acc_t2"])
+    assert f"{mean:.1f} [{low:.1f}, {high:.1f}]" in markdown
+    assert f"{mean:.1f} {{\\scriptsize [{low:.1f}, {high:.1f}]}}" in latex
+    assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == len(of.sheets)
+    assert "Δ" not in latex and not any(c in latex.replace("\\_", "") for c in "_")
+
+
+def test_same_runs_same_study(folders: list[Path]) -> None:
+    assert as_json(made(folders)) == as_json(made(folders))
+
+
+def test_paths_patterns_and_folders_of_folders(folders: list[Path], tmp_path: Path) -> None:
+    assert run_folders([str(tmp_path)]) == sorted(folders)
+    assert run_folders([f"{tmp_path}/*/*-s0", str(folders[0])]) == [folders[0], folders[3]]
+    (tmp_path / "empty").mkdir()
+    for word, why in ((f"{tmp_path}/nope*", "nothing at that path"), (f"{tmp_path}/empty", "no run folder beneath")):
+        with pytest.raises(UserError, match=why):
+            run_folders([word])
+
+
+def test_runs_on_different_problems_meet_on_those_they_share(tmp_path: Path) -> None:
+    one = finished(tmp_path / "0123abcd-s0", "a", 0, [True, False], [True, False], SOME[:2])
+    two = finished(tmp_path / "0123abcd-s1", "a", 1, [True, True, True], [True, True, True], SOME[:3])
+    assert cells(made([one, two]), "greedy", "a")["acc_t1"][0] == pytest.approx(np.mean([[1, 0], [1, 1]]))
