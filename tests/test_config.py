@@ -274,6 +274,23 @@ def test_the_program_refuses_with_one_line_and_status_2(words: list[str], parts:
     assert [path.name for path in tmp_path.iterdir() if path.name != "runs"] == []
 
 
+@pytest.mark.parametrize(
+    ("word", "long"),
+    [
+        ("policy=/data/mine", ["policy=hf", "policy.path=/data/mine"]),
+        ("policy=Qwen/Qwen2.5-0.5B", ["policy=hf", "policy.path=Qwen/Qwen2.5-0.5B"]),
+        ("policy=tests", ["policy=hf", "policy.path=tests"]),
+        ("policy=tiny", ["policy=tiny"]),
+        ("policy=tiny,a/b", ["policy=tiny,a/b"]),
+        ("task.source=/data/MATH", ["task.source=/data/MATH"]),
+        ("--cfg", ["--cfg"]),
+    ],
+)
+def test_a_folder_or_a_hub_id_is_a_policy(word: str, long: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert config.spelt_out([word]) == long
+
+
 def test_a_multirun_says_each_wrong_run(tmp_path: Path) -> None:
     said = program("-m", "algo.alpha=ten,-1", cwd=tmp_path)
     assert said.returncode == 2

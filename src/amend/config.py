@@ -62,6 +62,7 @@ def main() -> int:
                 raise  # in another process: it must reach this one
             say(error)
 
+    sys.argv[1:] = spelt_out(sys.argv[1:])
     try:
         hydra.main(config_path=str(conf()), config_name="config", version_base="1.3")(job)()
     except KeyboardInterrupt:
@@ -73,6 +74,17 @@ def main() -> int:
         say(error if isinstance(error, UserError) else translated(error))
         return REFUSED
     return max(statuses, default=0)
+
+
+def spelt_out(words: list[str]) -> list[str]:
+    """The command line, ``policy=FOLDER`` and ``policy=owner/model`` written out as conf/policy/hf.yaml and its path."""
+    long: list[str] = []
+    for word in words:
+        key, _, value = word.partition("=")
+        known = "/" not in value and ((conf() / "policy" / f"{value}.yaml").is_file() or not Path(value).is_dir())
+        foreign = key == "policy" and value and "," not in value and not known
+        long += ["policy=hf", f"policy.path={value}"] if foreign else [word]
+    return long
 
 
 def say(what: object) -> None:
@@ -201,7 +213,7 @@ def together(c: Mapping[str, Any]) -> None:
         raise UserError(f"eval.problems={c['eval']['problems']}: allowed: at most task.test={c['task']['test']}")
     if job == "train_orm" and c["tuning"]["name"] != "full":
         raise UserError(f"tuning={c['tuning']['name']}: job=train_orm trains a whole model; allowed: tuning=full")
-    if job not in ("train", "evaluate"):
+    if job not in ("train", "evaluate", "doctor"):
         return
     turns = c["dialogue"].get("turns", {"single": 1, "self_refine": 3}.get(c["dialogue"]["name"], 1))
     _fits(algo["max_tokens"], turns, path)

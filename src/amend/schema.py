@@ -48,7 +48,7 @@ class Budget(TypedDict):
 class Top(TypedDict):
     """Keys of conf/config.yaml itself."""
 
-    job: Literal["train", "evaluate", "compare", "seeds", "grade", "pretrain", "train_orm", "report"]
+    job: Literal["train", "evaluate", "compare", "seeds", "grade", "pretrain", "train_orm", "report", "doctor"]
     seed: Natural
     budget: Budget
     runs_dir: str

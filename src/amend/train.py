@@ -6,6 +6,7 @@ seeds      what the finished runs of this configuration, under all their seeds, 
 grade      re-check replies from a file
 pretrain   rebuild the built-in model from nothing
 report     write a run folder's report again, or one report of many runs
+doctor     is this model, template and task fit to train?
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from amend.base import once
 from amend.build import House, Rounds, algorithm_of, house, task_of, threads
 from amend.compare import compare
 from amend.config import command
+from amend.doctor import doctor
 from amend.errors import UserError
 from amend.evaluate import COLUMNS, Attempt, evaluate
 from amend.keeper import Keeper
@@ -55,6 +57,7 @@ def main(cfg: DictConfig) -> int:
         "pretrain": pretrain,
         "train_orm": train_orm,
         "report": report,
+        "doctor": doctor,
     }
     return jobs[cfg.job](cfg)
 

@@ -40,7 +40,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 def math(source: Path | str, levels: list[int] = ALL, validation: int = 10, test: int = 100) -> Math:
-    return Math(source=str(source), levels=levels, families=[], validation=validation, test=test)
+    return Math(
+        source=str(source),
+        prompt="End in \\boxed{answer}. {question}",
+        levels=levels,
+        families=[],
+        validation=validation,
+        test=test,
+    )
 
 
 def test_a_folder_becomes_three_disjoint_splits_with_one_schema(folder: Path) -> None:

@@ -18,7 +18,14 @@ from amend.task.math import Math, known_facts
 
 @pytest.fixture(scope="module")
 def task() -> Math:
-    return Math(source="builtin", levels=[1, 2, 3, 4, 5], families=list(FAMILIES), validation=20, test=40)
+    return Math(
+        source="builtin",
+        prompt="End in \\boxed{answer}. {question}",
+        levels=[1, 2, 3, 4, 5],
+        families=list(FAMILIES),
+        validation=20,
+        test=40,
+    )
 
 
 def test_it_is_a_task_with_the_schema_of_math(task: Math) -> None:

@@ -15,7 +15,14 @@ from amend.types import Problem
 
 @pytest.fixture(scope="module")
 def task(data: Path) -> Math:
-    return Math(source=str(data), levels=[1, 2, 3, 4, 5], families=[], validation=500, test=500)
+    return Math(
+        source=str(data),
+        prompt="End in \\boxed{answer}. {question}",
+        levels=[1, 2, 3, 4, 5],
+        families=[],
+        validation=500,
+        test=500,
+    )
 
 
 @pytest.fixture(scope="module")

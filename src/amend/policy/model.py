@@ -125,6 +125,16 @@ class Policy(nn.Module):
         """The precision a forward pass runs in. Log-probabilities and losses leave it again for float32."""
         return torch.autocast(self.device.type, torch.bfloat16) if self._autocast else nullcontext()
 
+    @property
+    def in_bfloat16(self) -> bool:
+        """Whether forward passes are computed in bfloat16."""
+        return self._autocast or self.lm.dtype == torch.bfloat16
+
+    @property
+    def checkpoints(self) -> bool:
+        """Whether layers are computed again in the backward pass."""
+        return bool(self._layers)
+
     def freeze_reference(self) -> None:
         """From now on the reference is the policy as it stands."""
         if self.adapter:

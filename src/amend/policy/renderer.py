@@ -50,6 +50,7 @@ class Renderer:
                 f"policy.thinking={str(thinking).lower()}: {name}'s chat template has no enable_thinking; allowed: null"
             )
         own = self._templates_end()
+        self.template_ends = bool(own)  # whether the template puts an end token after a reply
         self._end = int((*own, tokenizer.eos_token_id)[0])  # a finished reply's
         self.ends: tuple[int, ...] = tuple(dict.fromkeys((*ends, *own)))  # all that finish one
 
@@ -127,7 +128,7 @@ class Renderer:
         first = next((token for token in gap if not self._blank(token)), None)
         added = self._tokenizer.added_tokens_decoder
         special = {*self._tokenizer.all_special_ids, *(token for token, how in added.items() if how.special)}
-        return (first,) if first in special else ()
+        return (first,) if first in special - {self._tokenizer.unk_token_id} else ()
 
     def _blank(self, token: int) -> bool:
         return not str(self._tokenizer.decode([token], skip_special_tokens=False)).strip()

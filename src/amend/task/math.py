@@ -5,7 +5,7 @@ none). Built-in problems beside these have family and facts, and are checked by 
 several answers may be right. MATH is checked against its gold answer by ``Grader``.
 
 MATH is posed zero-shot, as in SCoRe (arXiv 2409.12917, Appendix C). SCoRe asks for "Final Answer: The final answer is
-$answer$"; we ask for ``\\boxed{}``, which open models know, and read both.
+$answer$" (experiment=paper_score_math does); conf/task asks for ``\\boxed{}``, which open models know. Both are read.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from amend.task.rows import text
 from amend.types import Message, Problem, Verdict
 
 SECONDS = 3.0  # the most that one hostile answer may delay a batch by
-PROMPT = (
-    "You are a math expert. Solve the problem below, thinking step by step, and write only the solution. "
-    "At the end of the solution, write your final answer once, in the form \\boxed{answer}.\n\n"
-)
 _BUILTIN_ID = re.compile(r"builtin-(train|val|test)-([0-9]{1,10})")
 
 
 class Math:
     """The task of solving mathematical problems.
 
-    ``source`` is "builtin", "hendrycks", a hub id or a folder (see ``hendrycks``). ``families`` chooses among the
-    built-in problems and means nothing elsewhere. ``validation`` and ``test`` are numbers of problems; a source with
+    ``source`` is "builtin", "hendrycks", a hub id or a folder (see ``hendrycks``). ``prompt`` poses a real problem, put
+    where it says {question}; the built-in ones are asked as the built-in model knows them. ``families`` chooses among
+    these and means nothing elsewhere. ``validation`` and ``test`` are numbers of problems; a source with
     fewer test problems gives all it has. ``provenance`` tells where rows came from (empty for the built-in problems).
     """
 
     def __init__(
-        self, *, source: str, levels: list[Level], families: list[str], validation: Natural, test: Count
+        self, *, source: str, prompt: str, levels: list[Level], families: list[str], validation: Natural, test: Count
     ) -> None:
+        if "{question}" not in prompt:
+            raise UserError(f"task.prompt={prompt[:40]}: allowed: any text with {{question}} where the problem goes")
+        self._prompt = prompt
         if validation < 0 or test < 1:
             raise UserError(f"task.validation={validation}, task.test={test}: allowed: at least 0, and at least 1")
         self.provenance: dict[str, dict[str, str | int]] = {}
@@ -62,7 +62,7 @@ class Math:
         """The conversation that poses the problem. Built-in ones are asked as the built-in model knows them."""
         if self._builtin is not None and "facts" in problem.meta:
             return self._builtin.ask(problem)
-        return [Message("user", PROMPT + problem.question)]
+        return [Message("user", self._prompt.replace("{question}", problem.question))]
 
     def check(self, problem: Problem, reply: str) -> Verdict:
         """Is the answer of the reply right? Total: any string gets a verdict."""

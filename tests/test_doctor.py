@@ -1,0 +1,241 @@
+"""``job=doctor``: the built-in model is fit to train, and each line can fail, on a set-up broken in that very way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from amend import batch as batches
+from amend import doctor, train
+from amend.build import House
+from amend.doctor import Finding, Patient
+from amend.policy import tokenizer as tokenizers
+from amend.policy.renderer import Renderer
+from amend.rollout import local
+from amend.rollout.local import Local
+from amend.rollout.play import Play
+from amend.types import Verdict
+from architectures import folder, trl_template
+from composed import composed
+from learners import build
+
+ENDLESS = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant: "
+
+
+def house_of(algorithm: Any, task: Any) -> House:
+    play = algorithm.play
+    return House(task, play._dialogue, algorithm.policy, play, algorithm.score)
+
+
+@pytest.fixture
+def patient() -> Patient:
+    """Well, and small: two turns of the identity task, some replies right."""
+    overrides = ["algo.samples=8", "algo.max_tokens=1", "algo.turns=2", "algo.rounds=2"]
+    algorithm, task = build("grpo", *overrides)
+    cfg = composed("algo=grpo", "task=identity", "logger=none", *overrides)
+    made = house_of(algorithm, task)
+    return Patient(cfg, made, algorithm, doctor.base_sample(cfg, made))
+
+
+def over(patient: Patient, engine: Local) -> Patient:
+    """The same patient, sampled by another engine."""
+    made = patient.made
+    play = Play(engine, engine, made.policy.renderer, made.task, made.dialogue)
+    return patient._replace(made=made._replace(play=play))
+
+
+def found(findings: Iterator[Finding] | list[Finding], what: str) -> Finding:
+    named = [finding for finding in findings if finding.what == what]
+    assert len(named) == 1, [str(finding) for finding in findings]
+    return named[0]
+
+
+def test_the_well_are_told_so(patient: Patient) -> None:
+    for finding in (
+        *doctor.end_and_padding(patient.made), *doctor.template(patient.made), *doctor.gold(patient.made),
+        doctor.something_to_learn(patient), doctor.memory(patient), *doctor.updates(patient),
+        *(doctor.parity(patient.made, heat) for heat in doctor.TEMPERATURES),
+    ):  # fmt: skip
+        assert finding.ok, finding
+
+
+def test_the_job_on_the_built_in_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert train.main(composed("job=doctor", "scale=smoke", "algo.max_tokens=40", "trainer.threads=1")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 15 and all(line.startswith("ok ") for line in lines[:-1])
+    assert lines[-1].startswith("14 ok, 0 to change")
+
+
+def test_one_line_to_change_is_a_status(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    said = [Finding("memory", True, "enough"), Finding("end token", False, "none")]
+    monkeypatch.setattr(doctor, "examine", lambda cfg: iter(said))
+    assert doctor.doctor(composed("job=doctor")) == 1
+    assert "CHANGE  end token" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "says"),
+    [
+        ("qwen3", [], "drops the reasoning"),
+        ("gpt2", [], "no chat template"),
+        ("gemma2", ["policy.system=Be brief."], "refuses a conversation of system"),
+        ("qwen2", ["policy.thinking=false"], "no enable_thinking"),
+    ],
+)
+def test_a_template_that_cannot_be(name: str, more: list[str], says: str, tmp_path: Path) -> None:
+    path = folder(name, tmp_path)
+    cfg = composed("job=doctor", "policy=hf", f"policy.path={path}", "task=identity", "algo.max_tokens=8", *more)
+    (finding,) = list(doctor.examine(cfg))
+    assert not finding.ok and finding.what == "set-up" and says in finding.says and "allowed" in finding.says
+
+
+def test_a_text_that_begins_twice(tmp_path: Path) -> None:
+    path = folder("llama", tmp_path)
+    (path / "twice.jinja").write_text("{{ bos_token }}" + trl_template("llama3_2"))
+    cfg = composed(
+        "job=doctor", "policy=hf", f"policy.path={path}", f"policy.template={path / 'twice.jinja'}", "task=identity",
+        "algo.max_tokens=8",
+    )  # fmt: skip
+    assert "begins twice" in found(list(doctor.template(doctor.house(cfg))), "template").says
+
+
+def test_characters_that_the_tokenizer_does_not_know(patient: Patient) -> None:
+    made = patient.made
+    words = tokenizers.build("ab", [], 64)
+    made.policy.renderer = Renderer(words, [4], "toy", system="", thinking=None)
+    made.policy.tokenizer = words
+    made.play._renderer = made.policy.renderer
+    finding = found(list(doctor.template(made)), "template")
+    assert not finding.ok and "does not know" in finding.says
+
+
+def test_no_end_after_a_reply(patient: Patient) -> None:
+    words = patient.made.policy.tokenizer
+    words.chat_template = ENDLESS
+    patient.made.policy.renderer = Renderer(words, [4], "toy", system="", thinking=None)
+    finding = found(list(doctor.end_and_padding(patient.made)), "end token")
+    assert not finding.ok and "puts none of '<end>'" in finding.says
+
+
+def test_a_tokenizer_of_another_model(patient: Patient) -> None:
+    patient.made.policy.tokenizer.add_tokens(["<more>"])
+    finding = found(list(doctor.end_and_padding(patient.made)), "end token")
+    assert not finding.ok and "embeddings" in finding.says
+
+
+def test_an_end_token_taken_for_padding(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_ends(scored: Any) -> batches.Batch:
+        batch = batches.collate(scored)
+        return replace(batch, sampled=batch.sampled & (batch.tokens != patient.made.policy.ends[0]))
+
+    monkeypatch.setattr(doctor, "collate", without_ends)
+    finding = found(list(doctor.end_and_padding(patient.made)), "padding")
+    assert not finding.ok and "0 times" in finding.says
+
+
+@pytest.mark.parametrize(("right", "says"), [(False, "graded wrong"), (True, "an empty reply is right")])
+def test_a_grader_that_is_wrong(patient: Patient, right: bool, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    verdict = Verdict(None, right, "broken")
+    monkeypatch.setattr(type(patient.made.task), "check_many", lambda self, pairs: [verdict] * len(pairs))
+    finding = found(list(doctor.gold(patient.made)), "gold answers")
+    assert not finding.ok and says in finding.says
+
+
+def test_replies_cut_short(patient: Patient) -> None:
+    cut = [
+        replace(s, episode=replace(s.episode, turns=tuple(
+            replace(turn, reply=replace(turn.reply, stop="length")) for turn in s.episode.turns)))
+        for s in patient.scored
+    ]  # fmt: skip
+    finding = doctor.truncation(patient._replace(scored=cut))
+    assert not finding.ok and "100%" in finding.says and "algo.max_tokens=1" in finding.says
+
+
+def test_nothing_to_learn(patient: Patient) -> None:
+    alike = [replace(s, reward=(0.0, 0.0), parts={}) for s in patient.scored]
+    finding = doctor.something_to_learn(patient._replace(scored=alike))
+    assert not finding.ok and "100% of groups" in finding.says and "easier" in finding.says
+
+
+def test_a_sampler_that_forgets_the_temperature(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = local.draw
+    monkeypatch.setattr(local, "draw", lambda logits, temperature, uniform: honest(logits, 1.0, uniform))
+    assert doctor.parity(patient.made, 1.0).ok
+    for heat in (0.6, 1.5):
+        finding = doctor.parity(patient.made, heat)
+        assert not finding.ok and "policy.attention=eager" in finding.says
+
+
+def test_a_trainer_that_sees_its_padding(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = type(patient.made.policy).logp
+
+    def leaky(self: Any, tokens: torch.Tensor, sampled: torch.Tensor, temperature: Any) -> torch.Tensor:
+        return honest(self, tokens, sampled, temperature) + 0.01 * float((tokens[:, -1] == self.ends[0]).all())
+
+    monkeypatch.setattr(type(patient.made.policy), "logp", leaky)
+    finding = doctor.parity(patient.made, 1.0)
+    assert not finding.ok and "padded 1.0e-02" in finding.says
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [("rollout.batch", 10**9, "rollout.batch"), ("micro_tokens", 10**9, "gradient_checkpointing")],
+)
+def test_memory_that_is_not_there(patient: Patient, key: str, value: int, says: str) -> None:
+    if key == "micro_tokens":
+        patient.made.policy.micro_tokens = value
+    else:
+        patient.cfg.rollout.batch = value
+    finding = doctor.memory(patient)
+    assert not finding.ok and says in finding.says
+
+
+def test_weights_that_are_not_there(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "footprint", lambda *_: {"weights": 2**60, "activations": 0, "cache": 0})
+    assert "tuning=lora" in doctor.memory(patient).says
+
+
+def test_a_step_of_nothing_that_does_something(patient: Patient) -> None:
+    learner, policy = patient.algorithm, patient.made.policy
+    learner.learn = lambda *_: doctor._nudge(policy, batches.collate(patient.scored), 0.1)  # type: ignore[method-assign]
+    finding = found(list(doctor.updates(patient)), "a step of size 0")
+    assert not finding.ok and "tensors" in finding.says
+
+
+def test_steps_that_are_rounded_away(patient: Patient) -> None:
+    patient.made.policy.lm.to(torch.bfloat16)
+    patient.made.policy.reference_lm.to(torch.bfloat16)  # type: ignore[union-attr]
+    patient.algorithm.lr = 1e-7
+    fresh = Local(patient.made.policy, batch=64, compact=0.25)  # its buffers are of the new type
+    finding = found(list(doctor.updates(over(patient, fresh))), "a step of algo.lr")
+    assert not finding.ok and "policy.dtype=float32" in finding.says
+
+
+def test_a_reference_that_moves(patient: Patient) -> None:
+    patient.made.policy.reference_lm = patient.made.policy.lm
+    finding = found(list(doctor.updates(patient)), "reference")
+    assert not finding.ok and "moves with the policy" in finding.says
+
+
+def test_a_sampler_that_learns_nothing(patient: Patient) -> None:
+    stuck = Local(patient.made.policy, batch=64, compact=0.25).frozen()
+    finding = found(list(doctor.updates(over(patient, stuck))), "weights and the sampler")
+    assert not finding.ok and "not the model that was trained" in finding.says
+
+
+def test_an_update_that_reaches_the_sampler_on_a_real_architecture(tmp_path: Path) -> None:
+    """The whole job on a folder with a random model: well, but for having nothing to learn from and never ending."""
+    path = folder("gemma2", tmp_path)
+    cfg = composed(
+        "job=doctor", "policy=hf", f"policy.path={path}", "tuning=lora", "task=identity", "scale=smoke",
+        "algo.max_tokens=6", "trainer.threads=1",
+    )  # fmt: skip
+    findings = list(doctor.examine(cfg))
+    assert {finding.what for finding in findings if not finding.ok} <= {"truncation", "something to learn"}
+    assert found(findings, "the update and the sampler").ok
+    assert not found(findings, "something to learn").ok
