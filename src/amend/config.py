@@ -77,7 +77,7 @@ def main() -> int:
 
 
 def spelt_out(words: list[str]) -> list[str]:
-    """The command line, ``policy=FOLDER`` and ``policy=owner/model`` written out as conf/policy/hf.yaml and its path."""
+    """The command line, with ``policy=FOLDER`` and ``policy=owner/model`` written out: policy=hf and its path."""
     long: list[str] = []
     for word in words:
         key, _, value = word.partition("=")
