@@ -49,7 +49,6 @@ def build(
     algorithm = algorithm_of(cfg, house)
     optimizer = algorithm.configure_optimizers()
     algorithm.optimizers = lambda: optimizer  # type: ignore[method-assign,assignment,return-value]
-    algorithm.manual_backward = lambda loss: loss.backward()  # type: ignore[method-assign,assignment]
     return algorithm, task
 
 

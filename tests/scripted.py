@@ -95,7 +95,6 @@ def ready(algorithm: Any) -> Any:
     assert isinstance(algorithm, Algorithm)
     optimizer = algorithm.configure_optimizers()
     algorithm.optimizers = lambda: optimizer  # type: ignore[method-assign,assignment,return-value]
-    algorithm.manual_backward = lambda loss: loss.backward()  # type: ignore[method-assign,assignment]
     return algorithm
 
 

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from amend import ranks
 from amend.policy.model import Policy
 from amend.run_folder import cpu, explained
 
@@ -32,12 +33,25 @@ SECONDS = b"seconds"
 def once(cfg: DictConfig, policy: Policy, measure: Callable[[], Columns]) -> tuple[Columns, float]:
     """What ``measure`` returns and the seconds it took, from the table that an earlier run kept where there is one."""
     path = Path(cfg.runs_dir) / ".base" / f"{key(cfg, policy)}.parquet"
-    if path.is_file():
-        kept = pq.read_table(path)
-        return kept.to_pydict(), float(kept.schema.metadata[SECONDS])
+    if kept := ranks.on_first(lambda: read(path)):
+        return kept
     began = time.perf_counter()
     columns = measure()
     seconds = time.perf_counter() - began
+    ranks.on_first(lambda: write(path, columns, seconds))
+    return columns, seconds
+
+
+def read(path: Path) -> tuple[Columns, float] | None:
+    """The table of a file and the seconds it took; None where there is none."""
+    if not path.is_file():
+        return None
+    kept = pq.read_table(path)
+    return kept.to_pydict(), float(kept.schema.metadata[SECONDS])
+
+
+def write(path: Path, columns: Columns, seconds: float) -> None:
+    """The inverse of ``read``; the file appears whole or not at all."""
     beside = path.with_name(f"{path.name}.{os.getpid()}")  # two runs may both be the first, with one and the same table
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,7 +60,6 @@ def once(cfg: DictConfig, policy: Policy, measure: Callable[[], Columns]) -> tup
             os.replace(beside, path)
         finally:
             beside.unlink(missing_ok=True)
-    return columns, seconds
 
 
 def key(cfg: DictConfig, policy: Policy) -> str:

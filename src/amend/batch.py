@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from amend import ranks
 from amend.types import Episode, Scored
 
 
@@ -115,13 +116,17 @@ def collate(scored: Sequence[Scored]) -> Batch:
     )
 
 
-def micro_batches(batch: Batch, tokens: int) -> list[Int[Tensor, " m"]]:
-    """The batch cut into pieces of at most ``tokens`` padded tokens (at least one episode each), alike in length."""
+def micro_batches(batch: Batch, tokens: int) -> list[tuple[Int[Tensor, " m"], float]]:
+    """This process's share of the batch in pieces of at most ``tokens`` padded tokens (at least one episode each),
+    alike in length; and what each piece counts for, see ``ranks.dealt``."""
     length = (batch.turn >= 0).sum(dim=1)
-    order = torch.argsort(length, descending=True, stable=True)
-    pieces, start = [], 0
-    while start < len(order):
-        rows = max(1, tokens // int(length[order[start]]))
-        pieces.append(order[start : start + rows])
-        start += rows
-    return pieces
+
+    def cut(hand: Int[Tensor, " n"]) -> list[Int[Tensor, " m"]]:
+        pieces, start = [], 0
+        while start < len(hand):
+            rows = max(1, tokens // int(length[hand[start]]))
+            pieces.append(hand[start : start + rows])
+            start += rows
+        return pieces
+
+    return ranks.dealt(torch.argsort(length, descending=True, stable=True), cut)

@@ -15,6 +15,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch.utils.data import IterableDataset
 
+from amend import launch, ranks
 from amend.algo.base import Algorithm
 from amend.config import component
 from amend.dialogue import Dialogue
@@ -58,11 +59,12 @@ def task_of(cfg: DictConfig) -> Task:
 
 def house(cfg: DictConfig) -> House:
     """Task, dialogue, policy, play and score, ready to train or to evaluate."""
-    threads(cfg.trainer.threads)
+    threads(cfg.trainer.threads, cfg.trainer.nodes)
     task = task_of(cfg)
     dialogue: Dialogue = find("dialogue", cfg.dialogue.name)(**knobs(cfg.dialogue))
     torch.manual_seed(cfg.seed)  # what a low-rank update begins as
-    policy = Policy.load(find("tuning", cfg.tuning.name)(**knobs(cfg.tuning)), **knobs(cfg.policy))
+    tuning = find("tuning", cfg.tuning.name)(**knobs(cfg.tuning))
+    policy = Policy.load(tuning, **knobs(cfg.policy)).to(launch.device(cfg.trainer.accelerator))
     engine = find("rollout", cfg.rollout.name)(policy, **knobs(cfg.rollout))
     parts = {
         part: find("reward", values.get("name", part))(task, **knobs(values))
@@ -98,9 +100,10 @@ def fits(cfg: DictConfig, policy: Policy, play: Play, task: Task) -> None:
         )
 
 
-def threads(count: int) -> None:
-    """Torch's threads: ``count``, or all cores that this process may run on."""
-    torch.set_num_threads(count or len(os.sched_getaffinity(0)))
+def threads(count: int, nodes: int) -> None:
+    """Torch's threads: ``count``, or all cores that this process may run on, its neighbours' share left to them."""
+    neighbours = max(ranks.size() // nodes, 1)
+    torch.set_num_threads(count or max(len(os.sched_getaffinity(0)) // neighbours, 1))
 
 
 class Rounds(IterableDataset[list[Problem]]):

@@ -94,9 +94,13 @@ def say(what: object) -> None:
 
 def command(cfg: DictConfig) -> str:
     """The command that started this run, without ``resume``: what to type to have it again."""
-    typed = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
     program = ["amend"] if Path(sys.argv[0]).name == "amend" else ["python", "run.py"]
-    return shlex.join([*program, *(word for word in typed if not word.lstrip("+").startswith("resume="))])
+    return shlex.join([*program, *(word for word in typed() if not word.lstrip("+").startswith("resume="))])
+
+
+def typed() -> list[str]:
+    """This run's own words on the command line; with ``-m``, those of this one of several runs."""
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
 
 
 # one value at a time ------------------------------------------------------------------------------------------------
@@ -204,6 +208,7 @@ def together(c: Mapping[str, Any]) -> None:
     for name in ("checkpoint", "responses", "run"):
         if c[name] and not Path(c[name]).exists():
             raise UserError(f"{name}={c[name]}: there is nothing at that path; allowed: a path that exists")
+    _machine(c["trainer"], job)
     if not c["reward"]:
         raise UserError("reward={}: no part is given; allowed: at least one, such as reward=oracle")
     path = c["policy"]["path"]
@@ -271,6 +276,16 @@ def _report(c: Mapping[str, Any]) -> None:
         raise UserError(
             f"out={shown(c['out'])}: where the report of runs goes; allowed: runs=... out=FOLDER, or neither"
         )
+
+
+def _machine(trainer: Mapping[str, Any], job: str) -> None:
+    for knob in ("devices", "nodes"):
+        if trainer["strategy"] == "single" and trainer[knob] != 1:
+            raise UserError(
+                f"trainer.{knob}={trainer[knob]}: trainer.strategy=single is one process; allowed: 1, or trainer=ddp"
+            )
+    if trainer["strategy"] != "single" and job in ("grade", "pretrain", "train_orm"):
+        raise UserError(f"trainer.strategy={trainer['strategy']}: job={job} is one process; allowed: single")
 
 
 def _stages(algo: Mapping[str, Any]) -> None:

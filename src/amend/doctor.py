@@ -351,12 +351,11 @@ def _bound(learner: Algorithm, rate: float) -> Iterator[None]:
     optimizer = learner.configure_optimizers()
     mine: Any = learner
     mine.optimizers = lambda *_, **__: optimizer
-    mine.manual_backward = lambda loss, *_, **__: loss.backward()
     try:
         yield
     finally:
         learner.lr = was
-        del mine.optimizers, mine.manual_backward
+        del mine.optimizers
 
 
 def _nudge(policy: Policy, batch: Batch, rate: float) -> None:

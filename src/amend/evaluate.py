@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from amend import ranks
 from amend.task.base import Task
 from amend.types import Episode, Problem, Sampling
 
@@ -44,7 +45,7 @@ def table(
 ) -> dict[str, list[Any]]:
     """Episodes, checked, as columns of the table (``COLUMNS``)."""
     turns = [(e, number, k) for e in episodes for number, k in enumerate(attempts) if k < len(e.turns)]
-    verdicts = task.check_many([(e.problem, e.turns[k].reply.text) for e, _, k in turns])
+    verdicts = ranks.shared([(e.problem, e.turns[k].reply.text) for e, _, k in turns], task.check_many)
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     for (e, number, k), verdict in zip(turns, verdicts, strict=True):
         reply, meta = e.turns[k].reply, e.problem.meta

@@ -20,6 +20,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from amend import ranks
 from amend.algo.base import Algorithm
 from amend.logger import Logger
 from amend.measure import measure
@@ -105,7 +106,7 @@ class Keeper(pl.Callback):
             self.keep(f"data/{pl_module.data_name}-{row['round']:04d}.jsonl", pl_module.data)
         if pl_module.online and row["stage"] in ("", "II"):  # only the final stage's reward chooses
             self._window.append(row[f"reward_t{pl_module.turns}"])
-        ended = pl_module.done >= 1
+        ended, self._asked = pl_module.done >= 1, ranks.any_(self._asked)
         if self._asked or ended or row["round"] % self.checkpoint_every == 0:
             self.save(trainer, pl_module)
         if self._asked:
@@ -132,22 +133,14 @@ class Keeper(pl.Callback):
             self._window = []
             if reward > self._best:
                 self._best = reward
-                self._write(self.best, lambda path: torch.save(algorithm.policy.lm.state_dict(), path))
-        self._write(self.last, trainer.save_checkpoint)
+                weights = algorithm.policy.lm.state_dict()
+                self.folder.write(f"checkpoints/{self.best.name}", whole(self.best, lambda p: torch.save(weights, p)))
+        self.folder.jointly(f"checkpoints/{self.last.name}", whole(self.last, trainer.save_checkpoint))
 
     def keep(self, name: str, rows: list[dict[str, Any]]) -> None:
         """What the round built to learn from, a JSON object a line: ready for TRL's trainers."""
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         self.folder.write(name, lambda path: path.write_text(lines, encoding="utf-8"))
-
-    def _write(self, path: Path, write: Callable[[Path], object]) -> None:
-        def whole(beside: Path) -> None:
-            try:
-                write(beside)
-            except RuntimeError as error:  # how torch reports a disk that fills up while it writes
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
-
-        self.folder.write(f"checkpoints/{path.name}", whole)
 
     # people ----------------------------------------------------------------------------------------------------------
 
@@ -177,3 +170,15 @@ class Keeper(pl.Callback):
                 f"in {row['zero_variance']:.0%} of groups all samples were paid alike and teach nothing: "
                 f"problems too easy or too hard (task.levels), or too few samples (algo.samples)"
             )
+
+
+def whole(path: Path, write: Callable[[Path], object]) -> Callable[[Path], object]:
+    """``write``, which says of a disk that fills up what it is and not what torch makes of it."""
+
+    def written(beside: Path) -> None:
+        try:
+            write(beside)
+        except RuntimeError as error:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+
+    return written

@@ -123,8 +123,7 @@ class RunFolder:
 
     def write(self, name: str, write: Callable[[Path], object]) -> Path:
         """A file that appears whole or not at all: ``write`` fills the path it is given, which then takes the name."""
-        path = self.path / name
-        beside = path.with_name(f".{path.name}.writing")
+        path, beside = self.path / name, self.beside(name)
         with explained(path):
             path.parent.mkdir(exist_ok=True)
             try:
@@ -134,6 +133,15 @@ class RunFolder:
             finally:
                 beside.unlink(missing_ok=True)
         return path
+
+    def jointly(self, name: str, write: Callable[[Path], object]) -> Path:
+        """``write``, for what all processes of a run must be called for and only return from together."""
+        return self.write(name, write)
+
+    def beside(self, name: str) -> Path:
+        """Where a file is written before it takes its name."""
+        path = self.path / name
+        return path.with_name(f".{path.name}.writing")
 
     def write_json(self, name: str, value: Any) -> Path:
         """``write`` for a JSON value."""
@@ -163,6 +171,29 @@ class RunFolder:
     def finish(self) -> None:
         """From now on there is nothing to resume."""
         self.write(FINISHED, lambda beside: beside.touch())
+
+
+class Onlooker(RunFolder):
+    """The folder of a run as its other processes have it, who read and leave all writing to the first."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = None
+
+    def write(self, name: str, write: Callable[[Path], object]) -> Path:
+        """Nothing."""
+        return self.path / name
+
+    def jointly(self, name: str, write: Callable[[Path], object]) -> Path:
+        """This process's part of it."""
+        write(self.beside(name))
+        return self.path / name
+
+    def append(self, name: str, row: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def truncate(self, done: int) -> None:
+        """Nothing."""
 
 
 def identity(cfg: DictConfig) -> str:

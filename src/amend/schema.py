@@ -64,7 +64,10 @@ class Top(TypedDict):
 class Trainer(TypedDict):
     """Keys of conf/trainer: the machine, and when to save, warn and stop."""
 
+    strategy: Literal["single", "ddp", "fsdp"]
     accelerator: Literal["auto", "cpu", "gpu"]
+    devices: Count | Literal["auto"]
+    nodes: Count
     threads: Natural
     checkpoint_every: Count
     select: Literal["best", "last"]

@@ -23,12 +23,14 @@ import pyarrow.parquet as pq
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.strategies import DDPStrategy
 
+from amend import launch, ranks
 from amend import logger as loggers
 from amend.base import once
 from amend.build import House, Rounds, algorithm_of, house, task_of, threads
 from amend.compare import compare
-from amend.config import command
+from amend.config import command, typed
 from amend.doctor import doctor
 from amend.errors import UserError
 from amend.evaluate import COLUMNS, Attempt, evaluate
@@ -39,9 +41,10 @@ from amend.report.index import write_index
 from amend.report.seeds import seeds_table
 from amend.report.summary import summarise
 from amend.report.terminal import View, final_table, print_table
-from amend.run_folder import FINISHED, RunFolder, home, identity
+from amend.run_folder import FINISHED, Onlooker, RunFolder, home, identity
 from amend.types import Sampling
 
+STRATEGIES: dict[str, Any] = {"single": lambda: "auto", "ddp": DDPStrategy}  # Lightning's, by ``trainer.strategy``
 INTERRUPTED = 130  # the exit status of a run that Ctrl-C ended, as shells count
 
 
@@ -59,19 +62,21 @@ def main(cfg: DictConfig) -> int:
         "report": report,
         "doctor": doctor,
     }
-    return jobs[cfg.job](cfg)
+    if cfg.trainer.strategy == "single":
+        return jobs[cfg.job](cfg)
+    with launch.together(cfg.trainer.accelerator, cfg.trainer.devices, cfg.trainer.nodes, typed()):
+        return jobs[cfg.job](cfg)
 
 
 def train(cfg: DictConfig) -> int:
     """Train ``algo`` on ``task``; leaves the run folder of the README."""
     began = time.perf_counter()
-    folder = RunFolder.resume(cfg) if cfg.resume else RunFolder.create(cfg)
-    with folder:
+    with folder_of(cfg) as folder:
         made = house(cfg)
         keep_sources(folder, made)
         algorithm = algorithm_of(cfg, made)
         view = View(total_rounds=algorithm.rounds)
-        log = loggers.make(cfg, folder.path)
+        log = loggers.make(cfg, folder.path) if ranks.first() else loggers.Logger()
         keeper = Keeper(folder, view, log, made.score, cfg.trainer.checkpoint_every, cfg.trainer.max_truncated)
         view.start(f"{cfg.algo.name} on {cfg.task.name}", facts(cfg, made, folder))
         try:
@@ -82,10 +87,13 @@ def train(cfg: DictConfig) -> int:
                 view.stop()
                 print(f"Stopped after round {algorithm.round} of {algorithm.rounds}. To go on: {again(cfg)}")
                 return INTERRUPTED
+            made.policy.to(launch.device(cfg.trainer.accelerator))  # from where Lightning leaves it
             if cfg.trainer.select == "best" and algorithm.online and keeper.best.exists():
                 made.policy.lm.load_state_dict(torch.load(keeper.best, weights_only=True))
                 made.play.sync()
             after = measure_all(cfg, made, "trained", view, algorithm.attempt)
+            if not ranks.first():
+                return 0
             columns = {name: before[name] + after[name] for name in COLUMNS}
             write_episodes(folder, columns)
             cost = {"seconds": round(time.perf_counter() - began + waited, 1), **algorithm.spent}
@@ -113,14 +121,28 @@ def keep_sources(folder: RunFolder, made: House) -> None:
         folder.write_json("sources.json", read)
 
 
+def folder_of(cfg: DictConfig) -> RunFolder:
+    """The run's folder, which the first process makes, or finds, and holds."""
+    mine: list[RunFolder] = []
+
+    def held() -> Path:
+        mine.append(RunFolder.resume(cfg) if cfg.resume else RunFolder.create(cfg))
+        return mine[0].path
+
+    path = ranks.on_first(held)
+    return mine[0] if mine else Onlooker(path)
+
+
 def fit(cfg: DictConfig, made: House, algorithm: Any, keeper: Keeper, checkpoint: Path | None) -> None:
     """Lightning's loop: one epoch is one round."""
     if not algorithm.rounds:
         return  # a way of asking, with nothing to train
     trainer = pl.Trainer(
         max_epochs=algorithm.rounds,
-        accelerator=cfg.trainer.accelerator,
-        devices=1,
+        accelerator="gpu" if algorithm.policy.device.type == "cuda" else "cpu",
+        devices=cfg.trainer.devices,
+        num_nodes=cfg.trainer.nodes,
+        strategy=STRATEGIES[cfg.trainer.strategy](),
         logger=False,
         callbacks=[keeper],
         enable_progress_bar=False,
@@ -240,8 +262,7 @@ def again(cfg: DictConfig) -> str:
 
 def evaluate_only(cfg: DictConfig) -> int:
     """Evaluate the policy, or ``checkpoint``, on the test problems; a run folder without training."""
-    folder = RunFolder.create(cfg)
-    with folder:
+    with folder_of(cfg) as folder:
         made = house(cfg)
         keep_sources(folder, made)
         if cfg.checkpoint:
@@ -252,6 +273,8 @@ def evaluate_only(cfg: DictConfig) -> int:
             columns = measure_all(cfg, made, "base", view, algorithm_of(cfg, made).attempt)
         finally:
             view.stop()
+        if not ranks.first():
+            return 0
         write_episodes(folder, columns)
         figures = {d: {"base": summarise(columns, phase="base", decoding=d)} for d in ("greedy", "sampled")}
         name = {"algo": "none", "task": cfg.task.name, "policy": made.policy.name, "seed": cfg.seed}
@@ -309,7 +332,7 @@ def pretrain(cfg: DictConfig) -> int:
     from amend.card import pass_at, write_card
     from amend.pretrain import rebuild
 
-    threads(cfg.trainer.threads)
+    threads(cfg.trainer.threads, cfg.trainer.nodes)
     began = time.perf_counter()
     out = rebuild(cfg)
     seconds = time.perf_counter() - began

@@ -125,7 +125,6 @@ def trainable(cfg: DictConfig) -> tuple[House, Any, Callable[[], list[Problem]]]
     algorithm = algorithm_of(cfg, made)
     optimizer = algorithm.configure_optimizers()
     algorithm.optimizers = lambda: optimizer  # type: ignore[method-assign,assignment,return-value]
-    algorithm.manual_backward = lambda loss: loss.backward()  # type: ignore[method-assign,assignment]
     rounds = Rounds(made.task, algorithm)
     return made, algorithm, lambda: next(iter(rounds))
 

@@ -1,7 +1,8 @@
 """From a batch to optimizer steps: credit, then a weighted sum of losses at each token, then a step.
 
 What a learner says of itself is ``credit`` and ``loss``, and perhaps ``weights``. Nothing here depends on how a
-minibatch is cut into micro-batches: credit and weights are taken over the whole of it first, and losses summed after.
+minibatch is cut into micro-batches, nor on how many processes read them (``amend.ranks``): credit and weights are taken
+over the whole of it first, and losses summed after.
 For a loss that is no sum over tokens, a learner overrides ``accumulate``.
 
     gradient = d/dtheta  sum_(i, t) w_it L_it(theta),     Adam, norm clipped                       Kingma and Ba 2015
@@ -19,6 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from amend import ranks
 from amend.batch import Batch, micro_batches
 from amend.bounds import Count, NonNegative, Positive
 from amend.errors import UserError
@@ -96,7 +98,8 @@ class Descent(pl.LightningModule, ABC):
                 for group in optimizer.param_groups:
                     group["lr"] = self.lr * (1 - share) if self.decay == "linear" else self.lr
                 optimizer.zero_grad()
-                seen.append(self.accumulate(batch.rows(part), credit[part]))
+                seen.append(ranks.totals(self.accumulate(batch.rows(part), credit[part])))
+                ranks.add_up(self.parameters())
                 norm = torch.nn.utils.clip_grad_norm_([p for p in self.parameters() if p.requires_grad], self.clip_norm)
                 if not bool(torch.isfinite(norm)):
                     raise UserError(
@@ -110,25 +113,26 @@ class Descent(pl.LightningModule, ABC):
         return {key: sum(one[key] for one in seen) / len(seen) for key in seen[0]} | gap
 
     def accumulate(self, batch: Batch, credit: Float[Tensor, "b t"]) -> dict[str, float]:
-        """Gradients of a whole minibatch, a micro-batch at a time, and its measurements."""
+        """Gradients of this process's share of a minibatch, a micro-batch at a time, and its share of what is measured:
+        both add up to the whole's."""
         weights, levers = self.weights(batch), self.explore.entropy.choose(batch, credit)
         weights = weights * batch.more.get("importance", 1.0)
         drawn = max(int(batch.sampled.sum()), 1)
         totals: dict[str, float] = {}
-        for rows in micro_batches(batch, self.policy.micro_tokens):
+        for rows, counts in micro_batches(batch, self.policy.micro_tokens):
             micro = batch.rows(rows)
             t = micro.tokens.shape[1]
             out = self.policy(micro.tokens, micro.sampled, micro.temperature, reference=self.needs_reference())
             loss = self.explore.entropy(self.loss(micro, credit[rows, :t], out), levers[rows, :t], micro, out)
-            loss = (loss * weights[rows, :t]).sum()
+            loss = (loss * weights[rows, :t]).sum() * counts
             if loss.requires_grad:
-                self.manual_backward(loss)
+                loss.backward()  # not Lightning's, which would send each micro-batch's gradient round by itself
             sums = measured(out, micro.sampled, micro.turn, micro.more.get("engine", micro.logp))
             sums |= {"loss": loss.item() * drawn}
             if "importance" in micro.more:
                 sums["importance"] = float(micro.more["importance"][micro.sampled].sum())
             for key, value in sums.items():
-                totals[key] = totals.get(key, 0.0) + value
+                totals[key] = totals.get(key, 0.0) + value * counts
         per_episode = {key: value / len(batch) for key, value in totals.items() if key.startswith("kl_")}
         return {key: value / drawn for key, value in totals.items()} | per_episode
 

@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from amend import ranks
 from amend.algo.imitation import Imitation, at_rest, generator, groups, last_turn_only
 from amend.batch import Batch, collate
 from amend.bounds import Count, NonNegative, Positive
@@ -94,21 +95,20 @@ class DPO(Imitation):
         return True
 
     def accumulate(self, batch: Batch, credit: Float[Tensor, "b t"]) -> dict[str, float]:
-        """Gradients of a minibatch of pairs, some pairs at a time, and how well they are told apart."""
+        """Gradients of this process's pairs of a minibatch, some at a time, and how well they are told apart."""
         pairs = len(batch) // 2
         length = (batch.turn >= 0).sum(dim=1).view(-1, 2).amax(dim=1)
         totals = {"loss": 0.0, "margin": 0.0, "told_apart": 0.0}
-        for some in torch.arange(pairs, device=self.device).split(
-            max(1, self.policy.micro_tokens // (2 * int(length.max())))
-        ):
+        rows = max(1, self.policy.micro_tokens // (2 * int(length.max())))
+        for some, counts in ranks.dealt(torch.arange(pairs, device=self.device), lambda hand: hand.split(rows)):
             micro = batch.rows(torch.stack([2 * some, 2 * some + 1], dim=1).flatten())
             out = self.policy(micro.tokens, micro.sampled, micro.temperature, reference=True)
             loss, margin = self.preference(out.logp, out.ref_logp, micro.sampled)
-            if (total := loss.sum() / pairs).requires_grad:
-                self.manual_backward(total)
+            if (total := loss.sum() / pairs * counts).requires_grad:
+                total.backward()
             totals["loss"] += total.item()
-            totals["margin"] += float(margin.detach().sum()) / pairs
-            totals["told_apart"] += float((margin > 0).sum()) / pairs
+            totals["margin"] += float(margin.detach().sum()) / pairs * counts
+            totals["told_apart"] += float((margin > 0).sum()) / pairs * counts
         return totals
 
     def preference(self, logp: Tensor, ref_logp: Tensor, sampled: Tensor) -> tuple[Tensor, Tensor]:

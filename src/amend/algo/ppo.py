@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from amend import ranks
 from amend.algo.base import Algorithm
 from amend.batch import Batch, micro_batches
 from amend.bounds import Fraction, NonNegative, Positive
@@ -56,10 +57,11 @@ class PPO(Algorithm):
         batch = super().prepare(batch)
         value = torch.zeros_like(batch.logp)
         with torch.no_grad():
-            for rows in micro_batches(batch, self.policy.micro_tokens):
+            for rows, counts in micro_batches(batch, self.policy.micro_tokens):
                 micro = batch.rows(rows)
                 out = self.policy(micro.tokens, micro.sampled, micro.temperature, reference=False)
-                value[rows, : micro.tokens.shape[1]] = self.values(micro, out)
+                value[rows, : micro.tokens.shape[1]] += self.values(micro, out) * counts
+        value = ranks.total(value)
         target = value + credits.gae(self.pay(batch), value, batch.sampled, self.gamma, self.lam)
         return replace(batch, more={**batch.more, "value": value, "target": torch.where(batch.sampled, target, 0.0)})
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from amend import ranks
 from amend.bounds import Count
 from amend.errors import UserError
 from amend.ops.likelihood import Likelihood, likelihood
@@ -206,18 +207,14 @@ class Policy(nn.Module):
     ) -> Float[Tensor, "b t"]:
         """Log-probabilities of the sampled tokens under the frozen reference; 0 elsewhere. No gradient."""
         rows = max(1, self.micro_tokens // tokens.shape[1])
-        cuts = [slice(at, at + rows) for at in range(0, len(tokens), rows)]
+        found = torch.zeros(tokens.shape, dtype=torch.float32, device=tokens.device)
         with torch.no_grad():
-            parts = [
-                self(
-                    tokens[cut],
-                    sampled[cut],
-                    temperature[cut] if isinstance(temperature, Tensor) else temperature,
-                    reference=True,
-                ).ref_logp
-                for cut in cuts
-            ]
-        return torch.cat(parts)
+            for some, counts in ranks.dealt(
+                torch.arange(len(tokens), device=tokens.device), lambda hand: hand.split(rows)
+            ):
+                heat = temperature[some] if isinstance(temperature, Tensor) else temperature
+                found[some] += self(tokens[some], sampled[some], heat, reference=True).ref_logp * counts
+        return ranks.total(found)
 
     def next_logits(self, lm: PreTrainedModel, last: Int[Tensor, " b"], **inputs: object) -> Float[Tensor, "b v"]:
         """What ``lm`` (this policy's model or its reference) expects after position last[i] of row i, in float32.

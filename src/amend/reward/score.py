@@ -16,6 +16,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float
 
+from amend import ranks
 from amend.errors import UserError
 from amend.types import Episode, Scored
 
@@ -61,7 +62,7 @@ class Score:
         values: dict[str, Float[np.ndarray, "b k"]] = {}
         first: dict[str, str] = {}
         for name, part in self._parts.items():
-            values[name], reasons = _measured(part, episodes, k)
+            values[name], reasons = _together(part, episodes, k)
             self.failures[name] = len(reasons)
             failed[list(reasons)] = True
             if reasons:
@@ -95,7 +96,7 @@ class Score:
 
     def _along(self, episodes: Sequence[Episode], total: Float[np.ndarray, "b k"]) -> list[np.ndarray]:
         """What parts pay on the way, at each trained token; added to ``total``, turn by turn. Empty where none does."""
-        paying = [part.along(episodes) for part in self._parts.values() if isinstance(part, Along)]
+        paying = [ranks.shared(episodes, part.along) for part in self._parts.values() if isinstance(part, Along)]
         if not paying:
             return [np.zeros(0)] * len(episodes)
         along = [np.sum(rows, axis=0) for rows in zip(*paying, strict=True)]
@@ -106,6 +107,18 @@ class Score:
                 total[row, k] += along[row][at : at + length].sum()
                 at += length
         return along
+
+
+def _together(part: Reward, episodes: Sequence[Episode], k: int) -> tuple[Float[np.ndarray, "b k"], dict[int, str]]:
+    """``_measured``, each process judging a share of the episodes."""
+
+    def judged(some: Sequence[Episode]) -> list[tuple[np.ndarray, str | None]]:
+        values, reasons = _measured(part, some, k)
+        return [(value, reasons.get(row)) for row, value in enumerate(values)]
+
+    found = ranks.shared(episodes, judged)
+    values = np.array([value for value, _ in found]).reshape(len(episodes), k)
+    return values, {row: reason for row, (_, reason) in enumerate(found) if reason is not None}
 
 
 def _measured(part: Reward, episodes: Sequence[Episode], k: int) -> tuple[Float[np.ndarray, "b k"], dict[int, str]]:

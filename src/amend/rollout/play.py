@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from zlib import crc32
 
+from amend import ranks
 from amend.dialogue import Dialogue
 from amend.policy.renderer import Renderer
 from amend.rollout.engine import Engine, Seed
@@ -69,8 +70,9 @@ class Play:
         opening = {p.id: self._renderer.opening(self._task.ask(p)) for p in problems}
         begun = [(Episode(p, i, ()), start(p, i, samples)) for p in problems for i in range(samples)]
         episodes: list[Episode] = []
-        for at in range(0, len(begun), self._engine.batch):
-            some = begun[at : at + self._engine.batch]
+        together = self._engine.batch * ranks.size()
+        for at in range(0, len(begun), together):
+            some = begun[at : at + together]
             now = [e for e, _ in some]
             given = [self._renderer.encode(first.given) if first.given else () for _, first in some]
             prompts = {i: opening[e.problem.id] + given[i] for i, e in enumerate(now)}
@@ -134,7 +136,8 @@ class Play:
         seeds = [
             (*seed, crc32(episodes[i].problem.id.encode()), episodes[i].sample, len(episodes[i].turns)) for i in prompts
         ]
-        replies = engine.sample(list(prompts.values()), how, seeds) if prompts else []
+        asked = list(zip(prompts.values(), seeds, strict=True))
+        replies = ranks.shared(asked, lambda mine: engine.sample([p for p, _ in mine], how, [s for _, s in mine]))
         self.sampled_tokens += sum(len(reply.tokens) for reply in replies)
         turned = dict(zip(prompts, replies, strict=True))
         return [

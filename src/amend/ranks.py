@@ -1,0 +1,145 @@
+"""Several processes at one run: who does what, and how each comes to know what all have found.
+
+What is dear is divided: replies to be drawn, to be judged, and to be read for a gradient. What is cheap every process
+does for itself, on everything: credit, weights, the choice of problems, what a run has spent. So all of them hold the
+same episodes and the same weights at every moment, an algorithm is written as if it were alone, and the gradient is
+the one it would have alone:
+
+    gradient = sum over ranks of  d/dtheta  sum_(i, t of the rank's rows) w_it L_it(theta),     w over the whole batch
+
+Nothing here holds a state of its own: it asks torch.distributed, and without a process group there is one process, for
+which every function gives back what it was given. Each must be called by all processes, in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, distributed
+
+from amend.errors import UserError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def size() -> int:
+    """How many processes there are."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+def rank() -> int:
+    """Which of them this is, counted from 0."""
+    return distributed.get_rank() if size() > 1 else 0
+
+
+def first() -> bool:
+    """Whether this is the one that speaks, draws and writes."""
+    return rank() == 0
+
+
+def gather(mine: Item) -> list[Item]:
+    """What each process has, in the order of their ranks; anything that can be pickled."""
+    if size() == 1:
+        return [mine]
+    found: list[Any] = [None] * size()
+    distributed.all_gather_object(found, mine)
+    return found
+
+
+def any_(mine: bool) -> bool:
+    """Whether any process says so."""
+    return any(gather(mine))
+
+
+def on_first(work: Callable[[], Result]) -> Result:
+    """What the first process gets from ``work``, which the others leave to it; its UserError is raised on all."""
+    found: list[Any] = [None]
+    if first():
+        try:
+            found = [work()]
+        except UserError as error:
+            found = [error]
+    if size() > 1:
+        distributed.broadcast_object_list(found)
+    if isinstance(found[0], UserError):
+        raise found[0]
+    return found[0]
+
+
+def shared(items: Sequence[Item], work: Callable[[Sequence[Item]], Sequence[Result]]) -> list[Result]:
+    """``work(items)``, a result an item, each process working on neighbours; every one gets all results, in order.
+
+    All shares are equally long, so that processes which must keep step do: the last item stands in where items are
+    missing, and what it gives a second time is dropped. A UserError on one process is raised on all.
+    """
+    if size() == 1 or not items:
+        return list(work(items))
+    each = -(-len(items) // size())
+    padded = [*items, *[items[-1]] * (each * size() - len(items))]
+    done: list[Result] | UserError
+    try:
+        done = list(work(padded[rank() * each : (rank() + 1) * each]))
+    except UserError as error:
+        done = error
+    results: list[Result] = []
+    for found in gather(done):
+        if isinstance(found, UserError):
+            raise found
+        results += found
+    return results[: len(items)]
+
+
+def dealt(
+    rows: Int[Tensor, " m"], cut: Callable[[Int[Tensor, " n"]], Iterable[Int[Tensor, " l"]]]
+) -> list[tuple[Int[Tensor, " l"], float]]:
+    """``rows`` dealt out like cards, and this process's hand, which ``cut`` divides: pieces with what each counts for.
+
+    That is 1, or 0 for a piece that is read for company: every process has as many pieces as any other, for a model
+    whose weights are divided among them is read by all at once or not at all.
+    """
+    hands = [[piece for piece in cut(rows[r :: size()]) if len(piece)] for r in range(size())]
+    mine = [(piece, 1.0) for piece in hands[rank()]]
+    return mine + [(rows[-1:], 0.0)] * (max(map(len, hands)) - len(mine))
+
+
+def total(mine: Tensor) -> Tensor:
+    """The sum of every process's tensor."""
+    if size() > 1:
+        distributed.all_reduce(mine)
+    return mine
+
+
+def totals(mine: dict[str, float]) -> dict[str, float]:
+    """The sums of every process's numbers, by name; a name that a process lacks counts 0 there."""
+    found: dict[str, float] = {}
+    for one in gather(mine):
+        for name, value in one.items():
+            found[name] = found.get(name, 0.0) + value
+    return found
+
+
+def add_up(parameters: Iterable[Tensor]) -> None:
+    """Every gradient becomes the sum of all processes' gradients. One that no process has stays None.
+
+    The gradients of divided weights (FSDP) were added up in the backward pass, and are left alone.
+    """
+    whole = [p for p in parameters if p.requires_grad and not is_divided(p)]
+    if size() == 1 or not whole:
+        return
+    there = torch.tensor([float(p.grad is not None) for p in whole], device=whole[0].device)
+    waiting = []
+    for weights, count in zip(whole, total(there).tolist(), strict=True):
+        if count:
+            weights.grad = torch.zeros_like(weights) if weights.grad is None else weights.grad
+            waiting.append(distributed.all_reduce(weights.grad, async_op=True))
+    for sent in waiting:
+        sent.wait()
+
+
+def is_divided(weights: Tensor) -> bool:
+    """Whether these are a part of weights that lie divided among the processes."""
+    return hasattr(weights, "full_tensor")

@@ -1,0 +1,226 @@
+"""Two processes that share a round are one process: half the work each, the same gradient, the same run, one voice.
+
+Each algorithm is found by its file. The processes are this very file, run as a program; they speak over gloo, and leave
+what they computed in a folder.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_behaviour import flipped, one_step
+from torch import Tensor, distributed
+
+from amend import ranks
+from amend.build import Rounds
+from amend.errors import UserError
+from amend.reward import Score
+from amend.reward.oracle import Oracle
+from amend.types import Episode
+from composed import TRAINED
+from learners import build, gradient, run, weights
+from toys import drift
+
+PROCESSES = 2
+VARIANTS = {  # knobs that weigh tokens, or look at the whole minibatch, in another way
+    "grpo, mean over tokens": ("grpo", "algo.reduction=token"),
+    "grpo, a fixed length": ("grpo", "algo.reduction=constant", "algo.skip_equal=true"),
+    "score, Stage I": ("score", "algo.stage1_rounds=1"),
+    "score, k1 in the reward": ("score", "algo.kl=k1_in_reward", "algo.baseline=batch"),
+    "dpo, ipo": ("dpo", "algo.form=ipo", "algo.nll=1"),
+    "grpo, entropy": ("grpo", "entropy=clip_cov", "entropy.share=0.2", "entropy.low=-10", "entropy.high=10"),
+}
+LEARNERS: dict[str, tuple[str, ...]] = {**{name: (name,) for name in TRAINED}, **VARIANTS}
+
+
+def step(name: str) -> tuple[Tensor, int]:
+    """The gradient of one update, and how many sampled tokens this process read for it."""
+    algo, *knobs = LEARNERS[name]
+    algorithm, task = build(algo, *one_step(algo), "algo.problems=5", *knobs, micro_tokens=300, cold=False)
+    drift(algorithm.policy, 0.1)  # away from the reference, so that its part of the gradient is there
+    scored, read = flipped(algorithm, task), 0
+
+    def count(policy: torch.nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        nonlocal read
+        read += int(arguments[1].sum()) if torch.is_grad_enabled() else 0
+
+    algorithm.policy.register_forward_pre_hook(count)
+    return gradient(algorithm, scored), read
+
+
+def rounds() -> tuple[Tensor, list[dict[str, Any]], dict[str, Any]]:
+    """Rounds of both stages of SCoRe, beta2 following what the updates measure, problems what was solved: the weights,
+    the records, and what the next checkpoint would remember."""
+    knobs = [
+        "algo.rounds=4",
+        "algo.stage1_rounds=2",
+        "algo.updates=2",
+        "algo.max_tokens=3",
+        "algo.adaptive_beta2=true",
+        "algo.samples=6",
+    ]
+    algorithm, task = build("score", *knobs, "algo.adaptive_beta2=true", "curriculum=plr", micro_tokens=100, cold=False)
+    records = run(algorithm, task, 4)
+    kept: dict[str, Any] = {}
+    algorithm.on_save_checkpoint(kept)
+    return weights(algorithm), records, kept["amend"]
+
+
+class Choosy(Oracle):
+    """Fails on every seventh problem, on which there are two episodes; and counts what it is asked."""
+
+    asked = 0
+
+    def __call__(self, episodes: Any) -> Any:
+        self.asked += len(episodes)
+        if any(e.problem.id.endswith("6") for e in episodes):
+            raise ValueError("a seven")
+        return super().__call__(episodes)
+
+
+def judged() -> dict[str, Any]:
+    """Rewards of episodes of which some cannot be judged."""
+    algorithm, task = build("grpo", "algo.samples=2", "algo.problems=8", cold=False)
+    part = Choosy(task, weight=1.0)
+    score, few = Score({"choosy": part}, max_failures=0.5), Score({"choosy": part}, max_failures=0.0)
+    episodes: list[Episode] = algorithm.episodes(next(iter(Rounds(task, algorithm))))
+    renamed = [replace(e, problem=replace(e.problem, id=f"p{i // 2}")) for i, e in enumerate(episodes)]
+    rewards = [s.reward for s in score(renamed)]
+    asked = part.asked
+    try:
+        few(renamed)
+    except UserError as error:
+        return {"rewards": rewards, "failures": score.failures, "asked": asked, "refused": str(error)}
+    return {}
+
+
+def primitives() -> dict[str, Any]:
+    """What ranks.py says, of numbers that show which process they came from."""
+    me = ranks.rank()
+    alone = torch.nn.Parameter(torch.zeros(2)) if me else torch.nn.Parameter(torch.ones(2))
+    nobodys, both = torch.nn.Parameter(torch.zeros(1)), torch.nn.Parameter(torch.zeros(1))
+    alone.grad = torch.ones(2) if me else None
+    both.grad = torch.full((1,), float(me + 1))
+    ranks.add_up([alone, nobodys, both])
+    try:
+        raised = str(ranks.shared([0, 1], lambda mine: refuse(mine[0])))
+    except UserError as error:
+        raised = str(error)
+    return {
+        "shared": ranks.shared(list(range(7)), lambda mine: [(x, me) for x in mine]),
+        "few": ranks.shared(["a"], lambda mine: [x.upper() for x in mine]),
+        "none": ranks.shared([], lambda mine: list(mine)),
+        "raised": raised,
+        "dealt": [(rows.tolist(), counts) for rows, counts in ranks.dealt(torch.arange(7), lambda hand: hand.split(1))],
+        "one": [(rows.tolist(), counts) for rows, counts in ranks.dealt(torch.arange(1), lambda hand: hand.split(4))],
+        "totals": ranks.totals({"both": 1.0 + me, f"only{me}": 5.0}),
+        "any": (ranks.any_(me == 1), ranks.any_(False)),
+        "first": ranks.on_first(lambda: f"said by {me}"),
+        "grads": [alone.grad.tolist() if alone.grad is not None else None, nobodys.grad, both.grad.tolist()],
+    }
+
+
+def refuse(item: int) -> list[int]:
+    if item == 1:
+        raise UserError("not that one")
+    return [item]
+
+
+# together and alone --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What each of two processes found."""
+    folder = tmp_path_factory.mktemp("together")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    started = [
+        subprocess.Popen([sys.executable, __file__, str(rank), str(folder)], env=environment, stderr=subprocess.PIPE)
+        for rank in range(PROCESSES)
+    ]
+    said = [one.communicate(timeout=600)[1].decode() for one in started]
+    assert [one.returncode for one in started] == [0] * PROCESSES, said
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(PROCESSES)]
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_two_shares_of_a_batch_have_the_gradient_of_the_whole(name: str, together: list[dict[str, Any]]) -> None:
+    alone, whole = step(name)
+    (one, first), (two, second) = (found[name] for found in together)
+    assert torch.equal(one, two)
+    assert float(alone.norm()) > 0
+    assert float((one - alone).norm()) < 1e-6 * float(alone.norm())
+    assert min(first, second) > whole / 3  # each read about half; one may have read an episode more, to keep step
+    assert whole <= first + second <= whole + 3 * 12
+
+
+def test_two_processes_make_the_run_of_one(together: list[dict[str, Any]]) -> None:
+    """Down to what is measured, which beta2 follows, and what the curriculum saw; both have the very same weights."""
+    (one, records, kept), (two, others, _) = (found["rounds"] for found in together)
+    assert torch.equal(one, two) and records == others
+    alone, wanted, remembered = rounds()
+    assert float((one - alone).norm()) < 1e-5 * float(alone.norm())
+    assert [r["stage"] for r in wanted] == ["I", "I", "II", "II"]
+    for got, want in zip(records, wanted, strict=True):
+        assert got.pop("stage") == want.pop("stage")
+        assert got == pytest.approx(want, rel=1e-3, abs=1e-5)
+    assert kept["explored"] == remembered["explored"] and kept["spent"] == remembered["spent"]
+    assert kept["beta2_now"] == pytest.approx(remembered["beta2_now"], rel=1e-4)
+
+
+def test_rewards_are_judged_in_shares_and_what_fails_fails_for_all(together: list[dict[str, Any]]) -> None:
+    alone = judged()
+    one, two = (found["judged"] for found in together)
+    assert one["rewards"] == two["rewards"] == alone["rewards"]
+    assert one["failures"] == two["failures"] == alone["failures"] == {"choosy": 2}
+    assert one["refused"] == two["refused"] == alone["refused"]
+    assert one["asked"] < alone["asked"]
+
+
+def test_what_is_shared_comes_back_whole_and_in_order(together: list[dict[str, Any]]) -> None:
+    one, two = (found["primitives"] for found in together)
+    assert one["shared"] == two["shared"] == [(0, 0), (1, 0), (2, 0), (3, 0), (4, 1), (5, 1), (6, 1)]
+    assert one["few"] == two["few"] == ["A"] and one["none"] == []
+    assert one["raised"] == two["raised"] == "not that one"
+    assert one["totals"] == two["totals"] == {"both": 3.0, "only0": 5.0, "only1": 5.0}
+    assert one["any"] == two["any"] == (True, False)
+    assert one["first"] == two["first"] == "said by 0"
+    assert one["grads"] == two["grads"] == [[1.0, 1.0], None, [3.0]]
+
+
+def test_hands_are_dealt_alike_and_keep_step(together: list[dict[str, Any]]) -> None:
+    one, two = (found["primitives"] for found in together)
+    assert one["dealt"] == [([0], 1.0), ([2], 1.0), ([4], 1.0), ([6], 1.0)]
+    assert two["dealt"] == [([1], 1.0), ([3], 1.0), ([5], 1.0), ([6], 0.0)]
+    assert one["one"] == [([0], 1.0)] and two["one"] == [([0], 0.0)]
+
+
+def test_one_process_is_given_back_what_it_gives() -> None:
+    found = primitives()
+    assert ranks.size() == 1 and ranks.first()
+    assert found["shared"] == [(i, 0) for i in range(7)] and found["few"] == ["A"]
+    assert found["dealt"] == [([i], 1.0) for i in range(7)]
+    assert found["totals"] == {"both": 1.0, "only0": 5.0} and found["any"] == (False, False)
+    assert found["grads"] == [None, None, [1.0]]
+
+
+def work(rank: int, folder: Path) -> None:
+    """One of the processes."""
+    torch.set_num_threads(1)
+    meeting = f"file://{folder / 'meeting'}"
+    distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=PROCESSES)
+    found: dict[str, Any] = {name: step(name) for name in LEARNERS}
+    found |= {"rounds": rounds(), "judged": judged(), "primitives": primitives()}
+    torch.save(found, folder / f"{rank}.pt")
+    distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    work(int(sys.argv[1]), Path(sys.argv[2]))
