@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from amend.algo.descent import Descent
-from amend.batch import Batch, collate, micro_batches
+from amend.batch import Batch, collate
 from amend.bounds import Count, Natural
 from amend.ops import surrogate
 from amend.types import Budget, Episode, Problem, Sampling, Scored
@@ -128,11 +128,7 @@ class Algorithm(Descent):
         batch, cap = collate(scored).to(self.device), self.play.importance_cap
         if cap is None:
             return batch
-        own = torch.zeros_like(batch.logp)
-        with torch.no_grad():
-            for rows in micro_batches(batch, self.policy.micro_tokens):
-                micro = batch.rows(rows)
-                own[rows, : micro.tokens.shape[1]] = self.policy.logp(micro.tokens, micro.sampled, micro.temperature)
+        own = self.read(batch, lambda micro: self.policy.logp(micro.tokens, micro.sampled, micro.temperature))
         weight = surrogate.truncated(own, batch.logp, cap)
         return replace(batch, logp=own, more={"engine": batch.logp, "importance": weight})
 

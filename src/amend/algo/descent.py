@@ -11,7 +11,7 @@ For a loss that is no sum over tokens, a learner overrides ``accumulate``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -84,6 +84,15 @@ class Descent(pl.LightningModule, ABC):
         if not self.pays_reference():
             return batch
         return replace(batch, ref_logp=self.policy.reference(batch.tokens, batch.sampled, batch.temperature))
+
+    def read(self, batch: Batch, what: Callable[[Batch], Float[Tensor, "m u"]]) -> Float[Tensor, "b t"]:
+        """``what`` of each micro-batch, a number a token, over the whole batch; without gradient, in shares."""
+        found = torch.zeros_like(batch.logp)
+        with torch.no_grad():
+            for rows, counts in micro_batches(batch, self.policy.micro_tokens):
+                micro = batch.rows(rows)
+                found[rows, : micro.tokens.shape[1]] += what(micro) * counts
+        return ranks.total(found)
 
     def learn(self, batch: Batch, epochs: int, parts: int, span: tuple[float, float]) -> dict[str, float]:
         """``epochs`` x ``parts`` optimizer steps; ``span`` is from where to where in the learning rate's decay."""

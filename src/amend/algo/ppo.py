@@ -19,9 +19,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from amend import ranks
 from amend.algo.base import Algorithm
-from amend.batch import Batch, micro_batches
+from amend.batch import Batch
 from amend.bounds import Fraction, NonNegative, Positive
 from amend.errors import UserError
 from amend.ops import credit as credits
@@ -55,13 +54,11 @@ class PPO(Algorithm):
     def prepare(self, batch: Batch) -> Batch:
         """The batch with the critic's values, and the returns they are to become."""
         batch = super().prepare(batch)
-        value = torch.zeros_like(batch.logp)
-        with torch.no_grad():
-            for rows, counts in micro_batches(batch, self.policy.micro_tokens):
-                micro = batch.rows(rows)
-                out = self.policy(micro.tokens, micro.sampled, micro.temperature, reference=False)
-                value[rows, : micro.tokens.shape[1]] += self.values(micro, out) * counts
-        value = ranks.total(value)
+
+        def expected(micro: Batch) -> Float[Tensor, "b t"]:
+            return self.values(micro, self.policy(micro.tokens, micro.sampled, micro.temperature, reference=False))
+
+        value = self.read(batch, expected)
         target = value + credits.gae(self.pay(batch), value, batch.sampled, self.gamma, self.lam)
         return replace(batch, more={**batch.more, "value": value, "target": torch.where(batch.sampled, target, 0.0)})
 
