@@ -1,9 +1,14 @@
-"""What every engine promises, whoever computes it: one set of claims, and a line an engine (laws 2, 3 and 7)."""
+"""What every engine promises, whoever computes it: one set of claims, and a line an engine (laws 2, 3 and 7).
+
+``vllm`` is TRL's client against a server on loopback that speaks vLLM's protocol and samples with our local engine
+(``tests/loopback.py``): what is held of it is our side and the protocol, not vLLM.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 import torch
@@ -12,7 +17,9 @@ from amend.policy.model import Policy
 from amend.rollout.engine import Engine
 from amend.rollout.hf import HF
 from amend.rollout.local import Local
+from amend.rollout.vllm import VLLM
 from amend.types import Completion, Sampling, Tokens
+from loopback import Loopback, free_port, pretending
 from toys import drift, policy
 
 PROMPTS: list[Tokens] = [(2, 5, 3), (2, 6, 5, 6, 3), (2, 5, 3), (2, 6, 3), (2, 5, 5, 5, 5, 5, 3), (2, 6, 3)]
@@ -24,18 +31,26 @@ TOLERANCE = 5e-5  # nats: float32, computed in another order
 Make = Callable[[Policy], Engine]
 
 
-def local(toy: Policy) -> Engine:
+def local(toy: Policy, held: ExitStack) -> Engine:
     return Local(toy, batch=64, compact=0.3)
 
 
-def hf(toy: Policy) -> Engine:
+def hf(toy: Policy, held: ExitStack) -> Engine:
     return HF(toy, batch=64, importance_cap=None)
 
 
-@pytest.fixture(params=[local, hf], ids=["local", "hf"])
-def make(request: pytest.FixtureRequest) -> Make:
-    made: Make = request.param
-    return made
+def vllm(toy: Policy, held: ExitStack) -> Engine:
+    server = Loopback(toy)
+    held.callback(server.close)
+    return VLLM(toy, url=server.url, group_port=free_port(), wait=0.0, batch=64, requests=8, importance_cap=None)
+
+
+@pytest.fixture(params=[local, hf, vllm], ids=["local", "hf", "vllm"])
+def make(request: pytest.FixtureRequest) -> Iterator[Make]:
+    with ExitStack() as held:
+        if request.param is vllm:
+            held.enter_context(pretending("0.31.0"))
+        yield lambda toy: request.param(toy, held)
 
 
 @pytest.fixture

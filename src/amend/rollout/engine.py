@@ -2,6 +2,7 @@
 
     local   the very weights that are trained, in this process, as the trainer reads them               the default
     hf      the same weights under transformers' continuous batching                                    for one GPU
+    vllm    a server of its own, sent the weights after every update                    for GPUs set aside to sample
 
 ``tests/rollout/test_contract.py`` holds all of them to the same words.
 """
