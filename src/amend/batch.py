@@ -81,9 +81,9 @@ def transcript(episode: Episode) -> tuple[list[int], list[int], list[bool], list
         asked, drawn = turn.prompt[len(tokens) :], turn.reply.tokens
         tokens += [*asked, *drawn]
         turns += [k] * (len(asked) + len(drawn))
-        sampled += [False] * len(asked) + [turn.drawn] * len(drawn)
-        logp += [0.0] * len(asked) + (list(turn.reply.logp) if turn.drawn else [0.0] * len(drawn))
-        heat += [1.0] * len(asked) + [turn.temperature or 1.0 if turn.drawn else 1.0] * len(drawn)
+        sampled += [False] * len(asked) + list(turn.trained)
+        logp += [0.0] * len(asked) + [lp if own else 0.0 for lp, own in zip(turn.reply.logp, turn.trained, strict=True)]
+        heat += [1.0] * len(asked) + [turn.temperature or 1.0 if own else 1.0 for own in turn.trained]
     return tokens, turns, sampled, logp, heat
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 Tokens = tuple[int, ...]
-Stop = Literal["end", "length"]
+Stop = Literal["end", "length", "pause"]  # pause: only between an engine and a tool, see Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,19 @@ class Completion:
 
     ``logp[i]`` is the natural log-probability of ``tokens[i]`` under the sampling distribution, temperature included.
     ``text`` is the decoded reply without the end token. ``stop`` tells whether the model ended it or the length did.
+    ``drawn`` tells which tokens the policy drew where a tool wrote the others (log-probability 0); empty: all of them.
     """
 
     tokens: Tokens
     logp: tuple[float, ...]
     text: str
     stop: Stop
+    drawn: tuple[bool, ...] = ()
+
+    @property
+    def own(self) -> tuple[bool, ...]:
+        """For each token, whether the policy drew it."""
+        return self.drawn or (True,) * len(self.tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,11 @@ class Turn:
     reply: Completion
     drawn: bool = True
     temperature: float = 1.0
+
+    @property
+    def trained(self) -> tuple[bool, ...]:
+        """For each token of the reply, whether it is trained: drawn by the policy, in a reply that is its own."""
+        return self.reply.own if self.drawn else (False,) * len(self.reply.tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +129,11 @@ class Budget(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How to draw: temperature 0 is greedy; ``max_tokens`` bounds a reply, its end token included."""
+    """How to draw: temperature 0 is greedy; ``max_tokens`` bounds a reply, its end token included.
+
+    At a token of ``pause`` an engine may stop (with ``stop`` "pause"), so that a tool can write what comes next.
+    """
 
     temperature: float
     max_tokens: int
+    pause: frozenset[int] = frozenset()

@@ -38,5 +38,5 @@ class BestOfN(Prompting):
 
 def likelihood(episode: Episode) -> float:
     """Mean log-probability (nats) of the first reply's tokens, as they were drawn."""
-    logp = episode.turns[0].reply.logp
-    return sum(logp) / max(len(logp), 1)
+    reply = episode.turns[0].reply
+    return sum(reply.logp) / max(sum(reply.own), 1)

@@ -137,19 +137,23 @@ class Orm:
     def along(self, episodes: Sequence[Episode]) -> list[Float[np.ndarray, " t"]]:
         """``weight`` times what is paid at each token that the policy drew, in order: 0 but at the ends of steps."""
         if self._use == "sparse":
-            return [np.zeros(sum(len(turn.reply.tokens) for turn in e.turns if turn.drawn)) for e in episodes]
+            return [np.zeros(sum(sum(turn.trained) for turn in e.turns)) for e in episodes]
         read = self._model.read([conversation(episode) for episode in episodes])
         return [self._pay(episode, p) for episode, p in zip(episodes, read, strict=True)]
 
     def _pay(self, episode: Episode, p: Float[np.ndarray, " t"]) -> Float[np.ndarray, " n"]:
         paid, drawn = np.zeros(len(p)), np.zeros(len(p), dtype=bool)
         for turn in episode.turns:
-            drawn[len(turn.prompt) : len(turn.prompt) + len(turn.reply.tokens)] = turn.drawn
+            first = len(turn.prompt)
+            drawn[first : first + len(turn.reply.tokens)] = turn.trained
             ends = self._model.step_ends(turn)
+            # A step that a tool's token completes is paid where the policy last spoke in it: at the call.
+            own = np.maximum.accumulate(np.where(turn.reply.own, np.arange(len(turn.reply.tokens)), 0))
+            places = first + own[np.array(ends) - first]
             if self._use == "value":
-                np.add.at(paid, ends, p[ends] / len(ends))
+                np.add.at(paid, places, p[ends] / len(ends))
             else:
-                np.add.at(paid, ends, np.diff(p[[len(turn.prompt) - 1, *ends]]))
+                np.add.at(paid, places, np.diff(p[[first - 1, *ends]]))
         return self.weight * paid[drawn]
 
 

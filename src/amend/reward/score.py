@@ -103,7 +103,7 @@ class Score:
         for row, episode in enumerate(episodes):
             at = 0
             for k, turn in enumerate(episode.turns):
-                length = len(turn.reply.tokens) if turn.drawn else 0
+                length = sum(turn.trained)
                 total[row, k] += along[row][at : at + length].sum()
                 at += length
         return along

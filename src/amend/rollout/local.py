@@ -197,11 +197,12 @@ class Local:
         uniforms = torch.from_numpy(streams(seeds, how.max_tokens)).to(device) if how.temperature > 0 else None
         with self._policy.autocast(), self._policy.reading(self._of_reference) as lm:
             rows, who, logits = self._start(lm, prompts, how.max_tokens)
-            tokens, logp, who = self._decode(rows, who, logits, how, uniforms)
+            ends = torch.tensor([*self._policy.ends, *sorted(how.pause)], device=device)
+            tokens, logp, who = self._decode(rows, who, logits, how, uniforms, ends)
         replies, lengths = [], (tokens >= 0).sum(dim=1).tolist()
         for i, (ids, lps) in enumerate(zip(tokens.tolist(), logp.tolist(), strict=True)):
             drawn = tuple(ids[: lengths[i]])
-            stop: Stop = "end" if drawn[-1] in self._policy.ends else "length"
+            stop: Stop = "end" if drawn[-1] in self._policy.ends else "pause" if drawn[-1] in how.pause else "length"
             replies.append(Completion(drawn, tuple(lps[: lengths[i]]), self._policy.decode(drawn), stop))
         known = [prompt + reply.tokens[:-1] for prompt, reply in zip(prompts, replies, strict=True)]
         self._memory = _Memory(known, rows, who)
@@ -254,14 +255,13 @@ class Local:
         return torch.from_numpy(rectangle).to(device), torch.tensor(counts, device=device)
 
     def _decode(
-        self, rows: _Rows, who: Tensor, logits: Tensor, how: Sampling, uniforms: Tensor | None
+        self, rows: _Rows, who: Tensor, logits: Tensor, how: Sampling, uniforms: Tensor | None, ends: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Draw until every row has ended or has ``max_tokens``: tokens [b max_tokens] (-1 after the end) and logp in
         the order of the prompts, and which prompt each row of the cache is by now."""
         device, count = logits.device, len(logits)
         tokens = torch.full((count, how.max_tokens), -1, dtype=torch.long, device=device)
         logp = torch.zeros(count, how.max_tokens, device=device)
-        ends = torch.tensor(self._policy.ends, device=device)
         ended = torch.zeros(count, dtype=torch.bool, device=device)  # of the rows being read, which stand first
         for step in range(how.max_tokens):
             m = len(ended)

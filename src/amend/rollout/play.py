@@ -14,7 +14,8 @@ from amend import ranks
 from amend.dialogue import Dialogue
 from amend.policy.renderer import Renderer
 from amend.rollout.engine import Engine, Seed
-from amend.task.base import Task
+from amend.rollout.tool import WithTool, told
+from amend.task.base import Task, tool_of
 from amend.types import Completion, Episode, Message, Opening, Problem, Sampling, Turn
 
 Start = Callable[[Problem, int, int], Opening]  # how the first reply of an episode begins; ``amend.explore.start``
@@ -28,11 +29,15 @@ def from_nothing(problem: Problem, sample: int, samples: int) -> Opening:
 class Play:
     """Plays ``dialogue`` over ``task``; ``engine`` draws the policy's replies, ``base`` what the reference says.
 
-    ``sampled_tokens`` counts every token drawn so far, by either: what a run has spent.
+    ``sampled_tokens`` counts every token drawn so far, by either: what a run has spent. Where the task gives the policy
+    a tool, both have it, and its tokens are not counted.
     """
 
     def __init__(self, engine: Engine, base: Engine, renderer: Renderer, task: Task, dialogue: Dialogue) -> None:
-        self._engine, self._base, self._renderer, self._task, self._dialogue = engine, base, renderer, task, dialogue
+        self._renderer, self._task, self._dialogue = renderer, task, dialogue
+        self._tool = tool_of(task)
+        self._engine: Engine = WithTool(engine, self._tool, renderer) if self._tool else engine
+        self._base: Engine = WithTool(base, self._tool, renderer) if self._tool else base
         self.sampled_tokens = 0
 
     @property
@@ -103,6 +108,8 @@ class Play:
 
     def reply(self, text: str) -> Completion:
         """A text as if the policy had said it and ended; its log-probabilities are not known and stand as 0."""
+        if self._tool is not None:
+            return told(self._tool, self._renderer, text)
         tokens = self._renderer.reply(text)
         return Completion(tokens, (0.0,) * len(tokens), text, "end")
 
@@ -138,7 +145,7 @@ class Play:
         ]
         asked = list(zip(prompts.values(), seeds, strict=True))
         replies = ranks.shared(asked, lambda mine: engine.sample([p for p, _ in mine], how, [s for _, s in mine]))
-        self.sampled_tokens += sum(len(reply.tokens) for reply in replies)
+        self.sampled_tokens += sum(sum(reply.own) for reply in replies)
         turned = dict(zip(prompts, replies, strict=True))
         return [
             replace(e, turns=(*e.turns, Turn(prompts[i], turned[i], temperature=how.temperature))) if i in turned else e
