@@ -52,7 +52,10 @@ class Heedless:
     """An engine that knows no pauses."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine, self.batch = engine, engine.batch
+        self._engine, self.batch, self.importance_cap = engine, engine.batch, engine.importance_cap
+
+    def frozen(self) -> Heedless:
+        return Heedless(self._engine.frozen())
 
     def sample(self, prompts: Sequence[Tokens], how: Sampling, seeds: Sequence[Seed]) -> list[Completion]:
         return self._engine.sample(prompts, replace(how, pause=frozenset()), seeds)

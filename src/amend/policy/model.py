@@ -164,8 +164,7 @@ class Policy(nn.Module):
 
     def decode(self, tokens: Tokens) -> str:
         """The text of drawn tokens, the end token left out."""
-        kept = tokens[:-1] if tokens and tokens[-1] in self.ends else tokens
-        return str(self.tokenizer.decode(list(kept), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+        return self.renderer.decode(tokens)
 
     def forward(
         self,

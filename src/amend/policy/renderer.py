@@ -82,13 +82,13 @@ class Renderer:
 
     def decode(self, tokens: Tokens) -> str:
         """The text of drawn tokens, the end token left out."""
-        kept = tokens[:-1] if tokens and tokens[-1] in self._ends else tokens
+        kept = tokens[:-1] if tokens and tokens[-1] in self.ends else tokens
         return str(self._tokenizer.decode(list(kept), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def ending(self, mark: str) -> frozenset[int]:
         """The tokens whose text ends in ``mark``, a printable ASCII character (which vocabularies spell as itself)."""
         found = (number for word, number in self._tokenizer.get_vocab().items() if word.endswith(mark))
-        return frozenset(found) - self._ends - set(self._tokenizer.all_special_ids)
+        return frozenset(found) - set(self.ends) - set(self._tokenizer.all_special_ids)
 
     def opening(self, messages: Sequence[Message]) -> Tokens:
         """The tokens of the first prompt, up to where the model speaks."""

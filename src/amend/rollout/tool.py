@@ -44,11 +44,15 @@ class WithTool:
     def __init__(self, engine: Engine, tool: Tool, renderer: Renderer) -> None:
         self._engine, self._tool, self._renderer = engine, tool, renderer
         self._pause = renderer.ending(tool.mark)
-        self.batch = engine.batch
+        self.batch, self.importance_cap = engine.batch, engine.importance_cap
 
     def sync(self) -> None:
         """The weights have changed."""
         self._engine.sync()
+
+    def frozen(self) -> WithTool:
+        """The reference with the same tool."""
+        return WithTool(self._engine.frozen(), self._tool, self._renderer)
 
     def sample(self, prompts: Sequence[Tokens], how: Sampling, seeds: Sequence[Seed]) -> list[Completion]:
         """One completion a prompt; see ``Engine``. A reply without a call is the engine's own, token for token."""
