@@ -92,7 +92,8 @@ def test_constructors_behind_files_have_no_defaults(path: Path) -> None:
 
 def _classes_behind() -> set[tuple[str, str]]:
     groups = ("algo", "task", "dialogue", "rollout", "logger")
-    return {(name.split("/")[0], name.split("/")[1]) for name in FILES if name.split("/")[0] in groups}
+    named = {name: re.search(r"^name: (\w+)", (CONF / f"{name}.yaml").read_text(), re.MULTILINE) for name in FILES}
+    return {(name.split("/")[0], found[1]) for name, found in named.items() if found and name.split("/")[0] in groups}
 
 
 @pytest.mark.parametrize("name", ["config", *EVERY])

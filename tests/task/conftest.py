@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,3 +27,10 @@ def grader() -> Iterator[Grader]:
     grader = Grader(seconds=2.0)
     yield grader
     grader.close()
+
+
+@pytest.fixture(scope="session")
+def bubblewrap() -> None:
+    """Skips where programs cannot be walled in."""
+    if shutil.which("bwrap") is None:
+        pytest.skip("no bubblewrap; enable with: apt-get install bubblewrap")

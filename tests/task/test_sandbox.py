@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -21,15 +20,10 @@ from amend.task.sandbox import Outcome, Sandbox, Trial
 from task.hostile import CHEATS, ESCAPES, SECRET
 
 SECONDS = 2.0
-needs_bubblewrap = pytest.mark.skipif(
-    shutil.which("bwrap") is None, reason="no bubblewrap; enable with: apt-get install bubblewrap"
-)
 
 
 @pytest.fixture(scope="module")
-def walled() -> Sandbox:
-    if shutil.which("bwrap") is None:
-        pytest.skip("no bubblewrap; enable with: apt-get install bubblewrap")
+def walled(bubblewrap: None) -> Sandbox:
     return Sandbox(kind="bubblewrap", seconds=SECONDS)
 
 
@@ -81,6 +75,9 @@ def only(box: Sandbox, one: Trial) -> Outcome:
         ("import sys\ndef f(x): return sys.getsizeof(x)", "assert f(()) == sys.getsizeof(())", "right"),
         ("def f(x): return 1", "assert 1", "untested"),
         ("def f(x): return 1", "assert (", "untested"),
+        ("def f(x): return 1", "assert f(lambda: 1) == 1", "untested"),
+        ("def f(x, y): return [z for z in x if not isinstance(z, y)]", "assert f((1, 'a'), str) == [1]", "right"),
+        ("def f(x): return int", "assert f(1) is int", "right"),
         (
             "from dataclasses import dataclass\n@dataclass\nclass P:\n    x: int\ndef f(p): return p.x",
             "assert f(P(4)) == 4",
@@ -117,9 +114,7 @@ def test_random_inputs_are_the_same_for_everybody(walled: Sandbox) -> None:
     assert [o.why for o in walled.run([trial("def f(x): return x", test)] * 3)] == ["right"] * 3
 
 
-def test_order_is_kept_and_several_run_side_by_side() -> None:
-    if shutil.which("bwrap") is None:
-        pytest.skip("no bubblewrap; enable with: apt-get install bubblewrap")
+def test_order_is_kept_and_several_run_side_by_side(bubblewrap: None) -> None:
     box = Sandbox(kind="bubblewrap", seconds=SECONDS, workers=4)
     programs = [trial(f"import time\ntime.sleep(0.5)\ndef f(x): return {i % 2}", "assert f(0) == 1") for i in range(12)]
     began = time.perf_counter()
@@ -263,8 +258,9 @@ def test_without_bubblewrap_it_refuses_in_one_line(monkeypatch: pytest.MonkeyPat
         cell.walls.cache_clear()
 
 
-@needs_bubblewrap
-def test_where_bubblewrap_may_not_work_the_line_has_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_bubblewrap_may_not_work_the_line_has_its_words(
+    bubblewrap: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     broken = ("bwrap", "--no-such-option", "--")
     monkeypatch.setattr(cell, "walls", lambda: broken)
     with pytest.raises(UserError, match=r"could not be started.*no-such-option"):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 ITEMS = 10_000  # of an iterator that a solution returns; some never end
+TYPES = {kind.__name__: kind for kind in (int, float, complex, bool, str, bytes, list, tuple, set, frozenset, dict)}
 JSON: dict[str, Any] = {"null": None, "true": True, "false": False, "NaN": float("nan"), "Infinity": float("inf")}
 JSON["__builtins__"] = {}
 
@@ -61,6 +62,8 @@ def told(value: Any, other: Callable[[Any], str]) -> str:
         return items("complex", [value.real, value.imag])
     if isinstance(value, range):
         return items("range", [value.start, value.stop, value.step])
+    if isinstance(value, type) and value in TYPES.values():
+        return items("type", [value.__name__])
     if hasattr(type(value), "__next__") or isinstance(value, type({}.keys()) | type({}.values()) | type({}.items())):
         return items("iterator", [item for item, _ in zip(value, range(ITEMS), strict=False)])
     return other(value)
@@ -73,6 +76,8 @@ def understood(data: Any, other: Callable[[str, Any], Any]) -> Any:
     tag, *items = data
     if tag in ("object", "name"):
         return other(tag, items[0])
+    if tag == "type":
+        return TYPES[items[0]]
     values = [understood(item, other) for item in items]
     if tag == "dict":
         return dict(zip(values[::2], values[1::2], strict=True))
@@ -175,7 +180,7 @@ def examine() -> None:
     def reference(value: Any) -> str:
         if isinstance(value, Remote):
             return object.__getattribute__(value, "reference")
-        raise TypeError(f"{type(value).__name__} cannot be sent")
+        raise UnsentError(f"{type(value).__name__} cannot be sent")
 
     Exam.ask = staticmethod(ask)
     while (job := message(feed)) is not None:
@@ -184,6 +189,10 @@ def examine() -> None:
 
 class Gone(BaseException):
     """The solution's process has ended."""
+
+
+class UnsentError(Exception):
+    """A test wants to hand the solution what is no plain data: a function of its own, say."""
 
 
 class OpaqueError(Exception):
@@ -261,11 +270,11 @@ class Exam:
             exec(code, space)
         except Gone:
             return "error", "gone"
-        except NameError as error:
-            return ("error" if "solution" in vars(error) else "untested"), "NameError"
         except BaseException as error:
             if "solution" in vars(error):
                 return "error", str(vars(error)["solution"])
+            if isinstance(error, NameError | UnsentError):
+                return "untested", type(error).__name__
             return "wrong", "" if isinstance(error, AssertionError) else type(error).__name__
         return ("right", "") if Exam.questions else ("untested", "the test asks nothing")
 

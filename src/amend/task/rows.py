@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,7 +37,15 @@ def content(file: Path) -> bytes:
 
 
 def lines(file: Path, read: bytes) -> Iterator[Placed]:
-    """The objects of a JSON Lines file, with their places; blank lines are skipped. UserError naming a bad line."""
+    """The objects of a JSON Lines file, gzipped or not, with their places; blank lines are skipped.
+
+    UserError naming a bad line.
+    """
+    if read.startswith(b"\x1f\x8b"):
+        try:
+            read = gzip.decompress(read)
+        except (OSError, EOFError, zlib.error) as error:
+            raise UserError(f"{file}: is no whole gzip file ({error})") from error
     for number, line in enumerate(read.split(b"\n"), 1):
         if line.strip():
             where = f"{file}, line {number}"
