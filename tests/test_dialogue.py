@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from amend.dialogue import Dialogue, SelfCorrect, Single
+from amend.dialogue import Confidence, Dialogue, SelfCorrect, Single
 from amend.errors import UserError
 from amend.types import Completion, Episode, Message, Problem, Turn
 
@@ -41,3 +41,25 @@ def test_impossible_settings_are_refused() -> None:
         SelfCorrect(turns=0, instruction=INSTRUCTION)
     with pytest.raises(UserError, match="instruction is empty"):
         SelfCorrect(turns=2, instruction=" ")
+
+
+def sure(*logp: float) -> Episode:
+    return Episode(PROBLEM, 0, (Turn((0,), Completion((1,) * len(logp), logp, "?", "end")),))
+
+
+@pytest.mark.parametrize(
+    ("logp", "said"),
+    [((-1.0, -2.0), "-1.50"), ((0.0,), "-0.00"), ((-50.0,), "-9.99"), ((), "-0.00"), ((-9.996,), "-9.99")],
+)
+def test_the_second_turn_is_told_how_sure_the_first_was(logp: tuple[float, ...], said: str) -> None:
+    dialogue = Confidence(turns=2, instruction="It was {logp}. Again.")
+    assert isinstance(dialogue, Dialogue) and dialogue.attempts == (0, 1)
+    assert dialogue.follow(sure(*logp)) == Message("user", f"It was {said}. Again.")
+    assert dialogue.follow(episode("?", "?")) is None
+
+
+def test_a_confidence_that_is_not_said_is_refused() -> None:
+    with pytest.raises(UserError, match=r"no \{logp\}"):
+        Confidence(turns=2, instruction="Again.")
+    with pytest.raises(UserError, match="turns=1"):
+        Confidence(turns=1, instruction="{logp}")

@@ -14,6 +14,7 @@ from amend.algo.score import SCoRe
 from amend.errors import UserError
 from amend.keeper import WARN_GAP, Keeper
 from amend.logger import Logger
+from amend.metric.alarm import Limits
 from amend.report.terminal import View
 from amend.reward import Score
 from amend.reward.oracle import Oracle
@@ -21,6 +22,8 @@ from amend.run_folder import RunFolder
 from amend.task.identity import Identity
 from composed import composed
 from toys import LOOP, SCORE, episode, handed, policy, scored
+
+LIMITS = Limits(window=10, truncated=0.2, zero_variance=0.8, entropy=0.3, kl=10.0, no_edit=0.9, lost_reach=0.4)
 
 
 class Said(View):
@@ -40,7 +43,7 @@ def keeper(tmp_path: Path, every: int = 2) -> tuple[Keeper, Said]:
     folder = RunFolder.create(composed(f"runs_dir={tmp_path}", "logger=none"))
     score = Score({"oracle": Oracle(Identity(symbols=2, test=2), weight=1.0)}, max_failures=0.0)
     view = Said()
-    return Keeper(folder, view, Logger(), score, every, 0.2), view
+    return Keeper(folder, view, Logger(), score, every, LIMITS), view
 
 
 def learner(rounds: int = 8) -> SCoRe:

@@ -75,4 +75,7 @@ def key(cfg: DictConfig, policy: Policy) -> str:
         if "lora_" not in name:  # an update that does nothing yet
             digest.update(name.encode())
             digest.update(value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
+    if cfg.eval.ranker:  # what it thinks is in the table
+        for path in sorted(Path(cfg.eval.ranker).expanduser().glob("*")):
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

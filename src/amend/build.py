@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from jaxtyping import Float
 from omegaconf import DictConfig, OmegaConf
 from torch.utils.data import IterableDataset
 
@@ -20,12 +22,14 @@ from amend.algo.base import Algorithm
 from amend.config import component
 from amend.dialogue import Dialogue
 from amend.errors import UserError
+from amend.evaluate import Rank
 from amend.explore import Explore
 from amend.policy.model import Policy
 from amend.reward import Score
+from amend.reward.orm import outcome_model
 from amend.rollout.play import Play
 from amend.task.base import Task
-from amend.types import Budget, Problem
+from amend.types import Budget, Episode, Problem
 
 
 class House(NamedTuple):
@@ -83,6 +87,24 @@ def algorithm_of(cfg: DictConfig, made: House) -> Algorithm:
     handed = (made.policy, made.play, made.score, explore, Budget(**cfg.budget), cfg.seed)
     learner: Algorithm = find("algo", cfg.algo.name)(*handed, **knobs(cfg.algo))
     return learner
+
+
+def ranker_of(cfg: DictConfig) -> Rank | None:
+    """What ``eval.ranker`` says of each turn's reply, [b k] chances of being right; None where none is configured."""
+    if cfg.eval.ranker is None:
+        return None
+    model = outcome_model("eval.ranker", cfg.eval.ranker)
+
+    def rank(episodes: Sequence[Episode]) -> Float[np.ndarray, "b k"]:
+        """Each turn by itself, in its own context: a method's second attempt need not continue its first."""
+        found = np.zeros((len(episodes), max((len(e.turns) for e in episodes), default=0)))
+        places = [(i, k) for i, e in enumerate(episodes) for k in range(len(e.turns))]
+        rows = [episodes[i].turns[k].prompt + episodes[i].turns[k].reply.tokens for i, k in places]
+        for place, p in zip(places, model.read(rows), strict=True):
+            found[place] = p[-1]
+        return found
+
+    return rank
 
 
 def fits(cfg: DictConfig, policy: Policy, play: Play, task: Task) -> None:

@@ -1,8 +1,8 @@
 """What is said next: nothing, "there might be an error, try again", or "what is wrong with it?" and then that.
 
 Self-correction is a dialogue, not a flag of an algorithm. The follow-up depends on nothing but how many turns there
-have been, so it cannot tell the model whether it was right: the correction is intrinsic, as in SCoRe (arXiv
-2409.12917), where the same instruction follows every first attempt.
+have been (and, in ``Confidence``, on how sure the model itself was), so it cannot tell the model whether it was right:
+the correction is intrinsic, as in SCoRe (arXiv 2409.12917), where the same instruction follows every first attempt.
 """
 
 from __future__ import annotations
@@ -56,6 +56,30 @@ class SelfCorrect:
     def follow(self, episode: Episode) -> Message | None:
         """The instruction, or None once the episode has all its turns."""
         return self._message if len(episode.turns) < self.turns else None
+
+
+class Confidence:
+    """The same after each reply, but it is told how sure the model was: the mean log-probability of its tokens.
+
+    ``instruction`` has ``{logp}`` where that number goes: nats a token, as the engine has it, which is at the
+    temperature it drew at, and at 1 for greedy replies. Below -9.99 it is -9.99, so that the message is always as long.
+    It is the model's own and tells nothing of right or wrong: the question is whether a model can use its certainty.
+    """
+
+    def __init__(self, *, turns: Count, instruction: str) -> None:
+        if turns < 2:
+            raise UserError(f"dialogue.turns={turns}: allowed: at least 2, for the second is told of the first")
+        if "{logp}" not in instruction:
+            raise UserError("dialogue.instruction has no {logp}; allowed: a text that says where the number goes")
+        self.turns, self.attempts, self._instruction = turns, tuple(range(turns)), instruction
+
+    def follow(self, episode: Episode) -> Message | None:
+        """The instruction with the last reply's mean log-probability, or None once the episode has all its turns."""
+        if len(episode.turns) >= self.turns:
+            return None
+        logp = episode.turns[-1].reply.logp
+        unsure = min(9.99, abs(sum(logp)) / max(1, len(logp)))
+        return Message("user", self._instruction.replace("{logp}", f"-{unsure:.2f}"))
 
 
 class SelfRefine:

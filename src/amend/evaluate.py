@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+import numpy as np
+
 from amend import ranks
 from amend.task.base import Task
 from amend.types import Episode, Problem, Sampling
@@ -18,7 +20,9 @@ COLUMNS = (
     "phase", "decoding", "problem", "sample", "turn", "question", "gold", "level", "subject",
     "text", "answer", "correct", "why", "tokens", "logp", "stop",
 )  # fmt: skip
+SCORED = (*COLUMNS, "score")  # where eval.ranker is given: what it thinks the chance is that the reply is right
 Attempt = Callable[[Sequence[Problem], int, Sequence[Sampling], tuple[int, ...]], list[Episode]]  # how one answers
+Rank = Callable[[Sequence[Episode]], np.ndarray]  # [b k]
 EVALUATION_SEED = 7_000_003  # one evaluation draws the same uniforms in every run: paired comparisons stay paired
 
 
@@ -31,17 +35,24 @@ def evaluate(
     decoding: Literal["greedy", "sampled", "wide"],
     samples: int,
     how: Sequence[Sampling],
+    rank: Rank | None = None,
 ) -> dict[str, list[Any]]:
     """The table, as columns, of ``samples`` episodes of each problem, a turn for each entry of ``how``.
 
     ``attempts`` says which turns are attempts (``Play.attempts``); the table has those alone, counted from 1.
+    With ``rank`` there is one column more (``SCORED``).
     """
     episodes = attempt(problems, samples, how, (EVALUATION_SEED,))
-    return table(episodes, attempts, task, phase, decoding)
+    return table(episodes, attempts, task, phase, decoding, rank)
 
 
 def table(
-    episodes: Sequence[Episode], attempts: Sequence[int], task: Task, phase: str, decoding: str
+    episodes: Sequence[Episode],
+    attempts: Sequence[int],
+    task: Task,
+    phase: str,
+    decoding: str,
+    rank: Rank | None = None,
 ) -> dict[str, list[Any]]:
     """Episodes, checked, as columns of the table (``COLUMNS``)."""
     turns = [(e, number, k) for e in episodes for number, k in enumerate(attempts) if k < len(e.turns)]
@@ -56,4 +67,8 @@ def table(
         )  # fmt: skip
         for name, value in zip(COLUMNS, row, strict=True):
             columns[name].append(value)
+    if rank is not None:
+        ranked = rank(episodes)
+        place = {id(e): i for i, e in enumerate(episodes)}
+        columns["score"] = [float(ranked[place[id(e)], k]) for e, _, k in turns]
     return columns

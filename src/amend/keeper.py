@@ -24,11 +24,11 @@ from amend import ranks
 from amend.algo.base import Algorithm
 from amend.logger import Logger
 from amend.measure import measure
+from amend.metric.alarm import Alarms, Limits
+from amend.report.files import lines
 from amend.report.terminal import View
 from amend.reward import Score
 from amend.run_folder import RunFolder
-
-WARN_ZERO_VARIANCE = 0.8  # share of groups with nothing to teach, over a whole window, that is worth a word
 
 WARN_GAP = (
     0.1  # mean |log pi of trainer - of engine|, nats: a token as likely as the trainer says, give or take a tenth
@@ -39,7 +39,7 @@ class Keeper(pl.Callback):
     """Writes a run's folder while it trains.
 
     checkpoint_every: rounds between checkpoints, which is also the window that training reward is averaged over
-    max_truncated:    share of replies cut at the length limit above which the user is told
+    limits:           when the user is told of what quietly ruins training
     """
 
     def __init__(
@@ -49,10 +49,10 @@ class Keeper(pl.Callback):
         logger: Logger,
         score: Score,
         checkpoint_every: int,
-        max_truncated: float,
+        limits: Limits,
     ) -> None:
         self.folder, self.view, self.logger, self.score = folder, view, logger, score
-        self.checkpoint_every, self.max_truncated = checkpoint_every, max_truncated
+        self.checkpoint_every, self.alarms = checkpoint_every, Alarms(limits)
         self.stopped = False  # by Ctrl-C
         self._asked = False
         self._window: list[float] = []
@@ -76,6 +76,8 @@ class Keeper(pl.Callback):
         """From now on the first Ctrl-C ends the run after the round; the second ends it at once."""
         self._before = signal.signal(signal.SIGINT, self._interrupt)
         self._began = time.perf_counter()
+        for row in lines(self.folder.path / "metrics.jsonl"):  # what a resumed run has been told already
+            self.alarms.look(row)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Ctrl-C is Python's again."""
@@ -158,18 +160,8 @@ class Keeper(pl.Callback):
                 f"the engine's log-probabilities are {row['gap']:.2f} nats from the trainer's on average: replies are "
                 f"drawn from another policy than the one that is trained (precision? weights that never arrived?)"
             )
-        if row["truncated"] > self.max_truncated and "truncated" not in self._told:
-            self._told.add("truncated")
-            self.view.note(
-                f"{row['truncated']:.0%} of replies are cut at the length limit and can hardly be right: "
-                f"raise algo.max_tokens"
-            )
-        if row["zero_variance"] > WARN_ZERO_VARIANCE and "zero_variance" not in self._told:
-            self._told.add("zero_variance")
-            self.view.note(
-                f"in {row['zero_variance']:.0%} of groups all samples were paid alike and teach nothing: "
-                f"problems too easy or too hard (task.levels), or too few samples (algo.samples)"
-            )
+        for alarm in self.alarms.look(row):
+            self.view.note(alarm.text)
 
 
 def whole(path: Path, write: Callable[[Path], object]) -> Callable[[Path], object]:

@@ -9,13 +9,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from amend.metric.collapse import NO_EDIT
+from amend.metric.correction import edit_distance
 from amend.task.grade import boxed
 from amend.types import Scored
 
 
 def measure(scored: Sequence[Scored]) -> dict[str, float]:
     """Share right at each turn (by the oracle's part of the reward, where there is one), flips between the first two,
-    change rate, truncation, zero-variance groups, mean length, and every other part of the reward."""
+    change rate, share of second attempts that hardly edit the first, truncation, zero-variance groups, mean length, and
+    every other part of the reward."""
     right = np.array([s.parts.get("oracle", s.reward) for s in scored], dtype=float)
     b, k = right.shape
     row: dict[str, float] = {f"reward_t{i + 1}": float(right[:, i].mean()) for i in range(k)}
@@ -25,6 +28,9 @@ def measure(scored: Sequence[Scored]) -> dict[str, float]:
         row["c_to_i"] = float((first & ~second).mean())
         row["delta"] = row["i_to_c"] - row["c_to_i"]
         answers = [[boxed(turn.reply.text) for turn in s.episode.turns[:2]] for s in scored]
+        texts = [[turn.reply.text for turn in s.episode.turns[:2]] for s in scored]
+        pairs = np.array([pair for pair in texts if len(pair) > 1], dtype=object)
+        row["no_edit"] = float((edit_distance(pairs[:, :1], pairs[:, 1:]) < NO_EDIT).mean()) if len(pairs) else 0.0
         row["change_rate"] = sum(one != two for one, two in answers) / b
     replies = [turn.reply for s in scored for turn in s.episode.turns]
     row["truncated"] = sum(reply.stop == "length" for reply in replies) / len(replies)

@@ -34,7 +34,7 @@ from amend.errors import UserError
 # Keys that decide where and how a run is watched, not what comes out of it (``scale``: its values stand in other keys).
 ASIDE = (
     "seed", "runs_dir", "logger", "resume", "responses", "verdicts", "run", "runs", "out",
-    "scale", "pretrain", "orm", "compare",
+    "scale", "pretrain", "orm", "compare", "alarm",
 )  # fmt: skip
 FINISHED = ".finished"
 LOCK = ".lock"

@@ -83,6 +83,18 @@ class Eval(TypedDict):
     temperature: Positive
     wide: Natural
     wide_problems: Count
+    ranker: str | None
+
+
+class Alarm(TypedDict):
+    """Keys of conf/alarm: when a run says that something is going wrong; ``amend.metric.alarm`` says what each is."""
+
+    window: Count
+    zero_variance: Fraction
+    entropy: Fraction
+    kl: Positive
+    no_edit: Fraction
+    lost_reach: Fraction
 
 
 class Scale(TypedDict):
@@ -171,6 +183,7 @@ SETTINGS: dict[str, Any] = {
     "": Top,
     "trainer": Trainer,
     "eval": Eval,
+    "alarm": Alarm,
     "scale": Scale,
     "pretrain": Pretrain,
     "orm": Orm,

@@ -28,14 +28,16 @@ from pytorch_lightning.strategies import DDPStrategy
 from amend import launch, ranks
 from amend import logger as loggers
 from amend.base import once
-from amend.build import House, Rounds, algorithm_of, house, task_of, threads
+from amend.build import House, Rounds, algorithm_of, house, knobs, ranker_of, task_of, threads
 from amend.compare import compare
 from amend.config import command, typed
 from amend.doctor import doctor
 from amend.errors import UserError
-from amend.evaluate import COLUMNS, Attempt, evaluate
+from amend.evaluate import COLUMNS, SCORED, Attempt, evaluate
 from amend.keeper import Keeper
-from amend.report.files import run_folders
+from amend.metric.alarm import Alarms, Limits
+from amend.report.breadth import lost_reach
+from amend.report.files import lines, run_folders
 from amend.report.html import write_report
 from amend.report.index import write_index
 from amend.report.seeds import seeds_table
@@ -77,7 +79,8 @@ def train(cfg: DictConfig) -> int:
         algorithm = algorithm_of(cfg, made)
         view = View(total_rounds=algorithm.rounds)
         log = loggers.make(cfg, folder.path) if ranks.first() else loggers.Logger()
-        keeper = Keeper(folder, view, log, made.score, cfg.trainer.checkpoint_every, cfg.trainer.max_truncated)
+        limits = Limits(truncated=cfg.trainer.max_truncated, **knobs(cfg.alarm))
+        keeper = Keeper(folder, view, log, made.score, cfg.trainer.checkpoint_every, limits)
         view.start(f"{cfg.algo.name} on {cfg.task.name}", facts(cfg, made, folder))
         try:
             before, waited = base_episodes(cfg, made, folder, view)
@@ -94,10 +97,13 @@ def train(cfg: DictConfig) -> int:
             after = measure_all(cfg, made, "trained", view, algorithm.attempt)
             if not ranks.first():
                 return 0
-            columns = {name: before[name] + after[name] for name in COLUMNS}
+            columns = {name: before[name] + after[name] for name in before}
             write_episodes(folder, columns)
             cost = {"seconds": round(time.perf_counter() - began + waited, 1), **algorithm.spent}
-            summary = summary_of(cfg, made, columns, cost)
+            summary = {**summary_of(cfg, made, columns, cost), **noticed(folder, columns, limits)}
+            for alarm in summary["alarms"]:
+                if not alarm["round"]:  # the others were said when they happened
+                    view.note(alarm["text"])
             folder.write_json("summary.json", summary)
             log.finish(summary, columns)
         finally:
@@ -203,7 +209,8 @@ def measure_all(cfg: DictConfig, made: House, phase: str, view: View, attempt: A
     Greedy and sampled have every turn of the dialogue; wide has many first attempts at some of the problems.
     """
     problems = made.task.problems("test")[: cfg.eval.problems]
-    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    rank = ranker_of(cfg)
+    columns: dict[str, list[Any]] = {name: [] for name in (SCORED if rank else COLUMNS)}
     greedy, warm = (Sampling(heat, cfg.algo.max_tokens) for heat in (0.0, cfg.eval.temperature))
     plan: list[tuple[Literal["greedy", "sampled", "wide"], int, int, list[Sampling]]] = [
         ("greedy", len(problems), 1, [greedy] * made.play.turns),
@@ -214,9 +221,9 @@ def measure_all(cfg: DictConfig, made: House, phase: str, view: View, attempt: A
         if samples:
             view.phase(f"evaluating the {phase} model, {decoding}")
             some = problems[:count]
-            part = evaluate(attempt, made.play.attempts, made.task, some, phase, decoding, samples, how)
+            part = evaluate(attempt, made.play.attempts, made.task, some, phase, decoding, samples, how, rank)
             made.play.sync()
-            for name in COLUMNS:
+            for name in columns:
                 columns[name] += part[name]
     return columns
 
@@ -235,6 +242,15 @@ def summary_of(cfg: DictConfig, made: House, columns: dict[str, list[Any]], cost
     name = {"algo": cfg.algo.name, "task": cfg.task.name, "policy": made.policy.name, "seed": cfg.seed}
     beside = {decoding: figures[decoding] for decoding in ("sampled", "wide") if figures[decoding]["base"]["n"]}
     return {**name, **figures["greedy"], "cost": cost, **beside}
+
+
+def noticed(folder: RunFolder, columns: dict[str, list[Any]], limits: Limits) -> dict[str, Any]:
+    """What the run's lines and its evaluation raise: ``alarms``, and ``lost_reach`` where many attempts were made."""
+    reach = lost_reach(columns)
+    watch = Alarms(limits)
+    found = [alarm for row in lines(folder.path / "metrics.jsonl") for alarm in watch.look(row)]
+    found += watch.judge(reach["mean"], int(reach["k"])) if reach else []
+    return {"alarms": [alarm._asdict() for alarm in found], **({"lost_reach": reach} if reach else {})}
 
 
 def facts(cfg: DictConfig, made: House, folder: RunFolder) -> dict[str, str]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from amend.metric import collapse
-from amend.metric.alarm import Alarms, Limits, alarms
+from amend.metric.alarm import Alarms, Limits
 from amend.metric.passk import pass_at_k
 
 LIMITS = Limits(
@@ -22,6 +22,11 @@ def test_by_hand():
     trained = np.array([[True, False], [True, True]])
     np.testing.assert_allclose(collapse.lost_reach(base, trained, 2), pass_at_k(base, 2) - [0.5, 1.0])
     np.testing.assert_allclose(collapse.lost_reach(base, trained, 2), [0.0, -1.0])
+
+
+def alarms(rows, limits):
+    watch = Alarms(limits)
+    return [alarm for line in rows for alarm in watch.look(line)]
 
 
 def row(number, **figures):

@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from amend.build import House
+from amend.build import House, ranker_of
 from amend.dialogue import SelfCorrect, Single
 from amend.errors import UserError
+from amend.evaluate import table
 from amend.orm import Reading, auc, backward, by_outcome, by_step, completable, prefixes, train_orm
 from amend.policy.model import Policy
 from amend.reward import Reward, Score
@@ -27,6 +28,7 @@ from amend.rollout.local import Local
 from amend.rollout.play import Play
 from amend.task.identity import Identity
 from amend.types import Completion, Episode, Problem, Sampling, Turn, Verdict
+from composed import composed
 from toys import policy
 
 CHARACTERS = "Say 0123tr\n"
@@ -334,3 +336,21 @@ def test_it_is_refused_where_there_is_nothing_to_learn(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"orm\.problems=1"):
         train_orm(made, settings_of(tmp_path, problems=1))
     assert not (tmp_path / "orm.json").exists()
+
+
+# ranking ------------------------------------------------------------------------------------------------------------
+
+
+def test_evaluation_ranks_each_turn_by_what_the_model_says_at_its_end(path: Path) -> None:
+    rank = ranker_of(composed(f"eval.ranker={path}", "logger=none"))
+    some = [spoken("0", "12"), spoken("321"), spoken("2", "2")]
+    np.testing.assert_allclose(rank(some), at_ends(OutcomeModel.load(path), some), atol=1e-6)
+    columns = table(some, (0, 1), Starts(symbols=4, test=4), "base", "wide", rank)
+    assert columns["score"] == pytest.approx([rank(some)[place] for place in ((0, 0), (0, 1), (1, 0), (2, 0), (2, 1))])
+    assert "score" not in table(some, (0, 1), Starts(symbols=4, test=4), "base", "wide")
+
+
+def test_no_ranker_and_no_such_ranker() -> None:
+    assert ranker_of(composed("logger=none")) is None
+    with pytest.raises(UserError, match=r"eval\.ranker=nowhere: no outcome model"):
+        ranker_of(composed("eval.ranker=nowhere", "logger=none"))

@@ -7,7 +7,7 @@ looks at its old lines first is where it was, and the summary can be made from t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -92,12 +92,6 @@ class Alarms:
             return None
         self._said.add(name)
         return Alarm(name, int(values["round"]), TEXTS[name].format(**values))
-
-
-def alarms(rows: Iterable[Row], limits: Limits) -> list[Alarm]:
-    """All that the lines of a run raise, in order."""
-    watch = Alarms(limits)
-    return [alarm for row in rows for alarm in watch.look(row)]
 
 
 TEXTS = {

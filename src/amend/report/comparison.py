@@ -2,6 +2,7 @@
 
     Acc@t1, Acc@t2, delta, i->c, c->i      greedy, of the trained model                       SCoRe, Table 2
     maj@k, pass@k                          of many first attempts at temperature 1            Havrilla et al. 2024
+    rerank@k                               the same attempts, chosen by eval.ranker, where one is given
     unique                                 different right solutions of a problem among them  the same
 
 Seeds and problems are separate sources of noise, so both are resampled; with one seed only the problems are, and the
@@ -22,6 +23,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from amend.metric import correction, passk
+from amend.metric.rerank import best_at_k
 from amend.metric.solutions import unique_solutions
 from amend.metric.table import arrange
 from amend.report.files import Run, read_run
@@ -47,6 +49,8 @@ def figures(run: Run, phase: str) -> dict[str, Float[np.ndarray, " p"]]:
         correct, k = wide.correct[:, :, 0], wide.correct.shape[1]
         values["maj"] = passk.maj_at_k(wide.answer[:, :, 0], correct, k)
         values["pass"] = passk.pass_at_k(correct, k)
+        if not np.isnan(wide.score).any():
+            values["rerank"] = best_at_k(wide.score[:, :, 0], correct, k)
         values["unique"] = unique_solutions(wide.text[:, :, 0], correct).astype(float)
     return values
 
@@ -81,7 +85,7 @@ def pooled(name: str, values: Float[np.ndarray, "s p"], resamples: int) -> Inter
 
 
 GREEDY = {"acc_t1": "Acc@t1", "acc_t2": "Acc@t2", "delta": "Δ(t1,t2)", "i_to_c": "i→c", "c_to_i": "c→i"}
-WIDE = {"maj": "maj@{k}", "pass": "pass@{k}", "unique": "unique"}
+WIDE = {"maj": "maj@{k}", "rerank": "rerank@{k}", "pass": "pass@{k}", "unique": "unique"}
 
 
 def comparison_tables(folders: Sequence[Path], budget: int) -> list[Table]:
@@ -90,11 +94,12 @@ def comparison_tables(folders: Sequence[Path], budget: int) -> list[Table]:
     k = max((entry["k"] for entry in entries), default=0)
     seeds = max((len(entry["seeds"]) for entry in entries), default=0)
     head = f"{len(entries)} algorithms, {seeds} seeds, {budget:,} sampled tokens each"
+    several = {name: label for name, label in WIDE.items() if any(name in entry["figures"] for entry in entries)}
     greedy, wide = (
         Table(title=f"{head}: {what}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
         for what in ("greedy", f"{k} samples")
     )
-    for table, labels in ((greedy, GREEDY), (wide, WIDE)):
+    for table, labels in ((greedy, GREEDY), (wide, several)):
         table.add_column("trained", no_wrap=True)
         for label in labels.values():
             table.add_column(label.format(k=k), justify="right", no_wrap=True)
@@ -104,7 +109,7 @@ def comparison_tables(folders: Sequence[Path], budget: int) -> list[Table]:
         found, cost = entry["figures"], entry["cost"]
         greedy.add_row(entry["algo"], *(_cell(found.get(name), name) for name in GREEDY))
         spent = (f"{cost['sampled_tokens'] / 1000:.0f}k", f"{cost['updates']:.0f}", f"{cost['seconds']:.0f}")
-        wide.add_row(entry["algo"], *(_cell(found.get(name), name) for name in WIDE), *spent)
+        wide.add_row(entry["algo"], *(_cell(found.get(name), name) for name in several), *spent)
     return [greedy, wide]
 
 

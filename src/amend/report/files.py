@@ -45,8 +45,8 @@ def read_run(folder: Path) -> Run:
         folder=folder,
         config=_text(folder / "config.yaml"),
         versions=_json(folder / "versions.json"),
-        metrics=_lines(folder / "metrics.jsonl"),
-        timing=_lines(folder / "timing.jsonl"),
+        metrics=lines(folder / "metrics.jsonl"),
+        timing=lines(folder / "timing.jsonl"),
         episodes=_episodes(folder / "episodes.parquet"),
         summary=_json(folder / "summary.json"),
     )
@@ -91,7 +91,7 @@ def _json(path: Path) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _lines(path: Path) -> tuple[Mapping[str, Any], ...]:
+def lines(path: Path) -> tuple[Mapping[str, Any], ...]:
     """The whole lines of a JSONL file; reading ends at the first that is not."""
     rows: list[Mapping[str, Any]] = []
     for line in _text(path).splitlines():

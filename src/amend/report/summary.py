@@ -11,18 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from amend.metric import correction, passk
+from amend.metric.collapse import no_edit
 from amend.metric.table import Columns, Table, arrange
+from amend.report.breadth import best_of, lasting, seeded, spread, state
 from amend.stat.interval import Interval, bootstrap, paired_bootstrap, wilson
 from amend.stat.paired import mcnemar
 
 Figures = dict[str, Any]
-SEED = 20_240_919  # of every bootstrap; no figure depends on the run's seed by way of its interval
 
 
 def summarise(columns: Columns, phase: str, decoding: str) -> Figures:
@@ -30,7 +30,10 @@ def summarise(columns: Columns, phase: str, decoding: str) -> Figures:
 
     Beside the figures above, with two turns: "change_rate", "copy_rate", "edit_distance", and the plain numbers
     "fix_rate" and "break_rate" (left out where undefined); with several samples: "pass_at" and "maj_at", by turn and k;
-    with several subjects: "by_subject", M of each; always: "truncated", "tokens" (mean reply length).
+    beside those "best_at" and, with ``eval.ranker``, "rerank_at", and "diversity", by turn, of "all" outputs and of the
+    "right" ones, "within" problems and "across" them, "zero_variance", "token_entropy" (not greedy); with several
+    subjects: "by_subject", M of each; always: "truncated", "tokens" (mean reply length), and "survival" and
+    "confidence" (``amend.report.breadth``).
     """
     table = arrange(columns, phase, decoding)
     if not len(table):
@@ -42,6 +45,8 @@ def summarise(columns: Columns, phase: str, decoding: str) -> Figures:
         figures.update(_behaviour(table))
     if table.correct.shape[1] > 1:
         figures.update(_many(table))
+    figures.update(state(table, drawn=decoding != "greedy"))
+    figures.update(lasting(table))
     subjects = sorted(set(table.subject.tolist()))
     if len(subjects) > 1:
         figures["by_subject"] = {subject: _core(table.correct[table.subject == subject]) for subject in subjects}
@@ -63,7 +68,7 @@ def compare(columns: Columns, decoding: str) -> Figures:
     change: Figures = {}
     values = _per_problem(before), _per_problem(after)
     for name in values[0].keys() & values[1].keys():
-        change[name] = _plain(paired_bootstrap(values[0][name], values[1][name], _generator(f"change in {name}")))
+        change[name] = _plain(paired_bootstrap(values[0][name], values[1][name], seeded(f"change in {name}")))
     if before.shape[1] == after.shape[1] == 1:
         for turn in range(min(before.shape[2], after.shape[2])):
             change[f"p_acc_t{turn + 1}"] = mcnemar(before[:, 0, turn], after[:, 0, turn])
@@ -96,12 +101,12 @@ def _core(correct: Bool[np.ndarray, "p n k"]) -> Figures:
 def _behaviour(table: Table) -> Figures:
     """How the second attempt relates to the first, right or wrong."""
     first, second = table.correct[:, :, 0], table.correct[:, :, 1]
+    ratio = correction.edit_distance(table.text[:, :, 0], table.text[:, :, 1])
     figures: Figures = {
         "change_rate": _mean(correction.change_rate(table.answer[:, :, 0], table.answer[:, :, 1]), "change_rate"),
         "copy_rate": _mean(correction.copy_rate(table.text[:, :, 0], table.text[:, :, 1]), "copy_rate"),
-        "edit_distance": _mean(
-            correction.edit_distance(table.text[:, :, 0], table.text[:, :, 1]).mean(axis=1), "edit_distance"
-        ),
+        "edit_distance": _mean(ratio.mean(axis=1), "edit_distance"),
+        "no_edit": _mean(no_edit(ratio), "no_edit"),
     }
     rates = {"fix_rate": correction.fix_rate(first, second), "break_rate": correction.break_rate(first, second)}
     return {**figures, **{name: rate for name, rate in rates.items() if rate == rate}}  # nan is not JSON
@@ -111,20 +116,19 @@ def _many(table: Table) -> Figures:
     """pass@k and maj@k of each turn, k = 1, 2, 4, ... as far as the samples go."""
     samples = table.correct.shape[1]
     ks = [2**i for i in range(samples.bit_length()) if 2**i <= samples]
-    figures: Figures = {"pass_at": {}, "maj_at": {}}
+    figures: Figures = {"pass_at": {}, "maj_at": {}, "diversity": {}}
     for turn in range(table.turns):
         correct, answer = table.correct[:, :, turn], table.answer[:, :, turn]
         figures["pass_at"][f"t{turn + 1}"] = {str(k): _mean(passk.pass_at_k(correct, k), f"pass@{k}") for k in ks}
         figures["maj_at"][f"t{turn + 1}"] = {str(k): _mean(passk.maj_at_k(answer, correct, k), f"maj@{k}") for k in ks}
+        figures["diversity"][f"t{turn + 1}"] = spread(table, turn)
+        for name, by_k in best_of(table, turn, ks).items():
+            figures.setdefault(name, {})[f"t{turn + 1}"] = by_k
     return figures
 
 
 def _mean(values: Float[np.ndarray, " p"], name: str) -> Mapping[str, float]:
-    return _plain(bootstrap(values, _generator(name)))
-
-
-def _generator(name: str) -> np.random.Generator:
-    return np.random.default_rng([SEED, crc32(name.encode())])
+    return _plain(bootstrap(values, seeded(name)))
 
 
 def _plain(interval: Interval) -> dict[str, float]:

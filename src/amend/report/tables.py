@@ -11,7 +11,12 @@ from amend.report.summary import compare
 from amend.report.wording import FIGURES, MINUS, points
 
 Figures = Mapping[str, Any]
-BEHAVIOUR = {"change_rate": "answer changed", "copy_rate": "text repeated", "edit_distance": "edit distance"}
+BEHAVIOUR = {
+    "change_rate": "answer changed",
+    "copy_rate": "text repeated",
+    "edit_distance": "edit distance",
+    "no_edit": "hardly edited",
+}
 
 
 def results(run: Run, figures: Mapping[str, Mapping[str, Figures]]) -> str:
@@ -110,13 +115,18 @@ def _turns(of: Mapping[str, Figures]) -> list[str]:
 def _many(of: Mapping[str, Figures], turn: str) -> list[Row]:
     """pass@k and maj@k of a turn."""
     rows: list[Row] = []
-    for metric, name in (("pass_at", "pass"), ("maj_at", "maj")):
+    for metric, name in (("pass_at", "pass"), ("maj_at", "maj"), ("best_at", "likeliest"), ("rerank_at", "rerank")):
         by_k = {phase: figures.get(metric, {}).get(turn, {}) for phase, figures in of.items() if figures.get("n")}
         ks = sorted({int(k) for figures in by_k.values() for k in figures})
         # maj@1 is pass@1, and of two votes that differ a fair draw decides: nothing is told before k = 4.
         rows += [
-            (f"{name}@{k}", [figures.get(str(k)) for figures in by_k.values()], None, False)
+            (
+                f"{name}@{k}",
+                [figures.get(str(k)) for figures in by_k.values()],
+                None,
+                False,
+            )
             for k in ks
-            if name == "pass" or k > 2
+            if name == "pass" or k > (2 if name == "maj" else 1)
         ]
     return rows
