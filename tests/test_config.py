@@ -38,6 +38,12 @@ def composing() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def everything_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optional extras are taken to be there: what is refused without them has its own test."""
+    monkeypatch.setattr(config, "installed", lambda library: True)
+
+
 def composed(*overrides: str) -> DictConfig:
     return compose("config", overrides=list(overrides))
 
@@ -170,6 +176,9 @@ def test_every_file_opens_with_the_command_that_uses_it(name: str) -> None:
         (["job=report", "runs=a", "run=conf"], ["both are given", "allowed: run=FOLDER, or runs="]),
         (["job=report", "runs=a"], ["out=null", "allowed: runs=... out=FOLDER"]),
         (["job=report", "run=conf", "out=b"], ["out=b", "allowed"]),
+        (["job=report", "run=conf", "to=wandb"], ["to=wandb", "allowed: runs=... out=FOLDER"]),
+        (["job=report", "runs=a", "out=b", "publish=me/p"], ["publish=me/p", "allowed: to=wandb"]),
+        (["job=report", "runs=a", "out=b", "to=wandb", "publish=me"], ["publish=me", "allowed: entity/project"]),
         (["checkpoint=/no/such/file"], ["checkpoint=/no/such/file", "nothing at that path"]),
     ],
     ids=lambda value: " ".join(value) if value and "=" in value[0] else None,
@@ -178,6 +187,17 @@ def test_a_wrong_value_is_one_line(overrides: list[str], parts: list[str]) -> No
     line = refused(*overrides)
     for part in parts:
         assert part in line
+
+
+@pytest.mark.parametrize(
+    ("overrides", "extra"),
+    [(["logger=trackio"], "trackio"), (["job=report", "runs=a", "out=b", "to=wandb"], "report")],
+)
+def test_an_extra_that_is_not_installed_is_named(
+    overrides: list[str], extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "installed", lambda library: False)
+    assert f'allowed: pip install "amend[{extra}]"' in refused(*overrides)
 
 
 def test_leave_one_out_is_not_asked_of_other_baselines() -> None:

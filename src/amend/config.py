@@ -9,6 +9,7 @@ allowed, and exit status 2; HYDRA_FULL_ERROR=1 shows where it came from.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import os
 import re
@@ -205,6 +206,10 @@ def together(c: Mapping[str, Any]) -> None:
             raise UserError(f"{need}=null: job={job} needs it; allowed: a path")
     if job == "report":
         _report(c)
+    if c["logger"]["name"] == "trackio" and not installed("trackio"):
+        raise UserError(
+            'logger=trackio: trackio is not installed; allowed: pip install "amend[trackio]", or logger=csv'
+        )
     for name in ("checkpoint", "responses", "run"):
         if c[name] and not Path(c[name]).exists():
             raise UserError(f"{name}={c[name]}: there is nothing at that path; allowed: a path that exists")
@@ -265,6 +270,11 @@ def together(c: Mapping[str, Any]) -> None:
         _stages(algo)
 
 
+def installed(library: str) -> bool:
+    """Whether an optional library is there, without importing it."""
+    return importlib.util.find_spec(library) is not None
+
+
 def _report(c: Mapping[str, Any]) -> None:
     """One run's page again, or the report of many."""
     if bool(c["run"]) == bool(c["runs"]):
@@ -276,6 +286,14 @@ def _report(c: Mapping[str, Any]) -> None:
         raise UserError(
             f"out={shown(c['out'])}: where the report of runs goes; allowed: runs=... out=FOLDER, or neither"
         )
+    if c["to"] == "wandb" and not c["runs"]:
+        raise UserError("to=wandb: a W&B Report is made of runs; allowed: runs=... out=FOLDER, or to=html")
+    if c["publish"] and c["to"] != "wandb":
+        raise UserError(f"publish={c['publish']}: only a W&B Report is published; allowed: to=wandb, or publish=null")
+    if c["publish"] and not re.fullmatch(r"[^/]+/[^/]+", c["publish"]):
+        raise UserError(f"publish={c['publish']}: not a place at W&B; allowed: entity/project")
+    if c["to"] == "wandb" and not installed("wandb_workspaces"):
+        raise UserError('to=wandb: wandb-workspaces is not installed; allowed: pip install "amend[report]", or to=html')
 
 
 def _machine(trainer: Mapping[str, Any], job: str) -> None:

@@ -1,4 +1,4 @@
-"""Where a run can be watched beside its own folder: W&B (offline by default, or online), a CSV file, or nowhere.
+"""Where a run can be watched beside its own folder: W&B (offline by default, or online), trackio, CSV, or nowhere.
 
 metrics.jsonl, episodes.parquet and summary.json are written whatever is chosen here, and nothing is ever read back from
 a logger. So logging never breaks a run: what goes wrong is said once, counted (``Logger.errors``), and the run goes on.
@@ -7,7 +7,11 @@ All W&B runs under one ``runs_dir`` share its wandb/ folder, so ``wandb leet run
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import importlib
+import io
+import json
 import logging
 import os
 import uuid
@@ -39,6 +43,10 @@ class Logger:
         """A table of transcripts, its first rows."""
         self._try(self._table, name, columns)
 
+    def figures(self, pictures: Mapping[str, str]) -> None:
+        """The run's charts, by name, each a whole SVG file's text."""
+        self._try(self._figures, pictures)
+
     def finish(self, summary: Mapping[str, Any], columns: Columns) -> None:
         """The final figures and transcripts; nothing can be logged after."""
         if columns:
@@ -57,6 +65,8 @@ class Logger:
     def _log(self, row: Mapping[str, Any], step: int) -> None: ...
 
     def _table(self, name: str, columns: Columns) -> None: ...
+
+    def _figures(self, pictures: Mapping[str, str]) -> None: ...
 
     def _finish(self, summary: Mapping[str, Any]) -> None: ...
 
@@ -137,7 +147,7 @@ class Wandb(Logger):
             dir=runs_dir,
             id=kept.read_text(encoding="ascii"),
             name="/".join(folder.parts[-3:]),
-            config=dict(config),
+            config={**config, "versions": stamp(folder)},
             mode=self.mode,  # type: ignore[arg-type]
             resume="allow" if known and (self.mode or os.environ.get("WANDB_MODE", "online")) == "online" else None,
             reinit="finish_previous",  # several runs in one process, as with -m
@@ -154,6 +164,12 @@ class Wandb(Logger):
 
             rows = list(zip(*columns.values(), strict=True))[:SHOWN]
             self._run.log({name: wandb.Table(columns=list(columns), data=[list(row) for row in rows])})
+
+    def _figures(self, pictures: Mapping[str, str]) -> None:
+        if self._run is not None:
+            import wandb
+
+            self._run.log({f"figures/{name}": wandb.Html(svg, inject=False) for name, svg in pictures.items()})
 
     def _finish(self, summary: Mapping[str, Any]) -> None:
         if self._run is not None:
@@ -173,6 +189,64 @@ class WandbOnline(Wandb):
     mode = "online"
 
 
+class Trackio(Logger):
+    """A local database that ``trackio show`` browses; it lies in <runs_dir>/.trackio. An optional extra."""
+
+    def __init__(self, folder: Path, config: Mapping[str, Any], *, project: str, group: str | None) -> None:
+        super().__init__()
+        self._library: Any = None
+        self._try(self._start, folder, config, project, group)
+
+    def _start(self, folder: Path, config: Mapping[str, Any], project: str, group: str | None) -> None:
+        os.environ.setdefault("TRACKIO_DIR", str(Path(str(config["runs_dir"])).absolute() / ".trackio"))
+        library = importlib.import_module("trackio")
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints how to open its dashboard; the README says so
+            library.init(
+                project=project,
+                name="/".join(folder.parts[-3:]),
+                group=group,
+                config={**config, "versions": stamp(folder)},
+                resume="allow",
+                embed=False,
+            )
+        self._library = library
+
+    def _log(self, row: Mapping[str, Any], step: int) -> None:
+        if self._library is not None:
+            self._library.log(dict(row), step=step)
+
+    def _table(self, name: str, columns: Columns) -> None:
+        if self._library is not None:
+            rows = [list(row) for row in list(zip(*columns.values(), strict=True))[:SHOWN]]
+            self._library.log({name: self._library.Table(columns=list(columns), data=rows)})
+
+    def _finish(self, summary: Mapping[str, Any]) -> None:
+        if self._library is not None:
+            with contextlib.redirect_stdout(io.StringIO()):
+                self._library.log({f"summary/{name}": value for name, value in numbers(summary).items()})
+                self._library.finish()
+
+
+def stamp(folder: Path) -> dict[str, Any]:
+    """What ran: the commit, the lockfile's hash, Python and the command, as the run folder has them."""
+    try:
+        found = json.loads((folder / "versions.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {key: found.get(key) for key in ("commit", "lockfile", "python", "command")}
+
+
+def numbers(value: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Every number of a nested mapping, by its dotted key."""
+    flat: dict[str, float] = {}
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            flat |= numbers(item, f"{prefix}{key}.")
+        elif isinstance(item, int | float) and not isinstance(item, bool):
+            flat[f"{prefix}{key}"] = item
+    return flat
+
+
 def make(cfg: DictConfig, folder: Path) -> Logger:
     """The logger that the configuration names, for the run in ``folder``."""
     config = OmegaConf.to_container(cfg, resolve=True)
@@ -180,7 +254,7 @@ def make(cfg: DictConfig, folder: Path) -> Logger:
     plain = {str(key): value for key, value in config.items()}
     knobs = {key: value for key, value in plain["logger"].items() if key != "name"}
     kind = globals()[component("logger", plain["logger"]["name"])[1]]
-    if issubclass(kind, Wandb):
+    if issubclass(kind, Wandb | Trackio):
         made: Logger = kind(folder, plain, **knobs)
     else:
         made = kind(folder, **knobs) if kind is Csv else kind(**knobs)

@@ -33,7 +33,7 @@ from amend.errors import UserError
 
 # Keys that decide where and how a run is watched, not what comes out of it (``scale``: its values stand in other keys).
 ASIDE = (
-    "seed", "runs_dir", "logger", "resume", "responses", "verdicts", "run", "runs", "out",
+    "seed", "runs_dir", "logger", "resume", "responses", "verdicts", "run", "runs", "out", "to", "publish",
     "scale", "pretrain", "orm", "compare", "alarm",
 )  # fmt: skip
 FINISHED = ".finished"
@@ -210,7 +210,7 @@ def home(cfg: DictConfig) -> Path:
 
 
 def versions(cfg: DictConfig) -> dict[str, Any]:
-    """What ran, and on what: Python, every installed package, the machine, the commit, the command."""
+    """What ran, and on what: Python, every installed package, the lockfile's hash, machine, commit, command."""
     installed = {dist.metadata["Name"]: dist.version for dist in metadata.distributions()}
     return {
         "command": command(cfg),
@@ -219,8 +219,15 @@ def versions(cfg: DictConfig) -> dict[str, Any]:
         "cpu": cpu(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "commit": _commit(),
+        "lockfile": lockfile(),
         "packages": dict(sorted(installed.items(), key=lambda item: item[0].lower())),
     }
+
+
+def lockfile() -> str | None:
+    """SHA-256 of constraints.txt, the versions this checkout was tested with; None where amend is a wheel."""
+    path = Path(__file__).parents[2] / "constraints.txt"
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def plain(value: Any) -> Any:

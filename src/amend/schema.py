@@ -59,6 +59,8 @@ class Top(TypedDict):
     run: str | None
     runs: list[str] | str | None
     out: str | None
+    to: Literal["html", "wandb"]
+    publish: str | None
 
 
 class Trainer(TypedDict):

@@ -37,12 +37,13 @@ from amend.evaluate import COLUMNS, SCORED, Attempt, evaluate
 from amend.keeper import Keeper
 from amend.metric.alarm import Alarms, Limits
 from amend.report.breadth import lost_reach
-from amend.report.files import lines, run_folders
+from amend.report.files import lines, read_run
 from amend.report.html import write_report
-from amend.report.index import write_index
+from amend.report.pictures import pictures
 from amend.report.seeds import seeds_table
 from amend.report.summary import summarise
 from amend.report.terminal import View, final_table, print_table
+from amend.reporting import report
 from amend.run_folder import FINISHED, Onlooker, RunFolder, home, identity
 from amend.types import Sampling
 
@@ -105,6 +106,7 @@ def train(cfg: DictConfig) -> int:
                 if not alarm["round"]:  # the others were said when they happened
                     view.note(alarm["text"])
             folder.write_json("summary.json", summary)
+            log.figures(pictures(read_run(folder.path)))
             log.finish(summary, columns)
         finally:
             view.stop()
@@ -367,18 +369,6 @@ def train_orm(cfg: DictConfig) -> int:
 
     path = trained(house(cfg), cfg)
     print(f"the outcome model: {path}   to use it: reward=orm reward.orm.path={path}")
-    return 0
-
-
-def report(cfg: DictConfig) -> int:
-    """Write the report of the run folder ``run`` again, or one of all ``runs`` into ``out``."""
-    if cfg.runs:
-        given = [cfg.runs] if isinstance(cfg.runs, str) else list(cfg.runs)
-        print(f"report: {write_index(Path(cfg.out), run_folders(given))}")
-        return 0
-    if not Path(cfg.run).is_dir():
-        raise UserError(f"run={cfg.run}: no such run folder; allowed: a folder under {cfg.runs_dir}")
-    print(f"report: {write_report(Path(cfg.run))}")
     return 0
 
 

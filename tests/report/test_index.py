@@ -49,7 +49,7 @@ def opened(page: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("many")
-    return write_index(root / "out", runs(root / "runs"))
+    return write_index(root / "out", runs(root / "runs"))[0]
 
 
 def test_the_page_has_every_section_and_asks_no_network(report: Path) -> None:
@@ -81,7 +81,7 @@ def test_it_is_the_same_from_a_folder_copied_elsewhere(report: Path, tmp_path: P
     text = report.read_text(encoding="utf-8")
     listed = text.index("<summary>Runs"), text.index("</details>")
     assert str(report.parents[1]) not in text[: listed[0]] + text[listed[1] :]
-    again = write_index(tmp_path / "elsewhere", run_folders([str(report.parents[1] / "runs")]))
+    again, _ = write_index(tmp_path / "elsewhere", run_folders([str(report.parents[1] / "runs")]))
     assert again.read_bytes() == report.read_bytes()
 
 
@@ -121,7 +121,7 @@ def test_hostile_texts_stay_texts(tmp_path: Path) -> None:
     (folders[0] / "summary.json").write_text(
         json.dumps({**summary, "algo": HOSTILE, "task": HOSTILE, "policy": HOSTILE})
     )
-    text = write_index(tmp_path / "out", folders).read_text(encoding="utf-8")
+    text = write_index(tmp_path / "out", folders)[0].read_text(encoding="utf-8")
     page = Page(text)
     assert len(page.scripts) == 2
     assert not any(tag == "img" or any(name.startswith("on") for name in attributes) for tag, attributes in page.seen)
@@ -138,7 +138,7 @@ def test_a_page_that_would_grow_too_large_leaves_out_whole_problems_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gallery, "BUDGET", 5_000)
-    page = write_index(tmp_path / "out", runs(tmp_path / "runs", 2, problems=40))
+    page, _ = write_index(tmp_path / "out", runs(tmp_path / "runs", 2, problems=40))
     data = opened(page)
     text = page.read_text(encoding="utf-8")
     who = defaultdict(set)
@@ -156,7 +156,7 @@ def test_long_replies_are_cut_and_it_is_said(tmp_path: Path, monkeypatch: pytest
     for folder in folders:
         columns = episodes(12, 0, 2, ("base", "trained"), padding=2000)
         pq.write_table(pa.table(columns), folder / "episodes.parquet")
-    page = write_index(tmp_path / "out", folders)
+    page, _ = write_index(tmp_path / "out", folders)
     assert "replies longer than 4,000 characters are cut in the middle" in page.read_text(encoding="utf-8")
     assert max(map(len, opened(page)["texts"])) < 4_100
 

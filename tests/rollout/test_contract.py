@@ -19,8 +19,8 @@ from amend.rollout.hf import HF
 from amend.rollout.local import Local
 from amend.rollout.vllm import VLLM
 from amend.types import Completion, Sampling, Tokens
-from loopback import Loopback, free_port, pretending
 from toys import drift, policy
+from vllm_server import Loopback, free_port, pretending
 
 PROMPTS: list[Tokens] = [(2, 5, 3), (2, 6, 5, 6, 3), (2, 5, 3), (2, 6, 3), (2, 5, 5, 5, 5, 5, 3), (2, 6, 3)]
 DISTINCT = list(dict.fromkeys(PROMPTS))

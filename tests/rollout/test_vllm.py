@@ -18,8 +18,8 @@ from amend.policy.tuning import Lora
 from amend.rollout.vllm import VLLM, number
 from amend.types import Sampling, Tokens
 from learners import build, run
-from loopback import Loopback, free_port, pretending
 from toys import drift, model, policy, wrapped
+from vllm_server import Loopback, free_port, pretending
 
 PROMPTS: list[Tokens] = [(2, 5, 3), (2, 6, 5, 6, 3), (2, 5, 3)]
 SEEDS = [(0, i) for i in range(3)]

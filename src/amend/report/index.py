@@ -18,6 +18,7 @@ from pathlib import Path
 from amend.report.findings import Findings, gather, grouped
 from amend.report.gallery import Gallery, Packed, filters
 from amend.report.html import document
+from amend.report.pictures import picture
 from amend.report.sheets import as_csv, as_json, as_latex, as_markdown, shown
 from amend.report.study import BASE, Cell, Figure, Sheet, Study, study
 from amend.report.svg import COLOURS, DASHES, Chart, bar_chart, interval_chart, line_chart
@@ -29,8 +30,8 @@ FORESTS = (("greedy", "acc_t1"), ("greedy", "acc_t2"), ("greedy", "delta"), ("wi
 """The figures of the tables that are drawn as intervals."""
 
 
-def write_index(out: Path, folders: Sequence[Path]) -> Path:
-    """Write the report of the runs in ``folders`` into ``out``; the page's path. UserError where none has finished."""
+def write_index(out: Path, folders: Sequence[Path]) -> tuple[Path, Study]:
+    """Write the report of the runs in ``folders`` into ``out``; its path and study. UserError where none finished."""
     gallery = Gallery()
     found = gather(folders, gallery.add)
     made = study(folders, found)
@@ -46,7 +47,7 @@ def write_index(out: Path, folders: Sequence[Path]) -> Path:
         _write(out / name, text)
     for key, drawn in charts(made).items():
         _write(out / "figures" / f"{key}.svg", picture(drawn))
-    return out / "index.html"
+    return out / "index.html", made
 
 
 def _write(path: Path, text: str) -> None:
@@ -81,16 +82,6 @@ def charts(made: Study) -> dict[str, str]:
     return drawn
 
 
-def picture(chart: str) -> str:
-    """A chart as an SVG file of its own, with the styles that the page would give it."""
-    svg = chart[chart.index("<svg") : chart.index("</svg>")]
-    title = chart[chart.index("<figcaption>") + 12 : chart.index("</figcaption>")]
-    opened, _, rest = svg.partition(">")
-    style = f"<style>{_asset('chart.css')}</style>"
-    root = opened.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
-    return f"{root}><title>{title}</title>{style}{rest}</svg>\n"
-
-
 def _asset(name: str) -> str:
     return files("amend.report").joinpath(name).read_text(encoding="utf-8")
 
@@ -118,7 +109,9 @@ def _cell(made: Study, sheet: str, group: int, key: str) -> Cell | None:
 def _lead(made: Study) -> str:
     """The size of it, and its greatest figure beside the base model's."""
     runs = sum(len(group.seeds) for group in made.groups)
-    parts = [f"{len(made.groups) - 1} conditions, {runs} finished runs, {made.groups[0].problems:,} test problems."]
+    parts = [
+        f"{len(made.groups) - 1} conditions, {runs} finished runs, {max(group.problems for group in made.groups):,} test problems."
+    ]
     cells = {i: _cell(made, "greedy", i, "acc_t2") for i in range(len(made.groups))}
     trained = {i: cell for i, cell in cells.items() if i and cell}
     if trained and (base := cells[0]):

@@ -1,0 +1,54 @@
+"""job=report: one run's page again, or one report of many runs or of a sweep, as files and as a W&B Report.
+
+A composition root: it knows what ``runs`` may name (run folders, folders that hold some, patterns, sweep files) and
+hands folders to ``amend.report``, which knows neither configurations nor sweeps.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from amend.errors import UserError
+from amend.report.files import run_folders
+from amend.report.html import write_report
+from amend.report.index import write_index
+from amend.report.workspace import as_workspace, publish
+from amend.run_folder import explained
+from amend.sweep import file as sweeps
+from amend.sweep.plan import Plans, finished
+
+
+def report(cfg: DictConfig) -> int:
+    """Write the report of the run folder ``run`` again, or one of all ``runs`` into ``out``."""
+    if cfg.runs:
+        out = Path(cfg.out)
+        with explained(out):
+            path, made = write_index(out, folders_of([cfg.runs] if isinstance(cfg.runs, str) else list(cfg.runs)))
+            print(f"report: {path}")
+            if cfg.to == "wandb":
+                (out / "wandb_report.json").write_text(as_workspace(made), encoding="utf-8")
+                print(f"W&B Report: {publish(made, cfg.publish) if cfg.publish else out / 'wandb_report.json'}")
+        return 0
+    if not Path(cfg.run).is_dir():
+        raise UserError(f"run={cfg.run}: no such run folder; allowed: a folder under {cfg.runs_dir}")
+    print(f"report: {write_report(Path(cfg.run))}")
+    return 0
+
+
+def folders_of(given: list[str]) -> list[Path]:
+    """Run folders: of a sweep's finished runs, where a file of sweeps/ is named, and of paths and patterns."""
+    folders: list[Path] = []
+    for word in given:
+        if not word.endswith((".yaml", ".yml")):
+            folders += run_folders([word])
+            continue
+        sweep = sweeps.read(Path(word))
+        plans = Plans(sweep, "", [])
+        planned = [plans(parameters) for parameters in sweeps.grid(sweep)]
+        found = [folder for run in planned if not run.refused and (folder := finished(run))]
+        if not found:
+            raise UserError(f"runs={word}: none of its runs is finished; start it with python -m amend.sweep {word}")
+        folders += found
+    return list(dict.fromkeys(folders))
