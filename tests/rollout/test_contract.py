@@ -1,7 +1,7 @@
 """What every engine promises, whoever computes it: one set of claims, and a line an engine (laws 2, 3 and 7).
 
 ``vllm`` is TRL's client against a server on loopback that speaks vLLM's protocol and samples with our local engine
-(``tests/loopback.py``): what is held of it is our side and the protocol, not vLLM.
+(``tests/vllm_server.py``): what is held of it is our side and the protocol, not vLLM.
 """
 
 from __future__ import annotations

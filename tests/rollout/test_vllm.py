@@ -1,6 +1,6 @@
 """What is vLLM's alone: when weights travel, what a request says, and one line for each thing that can be wrong.
 
-TRL's client against a server on loopback (``tests/loopback.py``); the contract it shares is in ``test_contract.py``.
+TRL's client against a server on loopback (``tests/vllm_server.py``); the contract it shares is in ``test_contract.py``.
 """
 
 from __future__ import annotations

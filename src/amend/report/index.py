@@ -109,9 +109,8 @@ def _cell(made: Study, sheet: str, group: int, key: str) -> Cell | None:
 def _lead(made: Study) -> str:
     """The size of it, and its greatest figure beside the base model's."""
     runs = sum(len(group.seeds) for group in made.groups)
-    parts = [
-        f"{len(made.groups) - 1} conditions, {runs} finished runs, {max(group.problems for group in made.groups):,} test problems."
-    ]
+    problems = max(group.problems for group in made.groups)
+    parts = [f"{len(made.groups) - 1} conditions, {runs} finished runs, {problems:,} test problems."]
     cells = {i: _cell(made, "greedy", i, "acc_t2") for i in range(len(made.groups))}
     trained = {i: cell for i, cell in cells.items() if i and cell}
     if trained and (base := cells[0]):
