@@ -61,7 +61,7 @@ class HF:
             cut = slice(start, start + self.batch)
             with self._policy.reading(self._of_reference) as lm, _plain_attention(lm), _own_randomness(lm):
                 outputs = self._generated(lm, prompts[cut], how, seeds[cut])
-            replies += [self._completion(output) for output in outputs]
+            replies += [self._completion(output, how) for output in outputs]
         return replies
 
     def _generated(self, lm: Any, prompts: Sequence[Tokens], how: Sampling, seeds: Sequence[Seed]) -> list[Any]:
@@ -69,7 +69,7 @@ class HF:
         longest = max(map(len, prompts))
         wanted = GenerationConfig(
             max_new_tokens=how.max_tokens,
-            eos_token_id=list(self._policy.ends),
+            eos_token_id=[*self._policy.ends, *sorted(how.pause)],
             do_sample=how.temperature > 0,
             **({"temperature": how.temperature, "top_k": 0, "top_p": 1.0} if how.temperature > 0 else {}),
         )
@@ -107,9 +107,9 @@ class HF:
             raise UserError(f"rollout.batch={self.batch}: the cache of so many replies does not fit; allowed: fewer")
         raise RuntimeError(f"transformers' continuous batching failed: {failed}")
 
-    def _completion(self, output: Any) -> Completion:
+    def _completion(self, output: Any, how: Sampling) -> Completion:
         drawn = tuple(output.generated_tokens)
-        stop: Stop = "end" if drawn[-1] in self._policy.ends else "length"
+        stop: Stop = "end" if drawn[-1] in self._policy.ends else "pause" if drawn[-1] in how.pause else "length"
         return Completion(drawn, tuple(output.logprobs), self._policy.decode(drawn), stop)
 
 
