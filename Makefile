@@ -3,6 +3,7 @@
 # make lint         format, style, types, who imports whom
 # make coverage     is every line and branch of ops/ reached by its exact tests?
 # make benchmark    our engine against transformers.generate, a round against its floor, GRPO against TRL's
+# make benchmark-gpu  local, hf and TRL side by side on a CUDA device
 # make mutants      one fault at a time: do the tests notice?            make mutants ARGS="gae ppo"
 #
 # Nothing is needed beside Python 3.11 or newer. The environment is made once, in .venv, of the very versions in
@@ -16,7 +17,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ARGS   ?=
 
-.PHONY: run test lint coverage benchmark mutants install install-dev clean
+.PHONY: run test lint coverage benchmark benchmark-gpu mutants install install-dev clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
@@ -37,6 +38,9 @@ coverage: $(VENV)/.installed-dev
 
 benchmark: $(VENV)/.installed-dev
 	PYTHONPATH=tests $(BIN)/python tests/benchmark/run.py $(ARGS)
+
+benchmark-gpu: $(VENV)/.installed-dev
+	PYTHONPATH=tests $(BIN)/python tests/benchmark/gpu.py $(ARGS)
 
 mutants: $(VENV)/.installed-dev
 	$(BIN)/python tests/mutation/run.py $(ARGS)

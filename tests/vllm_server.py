@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
@@ -38,7 +38,7 @@ class Loopback(ThreadingHTTPServer):
     It stands for `trl vllm-serve`, started with ``policy``'s model, and begins with other weights.
     """
 
-    daemon_threads = True
+    daemon_threads = False  # ``close`` waits for them: none may outlive its test
 
     def __init__(self, policy: Policy) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -47,6 +47,7 @@ class Loopback(ThreadingHTTPServer):
             for weight in self.policy.lm.parameters():
                 weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(3)))
         self.asked: list[tuple[str, Any]] = []
+        self.connections: list[socket.socket] = []
         self.logprobs_mode = "processed_logprobs"
         self.weight_transfer: Any = {"backend": "nccl"}
         self.development = True
@@ -63,9 +64,20 @@ class Loopback(ThreadingHTTPServer):
         """How often an endpoint was asked."""
         return sum(one == path for one, _ in self.asked)
 
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """A new connection, remembered, for clients keep theirs open."""
+        connection, address = super().get_request()
+        self.connections.append(connection)
+        return connection, address
+
     def close(self) -> None:
+        """Every connection and thread."""
         self.shutdown()
+        for connection in self.connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         self.server_close()
+        self.thread.join()
         if self.group is not None:
             self.group.close()
 

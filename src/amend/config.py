@@ -214,6 +214,7 @@ def together(c: Mapping[str, Any]) -> None:
         if c[name] and not Path(c[name]).exists():
             raise UserError(f"{name}={c[name]}: there is nothing at that path; allowed: a path that exists")
     _machine(c["trainer"], job)
+    _sampler(c["rollout"]["name"], c["trainer"])
     if not c["reward"]:
         raise UserError("reward={}: no part is given; allowed: at least one, such as reward=oracle")
     path = c["policy"]["path"]
@@ -304,6 +305,18 @@ def _machine(trainer: Mapping[str, Any], job: str) -> None:
             )
     if trainer["strategy"] != "single" and job in ("grade", "pretrain", "train_orm"):
         raise UserError(f"trainer.strategy={trainer['strategy']}: job={job} is one process; allowed: single")
+
+
+def _sampler(engine: str, trainer: Mapping[str, Any]) -> None:
+    """Where the engine can draw: transformers' thread reads whole weights, and one process sends vLLM its own."""
+    strategy, allowed_with = trainer["strategy"], {"hf": ("single", "ddp"), "vllm": ("single",)}
+    if strategy not in allowed_with.get(engine, (strategy,)):
+        raise UserError(
+            f"rollout={engine}: not with trainer.strategy={strategy}; allowed: rollout=local, or trainer.strategy="
+            f"{' or '.join(allowed_with[engine])}"
+        )
+    if engine == "vllm" and trainer["accelerator"] == "cpu":
+        raise UserError("rollout=vllm: weights reach a server from a GPU; allowed: trainer.accelerator=gpu or auto")
 
 
 def _stages(algo: Mapping[str, Any]) -> None:

@@ -161,15 +161,17 @@ def grpo_table() -> Table:
     return table
 
 
-def trl_round(made: House, max_tokens: int) -> float:
-    """Median seconds of a GRPOTrainer step on the same model and problems."""
+def trl_round(
+    made: House, max_tokens: int, problems: int = 64, samples: int = 8, repeats: int = REPEATS, **machine: Any
+) -> float:
+    """Median seconds of a GRPOTrainer step on the same model and problems; ``machine``: of its configuration."""
     from datasets import Dataset
     from transformers import TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
 
-    problems = list(made.task.problems("train")[: 64 * (REPEATS + 2)])
-    known = {p.question: p for p in problems}
-    rows = Dataset.from_list([{"prompt": [{"role": "user", "content": p.question}], "q": p.question} for p in problems])
+    posed = list(made.task.problems("train")[: problems * (repeats + 2)])
+    known = {p.question: p for p in posed}
+    rows = Dataset.from_list([{"prompt": [{"role": "user", "content": p.question}], "q": p.question} for p in posed])
 
     def reward(completions: list[Any], q: list[str], **_: Any) -> list[float]:
         replies = zip(completions, q, strict=True)
@@ -195,15 +197,14 @@ def trl_round(made: House, max_tokens: int) -> float:
             reward_funcs=reward,
             args=GRPOConfig(
                 output_dir=folder,
-                use_cpu=True,
-                bf16=False,
-                per_device_train_batch_size=512,
-                num_generations=8,
+                **({"use_cpu": True, "bf16": False} | machine),
+                per_device_train_batch_size=problems * samples,
+                num_generations=samples,
                 max_completion_length=max_tokens,
                 steps_per_generation=1,
                 num_iterations=1,
                 beta=0.0,
-                max_steps=REPEATS + 1,
+                max_steps=repeats + 1,
                 report_to=[],
                 logging_steps=1000,
                 save_strategy="no",

@@ -141,7 +141,6 @@ class Server:
 
     def _connected(self) -> Any:
         """A client that the server has been introduced to. UserError where there is none, or it cannot be used."""
-        import requests
         from trl.generation.vllm_client import VLLMClient
 
         device = self._policy.device
@@ -158,7 +157,7 @@ class Server:
                 f"rollout=vllm: weights reach a server over NCCL, from a GPU, and the policy is on {device.type}; "
                 f"allowed: trainer.accelerator=gpu, or another rollout"
             ) from error
-        except (ConnectionError, requests.exceptions.RequestException) as error:
+        except OSError as error:  # as all of `requests`' own are
             raise UserError(
                 f"rollout.url={self._url}: no vLLM server answers there (waited rollout.wait={self._wait:g} s); start "
                 f"one: trl vllm-serve --model {self._policy.name}"
@@ -169,13 +168,11 @@ class Server:
 
     def _asked(self, question: Any, *args: Any, **more: Any) -> Any:
         """What the server answers; UserError with its own words where it does not."""
-        import requests
-
         try:
             return question(*args, **more)
         except (UserError, TypeError, AttributeError, KeyError):
             raise
-        except requests.exceptions.RequestException as error:
+        except OSError as error:
             raise self.refused(f"no longer answers: {type(error).__name__}") from error
         except Exception as error:  # TRL raises plain Exception for every status but 200
             if type(error) is not Exception:
