@@ -6,6 +6,7 @@ The hook must be in place before amend is first imported, so nothing of amend is
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from jaxtyping import install_import_hook
 
@@ -25,3 +26,14 @@ def pytest_configure() -> None:
     torch.set_num_threads(1)
     settings.register_profile("amend", deadline=None)
     settings.load_profile("amend")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Which tests were skipped, and what enables them: a reason says ``enable with: <command>`` where there is one."""
+    skipped: dict[str, list[str]] = {}
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        skipped.setdefault(reason.removeprefix("Skipped: "), []).append(report.nodeid)
+    for reason, tests in skipped.items():
+        terminalreporter.section(f"{len(tests)} skipped: {reason}")
+        terminalreporter.write_line("\n".join(tests))

@@ -17,7 +17,7 @@ def data() -> Path:
     """The folder of real data: $AMEND_DATA, or shared/data beside the repository. Skips where there is none."""
     folder = Path(os.environ.get("AMEND_DATA", Path(__file__).parents[3] / "shared" / "data"))
     if not (folder / "math_train.jsonl").is_file():
-        pytest.skip(f"no real data in {folder}; set AMEND_DATA to a folder with math_train.jsonl and math500.jsonl")
+        pytest.skip(f"no real data in {folder}; enable with: AMEND_DATA=FOLDER make test (math_train.jsonl, ...)")
     return folder
 
 
