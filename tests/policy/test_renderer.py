@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from amend.errors import UserError
+from amend.policy import templates
 from amend.policy import tokenizer as tokenizers
 from amend.policy.renderer import Renderer
 from amend.types import Message
+from architectures import tokenizer, trl_template
 from toys import completion
 
 ASK, AGAIN = Message("user", "a"), Message("user", "b")
@@ -61,3 +63,71 @@ def test_a_template_that_rewrites_is_refused(template: str, reason: str) -> None
 def test_no_template_is_refused() -> None:
     with pytest.raises(UserError, match="no chat template"):
         renderer("")
+
+
+# real templates ------------------------------------------------------------------------------------------------------
+
+APPENDS = ["qwen2_5", "gemma", "llama3", "llama3_1", "llama3_2", "phi3", "qwen3_instruct_2507"]
+THINKS = {"qwen3": "drops the reasoning", "deepseek_r1_distill": "drops the reasoning|opens a reply"}
+
+
+def real(template: str, system: str = "", thinking: bool | None = None) -> Renderer:
+    """TRL's copy of a family's template, over a tokenizer that knows the usual marks."""
+    words = tokenizer("qwen3")
+    words.chat_template = trl_template(template)
+    words.bos_token = "<|endoftext|>"  # some templates begin with it by name
+    return Renderer(words, [words.eos_token_id], template, system=system, thinking=thinking)
+
+
+@pytest.mark.parametrize("template", APPENDS)
+def test_real_templates_that_append(template: str) -> None:
+    made = real(template)
+    opening = made.opening([Message("user", "3x = 15?")])
+    said = completion(made.reply("x = 5")[:-1])
+    after = made.following(opening, said, Message("user", "Again."))
+    words = tokenizer("qwen3").decode(list(after[len(opening) + len(said.tokens) :]))
+    assert after[: len(opening) + len(said.tokens)] == opening + said.tokens
+    assert "Again." in words and "x = 5" not in words and "3x" not in words
+
+
+@pytest.mark.parametrize("template", THINKS)
+def test_real_templates_that_rewrite_are_refused_by_name(template: str) -> None:
+    with pytest.raises(UserError, match=f"policy={template}: .*({THINKS[template]}).*allowed: .*policy.thinking=false"):
+        real(template).between(AGAIN)
+
+
+def test_qwen3_without_thinking_keeps_its_empty_thought() -> None:
+    made = real("qwen3", thinking=False)
+    words = tokenizer("qwen3")
+    opening = made.opening([ASK])
+    assert words.decode(list(opening)).endswith("<think>\n\n</think>\n\n")
+    after = words.decode(list(made.following(opening, completion(made.reply("x")), AGAIN)))
+    assert after.count("<think>\n\n</think>") == 2 and after.count("<|im_end|>") == 3
+
+
+def test_a_system_prompt_comes_first_or_is_refused() -> None:
+    words = tokenizer("qwen3")
+    said = words.decode(list(real("qwen2_5", system="Be brief.").opening([ASK])))
+    assert said.startswith("<|im_start|>system\nBe brief.<|im_end|>")
+    joined = words.decode(list(real("qwen2_5", system="Be brief.").opening([Message("system", "And kind."), ASK])))
+    assert "Be brief.\n\nAnd kind." in joined
+    with pytest.raises(UserError, match=r"gemma: .*refuses .*system.*policy.system=null"):
+        real("gemma", system="Be brief.").opening([ASK])
+
+
+def test_llama_says_the_same_date_every_day() -> None:
+    words = tokenizer("qwen3")
+    assert "26 Jul 2024" in words.decode(list(real("llama3_2").opening([ASK])))
+
+
+def test_plain_words_for_a_model_without_a_template() -> None:
+    words = tokenizer("gpt2")
+    templates.put(words, "plain", "gpt2")
+    made = Renderer(words, [words.eos_token_id], "gpt2", system="Be brief.", thinking=None)
+    opening = made.opening([ASK])
+    after = made.following(opening, completion(made.reply("x")), AGAIN)
+    assert words.decode(list(after)) == (
+        "Be brief.\n\nQuestion:\na\n\nAnswer:\nx<|endoftext|>\n\nQuestion:\nb\n\nAnswer:\n"
+    )
+    with pytest.raises(UserError, match=r"no such file.*allowed: own, plain, or the path"):
+        templates.put(words, "nowhere.jinja", "gpt2")

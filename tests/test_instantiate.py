@@ -1,0 +1,87 @@
+"""Every file in conf/ not only composes: what it describes is built, down to the learner and its optimizer.
+
+Models from the hub are small random ones of the same architecture here, and data sets a dozen rows in the same format
+(the papers' recipes, which are even run: test_paper). What needs something that is not there (a trained reward model, a
+server, a sandbox) must say the command that brings it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amend.build import algorithm_of, find, house, knobs
+from amend.config import conf
+from amend.errors import UserError
+from architectures import folder
+from composed import composed
+from test_config import FILES, NEEDED
+from test_paper import data
+
+FAMILY = {"gemma": "gemma2", "qwen3": "qwen3", "llama": "llama", "pythia": "gpt_neox"}  # others: qwen2
+COMMAND = re.compile(r"python run\.py|hf download|vllm-serve|apt-get|job=train_orm|pip install")
+ROWS: dict[str, dict[str, Any]] = {
+    "choice": {"question": "Which?", "choices": {"label": ["A", "B"], "text": ["this", "that"]}, "answerKey": "A"},
+    "strategyqa": {"question": "Is it?", "answer": True, "facts": "It is."},
+    "custom": {"question": "Which?", "answer": "this"},
+}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {
+        name: folder(name, tmp_path_factory.mktemp(name)) for name in ("qwen2", "qwen3", "gemma2", "llama", "gpt_neox")
+    }
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("data")
+    made = {name: data(name, root / name) for name in ("math", "gsm8k")}
+    for name, row in ROWS.items():
+        (root / name).mkdir()
+        for split, count in (("train", 12), ("test", 4)):
+            lines = [json.dumps({**row, "question": f"{split} {i}: {row['question']}"}) + "\n" for i in range(count)]
+            (root / name / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
+        made[name] = root / name
+    return made
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if not name.startswith("experiment/paper_")])
+def test_what_a_file_describes_is_built(name: str, models: dict[str, Path], tables: dict[str, Path]) -> None:
+    group, choice = name.split("/")
+    words = [f"{group}={choice}", *NEEDED.get(name, [])]
+    cfg = composed(*words)
+    small = ["trainer.threads=1"]
+    foreign = cfg.policy.path != "builtin"
+    if foreign:
+        family = next((kind for start, kind in FAMILY.items() if cfg.policy.name.startswith(start)), "qwen2")
+        small += [f"policy.path={models[family]}"]
+    if cfg.task.get("source", "builtin") != "builtin" and cfg.task.name in tables:
+        small += [f"task.source={tables[cfg.task.name]}", "task.validation=2"]
+    small += ["algo.max_tokens=8"] * foreign
+    cfg = composed(*words, *small)
+    try:
+        made = house(cfg)
+        learner = algorithm_of(cfg, made)
+    except UserError as refused:
+        error = refused
+    else:
+        error = None
+    if error is not None:
+        assert COMMAND.search(str(error)) and group in ("reward", "rollout", "task", "experiment"), error
+        return
+    if learner.rounds:
+        assert learner.configure_optimizers().param_groups[0]["params"]
+    told = find("logger", cfg.logger.name)
+    inspect.signature(told).bind_partial(**knobs(cfg.logger))
+
+
+def test_nothing_in_conf_is_left_out() -> None:
+    left = {path.parent.name for path in conf().rglob("*.yaml") if path.parent != conf()}
+    assert left - {name.split("/")[0] for name in FILES} == {"loop"}
