@@ -4,6 +4,7 @@ model of the same architecture, on files of the same format."""
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ SAYS = {  # figures that may be called a paper's, written down here a second tim
         "algo.alpha": 10, "algo.beta1": 0.01, "algo.beta2": 0.1, "algo.lr": 5e-6, "algo.rounds": 3000,
         "task.source": "hendrycks", "eval.problems": 500, "policy.path": "google/gemma-2-2b-it",
     },
+    "paper_score_humaneval": {
+        "algo.alpha": 10, "algo.beta1": 0.01, "algo.beta2": 0.25, "algo.lr": 1e-5, "algo.rounds": 1500, "task.shots": 3,
+        "task.test": 164,
+    },
     "paper_single_turn_math": {"algo.turns": 1, "algo.beta": 0.01, "algo.lr": 5e-6, "dialogue.turns": 2},
     "paper_multi_turn_math": {"algo.turns": 2, "algo.beta": 0.01, "algo.lr": 5e-6, "algo.paid": "last"},
     "paper_star_math": {"algo.iterations": 3, "algo.begin": "base"},
@@ -34,7 +39,13 @@ SAYS = {  # figures that may be called a paper's, written down here a second tim
     "paper_pag_score_math": {"algo.alpha": 1, "algo.lr": 1e-6, "algo.problems": 512, "algo.samples": 4},
     "paper_dpo_gsm8k": {"algo.beta": 0.1, "algo.lr": 5e-7},
 }  # fmt: skip
-BATCH = {"paper_score_math": 512, "paper_multi_turn_math": 512, "paper_single_turn_math": 512, "paper_grpo_math": 1024}
+BATCH = {
+    "paper_score_math": 512,
+    "paper_multi_turn_math": 512,
+    "paper_single_turn_math": 512,
+    "paper_grpo_math": 1024,
+    "paper_score_humaneval": 128,
+}
 
 
 @pytest.mark.parametrize("name", SAYS)
@@ -65,9 +76,33 @@ def test_every_algorithm_has_a_recipe() -> None:
     assert {composed(f"experiment={name}").algo.name for name in FILES} == set(ALGORITHMS)
 
 
+def programs(path: Path) -> Path:
+    """Programs to write, in the formats of MBPP and HumanEval."""
+
+    def row(number: int) -> dict[str, Any]:
+        return {
+            "task_id": number, "text": f"Write a function that adds {number}.", "test_setup_code": "",
+            "code": f"def add(x):\n    return x + {number}", "test_list": [f"assert add(1) == {number + 1}"],
+            "challenge_test_list": [],
+        }  # fmt: skip
+
+    asked = {
+        "task_id": "HumanEval/0", "prompt": 'def one():\n    """One."""\n', "canonical_solution": "    return 1\n",
+        "test": "def check(candidate):\n    assert candidate() == 1\n", "entry_point": "one",
+    }  # fmt: skip
+    for name, rows in (
+        ("mbpp.jsonl", [row(number) for number in (2, 3, 4, 511, 512, 601, 602, 603)]),
+        ("HumanEval.jsonl", [{**asked, "task_id": f"HumanEval/{i}"} for i in range(2)]),
+    ):
+        (path / name).write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
+    return path
+
+
 def data(task: str, path: Path) -> Path:
     """A dozen problems in the format of the data set."""
     path.mkdir()
+    if task == "humaneval":
+        return programs(path)
     for name, count in (("train.jsonl", 12), ("test.jsonl", 4)):
         rows: list[dict[str, Any]] = []
         for i in range(count):
@@ -90,15 +125,23 @@ def small(name: str, tmp_path: Path, *more: str) -> DictConfig:
     fits = ["algo.iterations=1", "algo.updates=2", "algo.epochs=1"] if "iterations" in whole.algo else []
     once = ["algo.updates=1"] if learns and "iterations" not in whole.algo else []
     stages = ["algo.stage1_rounds=1"] if "stage1_rounds" in whole.algo else []
+    rows = data(whole.task.name, tmp_path / "data")
+    code = [f"task.train={rows}"] if whole.task.name == "humaneval" else []
     return composed(
-        f"experiment={name}", f"policy.path={model}", f"task.source={data(whole.task.name, tmp_path / 'data')}",
+        f"experiment={name}", f"policy.path={model}", f"task.source={rows}", *code,
         "task.validation=2", "algo.max_tokens=8", "eval.problems=2", "eval.samples=0", "eval.wide=0",
         "eval.wide_problems=1", "trainer.threads=1", "logger=none", f"runs_dir={tmp_path / 'runs'}",
         *(loop if learns else []), *fits, *once, *stages, *more,
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", FILES)
+def needs_a_sandbox(name: str) -> Any:
+    """Programs are run in bubblewrap; where there is none, these are left out, and the reason is told."""
+    missing = name.endswith("humaneval") and shutil.which("bwrap") is None
+    return pytest.param(name, marks=pytest.mark.skipif(missing, reason="no bubblewrap: apt-get install bubblewrap"))
+
+
+@pytest.mark.parametrize("name", [needs_a_sandbox(name) for name in FILES])
 def test_it_runs_two_rounds_in_small(name: str, tmp_path: Path) -> None:
     cfg = small(name, tmp_path)
     assert train.main(cfg) == 0

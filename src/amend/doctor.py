@@ -179,16 +179,15 @@ def template(made: House) -> Iterator[Finding]:
 def gold(made: House) -> Iterator[Finding]:
     """Is every gold answer right, and is silence wrong?"""
     problems = [*islice(made.task.problems("train"), GOLD // 2), *islice(made.task.problems("test"), GOLD // 2)]
-    told = [_told(problem) for problem in problems]
-    pairs = [(p, text) for p, texts in zip(problems, told, strict=True) for text in texts]
-    verdicts = iter(made.task.check_many(pairs))
-    right = [[next(verdicts).correct for _ in texts] for texts in told]
-    wrong = [p.id for p, found in zip(problems, right, strict=True) if not any(found)]
+    wrong = problems
+    for way in range(4):  # the first way of telling it that is right ends the search: checking may be dear
+        pairs = [(problem, _told(problem)[way]) for problem in wrong]
+        verdicts = made.task.check_many(pairs) if pairs else []
+        wrong = [problem for problem, verdict in zip(wrong, verdicts, strict=True) if not verdict.correct]
     free = [p.id for p, v in zip(problems, made.task.check_many([(p, "") for p in problems]), strict=True) if v.correct]
     if wrong:
-        says = (
-            f"{len(wrong)} of {len(problems)} are graded wrong, {wrong[0]} first: mend their answers, or leave them out"
-        )
+        count = f"{len(wrong)} of {len(problems)}"
+        says = f"{count} are graded wrong, {wrong[0].id} first: mend their answers, or leave them out"
         yield Finding("gold answers", False, says)
     elif free:
         yield Finding("gold answers", False, f"an empty reply is right for {len(free)} problems, {free[0]} first")
@@ -198,9 +197,8 @@ def gold(made: House) -> Iterator[Finding]:
 
 def _told(problem: Problem) -> list[str]:
     """Ways to state a problem's right answer: its own solution, and the answer as tasks ask for it."""
-    solution = str(problem.meta.get("solution", ""))
     answer = problem.answer
-    return [*([solution] if solution else []), f"\\boxed{{{answer}}}", f"#### {answer}", answer]
+    return [str(problem.meta.get("solution") or answer), answer, f"\\boxed{{{answer}}}", f"#### {answer}"]
 
 
 # what the base model does ---------------------------------------------------------------------------------------------
