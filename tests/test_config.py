@@ -77,7 +77,8 @@ def test_keys_are_the_parameters(name: str) -> None:
         for part, values in node.items():
             assert set(values) - {"name"} == set(schema.fields("reward", values.get("name", part)))
     else:
-        assert set(node) - {"name"} == set(schema.fields(group, node.get("name", "")))
+        beside = {"name", "tasks"} if name == "task/mixture" else {"name"}
+        assert set(node) - beside == set(schema.fields(group, node.get("name", "")))
 
 
 def test_top_keys_are_the_schema() -> None:
@@ -175,6 +176,13 @@ def test_every_file_opens_with_the_command_that_uses_it(name: str) -> None:
         (["budget.sampled_tokens=0"], ["budget.sampled_tokens=0", "out of range"]),
         (["compare.seeds=[-1]"], ["compare.seeds", "allowed"]),
         (["algo.adaptive_beta2=true", "algo.beta2=0"], ["algo.adaptive_beta2=true", "algo.beta2 > 0"]),
+        (["task=mixture", "task.tasks.math.test=0"], ["task.tasks.math.test=0", "out of range"]),
+        (
+            ["task=mixture", "+task.tasks.math.levls=[1]"],
+            ["task.tasks.math.levls", "did you mean task.tasks.math.levels?"],
+        ),
+        (["task=mixture", "+task.tasks.more=3"], ["task.tasks.more=3", "+task@task.tasks.more=gsm8k"]),
+        (["+task.tasks.math.test=1"], ["task.tasks", "no such key"]),
         (["eval.problems=1001"], ["eval.problems=1001", "task.test=1000"]),
         (["job=grade"], ["responses", "job=grade"]),
         (["job=report"], ["run=null", "job=report", "neither is given"]),

@@ -57,7 +57,13 @@ def find(group: str, name: str) -> Any:
 
 def task_of(cfg: DictConfig) -> Task:
     """The task alone: all that grading needs."""
-    task: Task = find("task", cfg.task.name)(**knobs(cfg.task))
+    return _task(cfg.task.name, knobs(cfg.task))
+
+
+def _task(name: str, values: dict[str, Any]) -> Task:
+    """A task, handed the tasks it is made of where there are such."""
+    parts = {part: _task(own["name"], knobs(own)) for part, own in values.pop("tasks", {}).items()}
+    task: Task = find("task", name)(*([parts] if parts else []), **values)
     return task
 
 

@@ -126,7 +126,15 @@ def check(cfg: DictConfig) -> None:
                 _check_values(values, f"reward.{part}.", kinds, skip=("name",), where="conf/reward")
             continue
         name = str(node.get("name", ""))
-        _check_values(node, f"{group}.", fields(group, name), skip=("name",), where=_file(group, name))
+        inner = node.get("tasks", {}) if (group, name) == ("task", "mixture") else None  # it is made of other tasks
+        beside = ("name",) if inner is None else ("name", "tasks")
+        _check_values(node, f"{group}.", fields(group, name), skip=beside, where=_file(group, name))
+        for part in map(str, inner or ()):
+            values = inner[part]
+            if not isinstance(values, DictConfig) or "name" not in values or values["name"] == "mixture":
+                raise UserError(f"task.tasks.{part}={shown(values)}: allowed: a task, as +task@task.tasks.{part}=gsm8k")
+            own = str(values["name"])
+            _check_values(values, f"task.tasks.{part}.", fields("task", own), skip=("name",), where=_file("task", own))
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
     together({str(key): value for key, value in plain.items()})
