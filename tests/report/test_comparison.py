@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from amend.report.against import against
 from amend.report.comparison import compared, comparison_tables, write_comparison
 from report.synthetic_run import finished
 
@@ -44,3 +46,39 @@ def test_tables_and_json(folders: list[Path], tmp_path: Path) -> None:
     assert [column.header for column in wide.columns][1:4] == ["maj@4", "pass@4", "unique"]
     written = json.loads(write_comparison(tmp_path / "out" / "c.json", folders).read_text(encoding="utf-8"))
     assert written == json.loads(json.dumps(compared(folders)))
+
+
+def test_what_the_data_cannot_resolve_is_called_that(tmp_path: Path) -> None:
+    """Half of the problems against all of them, on every seed; and a seed that gains what another loses."""
+    half, whole = [True, False] * 10, [True] * 20
+    some = [["no"]] * 20
+    folders = [
+        finished(tmp_path / f"{algo}{seed}", algo, seed, half, second, some)
+        for algo, seconds in {
+            "untrained": (half, half, half),
+            "better": (whole, whole, whole[:-1] + [False]),
+            "noise": (whole, [False] * 20, half),
+        }.items()
+        for seed, second in enumerate(seconds)
+    ]
+    untrained, better, noise = compared(folders)
+    assert "against" not in untrained
+    assert better["against"]["acc_t2"]["resolved"] and better["against"]["acc_t2"]["p"] < 0.05
+    assert better["against"]["acc_t2"]["mean"] == pytest.approx((1 + 1 + 0.95) / 3 - 0.5)
+    assert not noise["against"]["acc_t2"]["resolved"] and "cannot tell yet" in noise["against"]["acc_t2"]["verdict"]
+    assert noise["against"]["acc_t1"]["p"] == 1.0
+    *_, told = comparison_tables(folders, 100)
+    assert list(told.columns[0].cells) == ["better", "noise"] and "Acc@t2 against untrained" in str(told.title)
+
+
+def test_several_looks_cost_something() -> None:
+    """One difference that alone is just resolved is not among ten."""
+    rng = np.random.default_rng(1)
+    base = rng.random((3, 50))
+    alone = {"untrained": {"x": base}, "a": {"x": base + rng.normal(0.03, 0.02, (3, 1)) + rng.normal(0, 0.02, (3, 50))}}
+    first = against(alone, ["x"], "untrained")["a"]["x"]
+    others = {f"b{i}": {"x": base + rng.normal(0, 0.01, (3, 50))} for i in range(9)}
+    among = against(alone | others, ["x"], "untrained")["a"]["x"]
+    assert among["mean"] == first["mean"] and among["p"] >= first["p"]
+    assert among["p"] == pytest.approx(min(1.0, 10 * first["p"]))
+    assert against(others, ["x"], "untrained") == {}

@@ -6,7 +6,8 @@
     unique                                 different right solutions of a problem among them  the same
 
 Seeds and problems are separate sources of noise, so both are resampled; with one seed only the problems are, and the
-row says so. Few seeds make a bootstrap's interval too narrow: three are the least, and not many.
+row says so. Few seeds make a bootstrap's interval too narrow: three are the least, and not many. So what an
+algorithm is said to gain over ``untrained`` has another interval, and a verdict: ``amend.report.against``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from amend.metric import correction, passk
 from amend.metric.rerank import best_at_k
 from amend.metric.solutions import unique_solutions
 from amend.metric.table import arrange
+from amend.report.against import BASELINE, against, against_table
 from amend.report.files import Run, read_run
 from amend.stat.interval import RESAMPLES, Interval, bootstrap, crossed_bootstrap
 
@@ -61,12 +63,22 @@ def compared(folders: Sequence[Path]) -> list[dict[str, Any]]:
     for folder in folders:
         run = read_run(folder)
         runs.setdefault(str(run.summary.get("algo", "?")), []).append(run)
-    return [_entry(name, some) for name, some in runs.items()]
+    values = {name: _values(some) for name, some in runs.items()}
+    told = against(values, HELD, BASELINE)
+    return [
+        {**_entry(name, some, values[name]), **({"against": told[name]} if name in told else {})}
+        for name, some in runs.items()
+    ]
 
 
-def _entry(name: str, runs: list[Run]) -> dict[str, Any]:
+def _values(runs: list[Run]) -> dict[str, Float[np.ndarray, "s p"]]:
+    """Each figure of one algorithm's runs, a row a seed."""
     each = [figures(run, "trained") for run in runs]
-    intervals = {key: pooled(key, np.stack([values[key] for values in each]), RESAMPLES) for key in each[0]}
+    return {key: np.stack([values[key] for values in each]) for key in each[0]}
+
+
+def _entry(name: str, runs: list[Run], values: dict[str, Float[np.ndarray, "s p"]]) -> dict[str, Any]:
+    intervals = {key: pooled(key, value, RESAMPLES) for key, value in values.items()}
     cost = {
         key: float(np.mean([run.summary["cost"][key] for run in runs]))
         for key in ("seconds", "sampled_tokens", "episodes", "updates")
@@ -84,6 +96,7 @@ def pooled(name: str, values: Float[np.ndarray, "s p"], resamples: int) -> Inter
     return bootstrap(values[0], generator, resamples=resamples)
 
 
+HELD = ("acc_t1", "acc_t2", "delta", "maj", "pass")  # the figures that are held against the baseline
 GREEDY = {"acc_t1": "Acc@t1", "acc_t2": "Acc@t2", "delta": "Δ(t1,t2)", "i_to_c": "i→c", "c_to_i": "c→i"}
 WIDE = {"maj": "maj@{k}", "rerank": "rerank@{k}", "pass": "pass@{k}", "unique": "unique"}
 
@@ -110,7 +123,9 @@ def comparison_tables(folders: Sequence[Path], budget: int) -> list[Table]:
         greedy.add_row(entry["algo"], *(_cell(found.get(name), name) for name in GREEDY))
         spent = (f"{cost['sampled_tokens'] / 1000:.0f}k", f"{cost['updates']:.0f}", f"{cost['seconds']:.0f}")
         wide.add_row(entry["algo"], *(_cell(found.get(name), name) for name in several), *spent)
-    return [greedy, wide]
+    told = {entry["algo"]: entry["against"] for entry in entries if "against" in entry}
+    name = "acc_t2" if any("acc_t2" in of for of in told.values()) else "acc_t1"
+    return [greedy, wide, *([against_table(told, name, GREEDY[name], BASELINE)] if told else [])]
 
 
 def _cell(interval: dict[str, float] | None, name: str) -> str:
