@@ -236,6 +236,7 @@ def together(c: Mapping[str, Any]) -> None:
         return
     turns = c["dialogue"].get("turns", {"single": 1, "self_refine": 3}.get(c["dialogue"]["name"], 1))
     _fits(algo["max_tokens"], turns, path)
+    _around(c, turns)
     if "rounds" not in algo:
         return  # a way of asking: nothing below concerns it
     for knob, wanted in FIXED.get(algo["name"], {}).items():
@@ -325,6 +326,22 @@ def _sampler(engine: str, trainer: Mapping[str, Any]) -> None:
         )
     if engine == "vllm" and trainer["accelerator"] == "cpu":
         raise UserError("rollout=vllm: weights reach a server from a GPU; allowed: trainer.accelerator=gpu or auto")
+
+
+def _around(c: Mapping[str, Any], turns: int) -> None:
+    """What stands beside training: what it begins with, who learns from it, and what is measured."""
+    if c["job"] == "evaluate":
+        for group, nothing in (("init", "pretrained"), ("student", "nothing")):
+            if c[group]["name"] != nothing:
+                raise UserError(f"{group}={c[group]['name']}: job=evaluate trains nothing; allowed: {group}={nothing}")
+    if c["eval"]["fixed"] and turns < 2:
+        raise UserError("eval.fixed=true: there is no second attempt to measure; allowed: false, or a longer dialogue")
+    for group, nothing in (("init", "pretrained"), ("student", "nothing")):
+        if c[group]["name"] != nothing and c["trainer"]["strategy"] != "single":
+            raise UserError(
+                f"{group}={c[group]['name']}: trainer.strategy={c['trainer']['strategy']}: is taught in one process; "
+                f"allowed: {group}={nothing}, or trainer.strategy=single"
+            )
 
 
 def _stages(algo: Mapping[str, Any]) -> None:

@@ -32,7 +32,7 @@ def evaluate(
     task: Task,
     problems: Sequence[Problem],
     phase: str,
-    decoding: Literal["greedy", "sampled", "wide"],
+    decoding: Literal["greedy", "sampled", "wide", "fixed"],
     samples: int,
     how: Sequence[Sampling],
     rank: Rank | None = None,

@@ -27,6 +27,8 @@ HOMES = {  # group -> the file that a choice's class lives in
     "dialogue": "dialogue.py",
     "reward": "reward/{name}.py",
     "policy": "policy/model.py",
+    "init": "init.py",
+    "student": "student.py",
     "tuning": "policy/tuning.py",
     "rollout": "rollout/{name}.py",
     "logger": "logger.py",
@@ -86,6 +88,7 @@ class Eval(TypedDict):
     wide: Natural
     wide_problems: Count
     ranker: str | None
+    fixed: bool
 
 
 class Alarm(TypedDict):
@@ -113,6 +116,7 @@ class Scale(TypedDict):
     eval_problems: Count
     eval_samples: Natural
     eval_wide: Natural
+    eval_wide_problems: Count
 
 
 class Shape(TypedDict):
@@ -170,6 +174,7 @@ class Orm(TypedDict):
     epochs: Count
     minibatch: Count
     lr: Positive
+    make: bool
 
 
 class Compare(TypedDict):

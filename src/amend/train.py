@@ -15,6 +15,7 @@ import json
 import logging
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,13 +29,15 @@ from pytorch_lightning.strategies import DDPStrategy
 from amend import launch, ranks
 from amend import logger as loggers
 from amend.base import once
-from amend.build import House, Rounds, algorithm_of, house, knobs, ranker_of, task_of, threads
+from amend.build import House, Rounds, algorithm_of, find, house, knobs, ranker_of, task_of, threads
 from amend.compare import compare
 from amend.config import command, typed
 from amend.doctor import doctor
 from amend.errors import UserError
 from amend.evaluate import COLUMNS, SCORED, Attempt, evaluate
+from amend.explore.start import Offline
 from amend.keeper import Keeper
+from amend.lesson import make_orm
 from amend.metric.alarm import Alarms, Limits
 from amend.report.breadth import lost_reach
 from amend.report.files import lines, read_run
@@ -45,6 +48,7 @@ from amend.report.summary import summarise
 from amend.report.terminal import View, final_table, print_table
 from amend.reporting import report
 from amend.run_folder import FINISHED, Onlooker, RunFolder, home, identity
+from amend.student import taught
 from amend.types import Sampling
 
 STRATEGIES: dict[str, Any] = {"single": lambda: "auto", "ddp": DDPStrategy}  # Lightning's, by ``trainer.strategy``
@@ -75,8 +79,10 @@ def train(cfg: DictConfig) -> int:
     """Train ``algo`` on ``task``; leaves the run folder of the README."""
     began = time.perf_counter()
     with folder_of(cfg) as folder:
+        make_orm(cfg)
         made = house(cfg)
         keep_sources(folder, made)
+        find("init", cfg.init.name)(**knobs(cfg.init))(made, folder, cfg.seed, cfg.algo.max_tokens)
         algorithm = algorithm_of(cfg, made)
         view = View(total_rounds=algorithm.rounds)
         log = loggers.make(cfg, folder.path) if ranks.first() else loggers.Logger()
@@ -98,7 +104,8 @@ def train(cfg: DictConfig) -> int:
             after = measure_all(cfg, made, "trained", view, algorithm.attempt)
             if not ranks.first():
                 return 0
-            columns = {name: before[name] + after[name] for name in before}
+            learned = taught(cfg, made, folder, lambda: measure_all(cfg, made, "student", view, made.play))
+            columns = {name: before[name] + after[name] + learned.get(name, []) for name in before}
             write_episodes(folder, columns)
             cost = {"seconds": round(time.perf_counter() - began + waited, 1), **algorithm.spent}
             summary = {**summary_of(cfg, made, columns, cost), **noticed(folder, columns, limits)}
@@ -208,22 +215,25 @@ def base_episodes(cfg: DictConfig, made: House, folder: RunFolder, view: View) -
 def measure_all(cfg: DictConfig, made: House, phase: str, view: View, attempt: Attempt) -> dict[str, list[Any]]:
     """Greedy, sampled and wide evaluation on the test problems, one table.
 
-    Greedy and sampled have every turn of the dialogue; wide has many first attempts at some of the problems.
+    Greedy and sampled have every turn of the dialogue; wide has many first attempts at some of the problems; fixed has
+    corrections of the base model's greedy first attempts.
     """
     problems = made.task.problems("test")[: cfg.eval.problems]
     rank = ranker_of(cfg)
     columns: dict[str, list[Any]] = {name: [] for name in (SCORED if rank else COLUMNS)}
     greedy, warm = (Sampling(heat, cfg.algo.max_tokens) for heat in (0.0, cfg.eval.temperature))
-    plan: list[tuple[Literal["greedy", "sampled", "wide"], int, int, list[Sampling]]] = [
+    plan: list[tuple[Literal["greedy", "sampled", "wide", "fixed"], int, int, list[Sampling]]] = [
         ("greedy", len(problems), 1, [greedy] * made.play.turns),
         ("sampled", len(problems), cfg.eval.samples, [warm] * made.play.turns),
         ("wide", cfg.eval.wide_problems, cfg.eval.wide, [warm]),
+        ("fixed", len(problems), int(cfg.eval.fixed), [greedy] * made.play.turns),
     ]
     for decoding, count, samples, how in plan:
         if samples:
             view.phase(f"evaluating the {phase} model, {decoding}")
             some = problems[:count]
-            part = evaluate(attempt, made.play.attempts, made.task, some, phase, decoding, samples, how, rank)
+            asked = partial(made.play, start=Offline(share=1.0)) if decoding == "fixed" else attempt
+            part = evaluate(asked, made.play.attempts, made.task, some, phase, decoding, samples, how, rank)
             made.play.sync()
             for name in columns:
                 columns[name] += part[name]

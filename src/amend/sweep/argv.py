@@ -21,7 +21,9 @@ from amend.errors import UserError
 from amend.sweep.file import Parameters, Sweep
 
 VARIABLE = re.compile(r"\$\{envvar:([A-Z0-9_]*)\}")
-SIZES = ("scale=", "scale.", "budget.", "eval.", "trainer.checkpoint_every=")  # words that only say how large a run is
+SIZES = (  # how words begin that only say how large a run is
+    "scale=", "scale.", "budget.", "eval.problems=", "eval.samples=", "eval.wide=", "eval.wide_problems=",
+)  # fmt: skip
 
 
 def arguments(parameters: Mapping[str, Any]) -> dict[str, list[str]]:

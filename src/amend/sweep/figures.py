@@ -19,6 +19,8 @@ import numpy as np
 from jaxtyping import Float
 
 from amend.metric import correction, passk
+from amend.metric.diversity import within
+from amend.metric.rerank import best_at_k
 from amend.metric.solutions import unique_solutions
 from amend.metric.table import Columns, Table, arrange
 from amend.report.files import Run
@@ -50,7 +52,7 @@ def measured(run: Run) -> Measured:
     """Everything that this run can say."""
     values: Values = {}
     curves: dict[str, Curve] = {}
-    for phase, prefix in (("base", "base."), ("trained", ""), ("student", "student.")):
+    for phase, prefix in (("base", "base."), ("trained", ""), ("student", "student."), ("generated", "generated.")):
         found, drawn = _phase(run.episodes, phase)
         values |= {f"{prefix}{name}": value for name, value in found.items()}
         curves |= {f"{prefix}{name}": curve for name, curve in drawn.items()}
@@ -71,6 +73,10 @@ def _phase(episodes: Columns, phase: str) -> tuple[Values, dict[str, Curve]]:
     if len(wide):
         found, drawn = _wide(wide)
         values, curves = values | found, curves | drawn
+        if "score" in episodes:
+            score = np.array(episodes["score"], dtype=float)[wide.row[:, :, 0]]
+            if not np.isnan(score).any():
+                values["rerank"] = best_at_k(score, wide.correct[:, :, 0], score.shape[1])
     sampled = arrange(episodes, phase, "sampled")
     if len(sampled) and sampled.turns > 1 and sampled.correct.shape[1] > 3:
         found, drawn = _votes(sampled)
@@ -111,6 +117,8 @@ def _wide(table: Table) -> tuple[Values, dict[str, Curve]]:
         "pass": passk.pass_at_k(correct, k),
         "unique": unique_solutions(table.text[:, :, 0], correct).astype(float),
     }
+    various = within(table.text[:, :, 0], answer, np.ones_like(correct))
+    values |= {name: various[name] for name in ("distinct_2", "vendi", "distinct_answers")}
     ks = _doubling(1, k)
     curve = Curve(tuple(ks), np.stack([passk.pass_at_k(correct, one) for one in ks], axis=1))
     return values, {"pass": curve}

@@ -10,15 +10,19 @@ TABLES = {  # heading -> figures, in this order, where the sweep has them
     "How the second attempt relates to the first": ("change_rate", "copy_rate", "edit_distance", "no_edit"),
     "Many first attempts at temperature 1": ("mean", "maj", "rerank", "pass", "unique"),
     "Votes over 32 attempts, and over 16 that were each corrected once": ("parallel_32", "sequential_32"),
+    "How various they are": ("distinct_2", "vendi", "distinct_answers"),
+    "What it generates": ("generated.mean", "generated.unique", "generated.distinct_2", "generated.vendi"),
     "A student trained on what it generates": ("student.acc_t1", "student.mean", "student.maj", "student.pass"),
 }
 LABELS = {
     "delta": "Δ(t1,t2)", "i_to_c": "i→c", "c_to_i": "c→i", "fixed_t2": "Acc@t2, first attempt the base's",
     "change_rate": "answer changed", "copy_rate": "copied", "edit_distance": "edit distance", "no_edit": "moved < 0.1",
     "mean": "mean of one", "maj": "maj@k", "rerank": "rerank@k", "pass": "pass@k", "unique": "unique right solutions",
+    "distinct_2": "distinct-2", "vendi": "Vendi score",
+    "distinct_answers": "different answers",
     "parallel_32": "in parallel", "sequential_32": "corrected",
 }  # fmt: skip
-NUMBERS = ("unique",)  # not per cent
+NUMBERS = ("unique", "vendi", "distinct_answers")  # not per cent
 
 
 def page(source: str, found: Mapping[str, Any]) -> str:
@@ -82,7 +86,7 @@ def arm(parameters: Mapping[str, Any]) -> str:
 
 def label(name: str) -> str:
     """A figure in words."""
-    name = name.removeprefix("student.")
+    name = name.removeprefix("student.").removeprefix("generated.")
     return f"Acc@t{name.removeprefix('acc_t')}" if name.startswith("acc_t") else LABELS.get(name, name)
 
 
