@@ -105,12 +105,7 @@ def test_the_outcome_model_is_made_once_and_ranks_wide_attempts(tmp_path: Path) 
     assert (tmp_path / "orm" / "orm.json").stat().st_mtime_ns == made_at
     made = house(cfg)
     said = measure_all(cfg, made, "base", View(total_rounds=0), made.play)
-    scores = {
-        d: [s for decoding, s in zip(said["decoding"], said["score"], strict=True) if decoding == d]
-        for d in ("greedy", "wide")
-    }
-    assert all(math.isnan(score) for score in scores["greedy"]) and all(0 <= score <= 1 for score in scores["wide"])
-    assert len(np.unique(scores["wide"])) > 1
+    assert all(0 <= score <= 1 for score in said["score"]) and len(set(said["score"])) > 1
 
 
 @pytest.mark.parametrize(

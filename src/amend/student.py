@@ -52,7 +52,7 @@ class Imitate:
         self._knobs: dict[str, Any] = {"cap": cap, "epochs": epochs, "updates": updates, "lr": lr}
 
     def __call__(self, made: House, seed: int, max_tokens: int, shown: int, rank: Rank | None) -> Taught | None:
-        """Generate, and leave the student in the policy's place; what was generated, for the first ``shown`` problems."""
+        """Generate, and leave the student in the policy's place; rows are of the first ``shown`` problems."""
         train = made.task.problems("train")[:shown]
         how = [Sampling(1.0, max_tokens)]
         rows = table(made.play(train, self._samples, how, (seed, STREAM)), (0,), made.task, "generated", "wide", rank)

@@ -62,8 +62,8 @@ def test_every_file_runs(path: Path, tmp_path_factory: pytest.TempPathFactory, m
     monkeypatch.setattr(runner.subprocess, "Popen", Forked)
     runs = tmp_path_factory.getbasetemp() / "runs"  # one for all files: what they share runs once
     words = [f"runs_dir={runs}", f"orm.path={runs}/orm", "logger=none", *SMALL]
-    if "eval.rank" in path.read_text(encoding="utf-8"):
-        words.append(f"eval.rank={runs}/orm")
+    if "eval.ranker" in path.read_text(encoding="utf-8"):
+        words.append(f"eval.ranker={runs}/orm")
     assert main([str(path), "--scale", "smoke", "--count", "2", *words]) == 0
 
 
