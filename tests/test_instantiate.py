@@ -74,7 +74,7 @@ def test_what_a_file_describes_is_built(name: str, models: dict[str, Path], tabl
     else:
         error = None
     if error is not None:
-        assert COMMAND.search(str(error)) and group in ("reward", "rollout", "task", "experiment"), error
+        assert COMMAND.search(str(error)) and group in ("reward", "rollout", "task", "experiment", "logger"), error
         return
     if learner.rounds:
         assert learner.configure_optimizers().param_groups[0]["params"]
