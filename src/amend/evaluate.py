@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-import numpy as np
-
 from amend import ranks
 from amend.task.base import Task
-from amend.types import Episode, Problem, Sampling
+from amend.types import Episode, Problem, Rank, Sampling
 
 COLUMNS = (
     "phase", "decoding", "problem", "sample", "turn", "question", "gold", "level", "subject",
@@ -22,7 +20,6 @@ COLUMNS = (
 )  # fmt: skip
 SCORED = (*COLUMNS, "score")  # where eval.ranker is given: what it thinks the chance is that the reply is right
 Attempt = Callable[[Sequence[Problem], int, Sequence[Sampling], tuple[int, ...]], list[Episode]]  # how one answers
-Rank = Callable[[Sequence[Episode]], np.ndarray]  # [b k]
 EVALUATION_SEED = 7_000_003  # one evaluation draws the same uniforms in every run: paired comparisons stay paired
 
 

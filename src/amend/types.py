@@ -11,9 +11,11 @@ k turns, v vocabulary. Turns count from 0 in arrays and from 1 wherever a person
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
+
+import numpy as np
 
 Tokens = tuple[int, ...]
 Stop = Literal["end", "length", "pause"]  # pause: only between an engine and a tool, see Sampling
@@ -137,3 +139,7 @@ class Sampling:
     temperature: float
     max_tokens: int
     pause: frozenset[int] = frozenset()
+
+
+Rank = Callable[[Sequence[Episode]], np.ndarray]
+"""What a ranker is: [b k], the chance that each turn's reply is right."""
