@@ -126,11 +126,10 @@ def check(cfg: DictConfig) -> None:
                 _check_values(values, f"reward.{part}.", kinds, skip=("name",), where="conf/reward")
             continue
         name = str(node.get("name", ""))
-        inner = node.get("tasks", {}) if (group, name) == ("task", "mixture") else None  # it is made of other tasks
-        beside = ("name",) if inner is None else ("name", "tasks")
+        made_of_tasks = (group, name) == ("task", "mixture")
+        beside = ("name", "tasks") if made_of_tasks else ("name",)
         _check_values(node, f"{group}.", fields(group, name), skip=beside, where=_file(group, name))
-        for part in map(str, inner or ()):
-            values = inner[part]
+        for part, values in node.get("tasks", {}).items() if made_of_tasks else ():
             if not isinstance(values, DictConfig) or "name" not in values or values["name"] == "mixture":
                 raise UserError(f"task.tasks.{part}={shown(values)}: allowed: a task, as +task@task.tasks.{part}=gsm8k")
             own = str(values["name"])
