@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,7 +94,7 @@ def algorithm_of(cfg: DictConfig, made: House) -> Algorithm:
     return learner
 
 
-def ranker_of(cfg: DictConfig) -> Callable[[Sequence[Episode]], Float[np.ndarray, "b k"]] | None:
+def ranker_of(cfg: DictConfig) -> Rank | None:
     """What ``eval.ranker`` says of each turn's reply, [b k] chances of being right; None where none is configured."""
     if cfg.eval.ranker is None:
         return None

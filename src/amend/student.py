@@ -15,10 +15,10 @@ from omegaconf import DictConfig
 
 from amend.bounds import Count, Positive
 from amend.build import House, find, knobs, ranker_of
-from amend.evaluate import Rank, table
+from amend.evaluate import table
 from amend.lesson import lesson
 from amend.run_folder import RunFolder
-from amend.types import Sampling
+from amend.types import Rank, Sampling
 
 STREAM = 7_000_009  # beside rounds' and evaluations' seeds
 

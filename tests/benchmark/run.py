@@ -1,8 +1,9 @@
-"""How fast, against what: ``make benchmark`` prints three tables, each measured in this one process and run.
+"""How fast, against what: ``make benchmark`` prints four tables, each measured in this one process and run.
 
     engine   tokens/s of the local engine against transformers' ``generate``, same model, prompts and lengths
     round    a whole SCoRe round against the forward and backward passes inside it: what is left is what we add
     grpo     a GRPO round of ours against one of TRL's GRPOTrainer, same model, prompts, group size, lengths, one update
+    metrics  every figure of a summary from a table of 100,000 episodes
 
 Quote the ratios: times drift with the machine, and both sides of a ratio are timed in turn. This is no timed test.
 """
@@ -17,12 +18,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
 from amend.build import House, Rounds, algorithm_of, house
+from amend.evaluate import COLUMNS
+from amend.report.summary import summarise
 from amend.train import quiet
 from amend.types import Problem, Sampling
 from composed import composed
@@ -220,8 +224,25 @@ def trl_round(
     return statistics.median(watch.steps[1:])
 
 
+def metric_table() -> Table:
+    """1,000 problems x 100 first attempts, in the manner of the built-in model's."""
+    rng = np.random.default_rng(0)
+    shown, right = rng.integers(1, 60, (1000, 100, 3)), rng.random((1000, 100)) < 0.5
+    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    for p, n in np.ndindex(right.shape):
+        a, b, c = shown[p, n].tolist()
+        text = f"x={a}: {b}*{a}={a * b} ok so {c} \\boxed{{{a}}}"
+        row = ("base", "wide", str(p), n, 1, "?", "1", 1, "", text, str(a), right[p, n], "", len(text), -3.0, "end")
+        for name, value in zip(COLUMNS, row, strict=True):
+            columns[name].append(value)
+    seconds, _ = clock(lambda: summarise(columns, "base", "wide"))
+    table = Table("episodes", "seconds", title="every figure of a summary")
+    table.add_row(f"{right.size:,}", f"{seconds:.1f}")
+    return table
+
+
 def main() -> None:
-    """Print the three tables."""
+    """Print the four tables."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     quiet()
     cfg = config("algo=score")
@@ -230,6 +251,7 @@ def main() -> None:
     console.print(engine_table(made, cfg.algo.max_tokens))
     console.print(round_table())
     console.print(grpo_table())
+    console.print(metric_table())
 
 
 if __name__ == "__main__":
