@@ -109,7 +109,7 @@ def test_sweep_and_agent_start_the_command_lines_that_the_local_runner_starts(tm
 
 def test_a_report_is_published_by_the_real_client(tmp_path: Path) -> None:
     pytest.importorskip("wandb_workspaces", reason="the extra `report` is not installed")
-    made = study(folders := runs(tmp_path / "runs" / "math", 1, 1), gather(folders, lambda run, found: None))
+    made = study(folders := runs(tmp_path / "runs" / "math", 1, 1), gather(folders))
     code = textwrap.dedent(
         """
         import sys
@@ -119,7 +119,7 @@ def test_a_report_is_published_by_the_real_client(tmp_path: Path) -> None:
         from amend.report.study import study
         from amend.report.workspace import publish
         folders = run_folders([sys.argv[1]])
-        print(publish(study(folders, gather(folders, lambda run, found: None)), "me/p"))
+        print(publish(study(folders, gather(folders)), "me/p"))
         """
     )
     with Loopback() as server:

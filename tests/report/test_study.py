@@ -22,7 +22,7 @@ SOME = [["1+1 ok", "1+1 ok", "2*1 ok", "no"], ["no", "no", "no", "no"]] * 2
 
 
 def made(folders: list[Path]) -> Study:
-    return study(folders, gather(folders, lambda run, found: None))
+    return study(folders, gather(folders))
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_unfinished_runs_are_named_and_none_at_all_is_refused(folders: list[Path
 
 
 def test_groups_are_what_a_folder_is_called(folders: list[Path]) -> None:
-    found = gather(folders, lambda run, found: None)
+    found = gather(folders)
     assert [[run.folder.name for run in group] for group in grouped(found)] == [
         ["0123abcd-s0", "0123abcd-s1-2"],
         ["89abcdef-s0"],

@@ -20,7 +20,7 @@ pytest.importorskip("wandb_workspaces", reason="the extra `report` is not instal
 @pytest.fixture
 def made(tmp_path: Path) -> Study:
     folders = runs(tmp_path / "runs" / "math", 2, 2)
-    return study(folders, gather(folders, lambda run, found: None))
+    return study(folders, gather(folders))
 
 
 @pytest.fixture

@@ -106,7 +106,7 @@ def _ks(n: int) -> list[int]:
     return sorted({*(2**i for i in range(n.bit_length()) if 2**i <= n), n})
 
 
-def gather(folders: Sequence[Path], visit: Callable[[Run, Findings], None]) -> list[Findings]:
+def gather(folders: Sequence[Path], visit: Callable[[Run, Findings], None] | None = None) -> list[Findings]:
     """What is kept of each run, read one at a time; ``visit(run, findings)`` looks at the whole run as it passes."""
     kept = []
     for folder in folders:
@@ -114,7 +114,8 @@ def gather(folders: Sequence[Path], visit: Callable[[Run, Findings], None]) -> l
         found = findings(run)
         if found is not None:
             kept.append(found)
-            visit(run, found)
+            if visit is not None:
+                visit(run, found)
     return kept
 
 

@@ -1,0 +1,76 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: -all
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+# ---
+
+# %% [markdown]
+# # Read a sweep
+#
+# Each file of `sweeps/` stands for one table or figure of a paper, and has its result beside it: `X.json` is what a
+# command wrote from finished runs, with command, machine and date. Nothing is run here; the committed results are read.
+
+# %%
+import json
+from pathlib import Path
+
+from IPython.display import SVG, Markdown, display
+
+from amend.report.pictures import picture
+from amend.report.svg import Chart, interval_chart, line_chart
+
+results = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path("../sweeps").glob("*.json"))}
+for name, found in results.items():
+    arms, seeds = len(found["rows"]), max(len(row["seeds"]) for row in found["rows"])
+    print(f"{name}: {arms} arms, {seeds} seeds, {found['run_minutes']} minutes of runs, {found['date']}")
+print(f"{len(results)} of {len(list(Path('../sweeps').glob('*_*.yaml')))} sweeps have a committed result.")
+
+# %% [markdown]
+# ## Which claims hold
+#
+# `CLAIMS.md` is written from the same data by `python -m amend.sweep.claims`.
+
+# %%
+claims = Path("../sweeps/CLAIMS.md")
+Markdown(claims.read_text(encoding="utf-8") if claims.exists() else "No claims are written yet.")
+
+# %% [markdown]
+# ## Every arm with its interval
+#
+# The mean over problems and seeds; both are resampled. Where two intervals overlap widely, the data do not say which
+# arm is better.
+
+# %%
+for name, found in results.items():
+    names = [" ".join(f"{key.split('.')[-1]}={value}" for key, value in row["arm"].items()) or name for row in found["rows"]]
+    for figure, title in (("acc_t2", "Acc@t2"), ("delta", "Δ(t1,t2)"), ("pass", "pass@k")):
+        rows = {
+            arm: (one["mean"], one["low"], one["high"])
+            for arm, row in zip(names, found["rows"])
+            if (one := row["figures"].get(figure)) is not None
+        }
+        if rows:
+            chart = interval_chart(f"{name}: {title}", rows, {arm: i for i, arm in enumerate(rows)}, None)
+            display(SVG(picture(chart)))
+            break
+
+# %% [markdown]
+# ## Curves
+#
+# Training reward at equal sampled tokens, the mean of the seeds.
+
+# %%
+for name, found in results.items():
+    names = [" ".join(f"{key.split('.')[-1]}={value}" for key, value in row["arm"].items()) or name for row in found["rows"]]
+    lines = {arm: row["curves"]["learning"] for arm, row in zip(names, found["rows"]) if "learning" in row["curves"]}
+    x = next(iter(lines.values()))["x"] if lines else []
+    alike = {arm: line["y"] for arm, line in lines.items() if len(line["y"]) == len(x)}
+    if alike:
+        places = {arm: i for i, arm in enumerate(alike)}
+        display(SVG(picture(line_chart(Chart(name, x, "sampled tokens", alike, "", [], places=places)))))
