@@ -18,7 +18,13 @@ from architectures import folder
 from composed import ALGORITHMS, composed
 
 FILES = sorted(path.stem for path in (conf() / "experiment").glob("paper_*.yaml"))
-ARCHITECTURE = {"gemma-2-2b-it": "gemma2", "qwen2.5-7b": "qwen2", "qwen2.5-1.5b": "qwen2", "llama-2-7b": "llama"}
+ARCHITECTURE = {
+    "gemma-2-2b-it": "gemma2",
+    "qwen2.5-7b": "qwen2",
+    "qwen2.5-1.5b": "qwen2",
+    "llama-2-7b": "llama",
+    "pythia-410m": "gpt_neox",
+}
 SAYS = {  # figures that may be called a paper's, written down here a second time
     "paper_score_math": {
         "algo.alpha": 10, "algo.beta1": 0.01, "algo.beta2": 0.1, "algo.lr": 5e-6, "algo.rounds": 3000,
@@ -37,6 +43,7 @@ SAYS = {  # figures that may be called a paper's, written down here a second tim
     "paper_grpo_gsm8k": {"algo.lr": 1e-6, "algo.beta": 0.04, "algo.samples": 64, "algo.updates": 1},
     "paper_reinforce_math": {"algo.lr": 1e-6, "algo.problems": 256, "algo.samples": 8, "algo.beta": 0},
     "paper_pag_score_math": {"algo.alpha": 1, "algo.lr": 1e-6, "algo.problems": 512, "algo.samples": 4},
+    "paper_sft_algorithmic": {"algo.lr": 1e-4, "policy.path": "EleutherAI/pythia-410m", "task.train": 20000},
     "paper_dpo_gsm8k": {"algo.beta": 0.1, "algo.lr": 5e-7},
 }  # fmt: skip
 BATCH = {
@@ -125,10 +132,11 @@ def small(name: str, tmp_path: Path, *more: str) -> DictConfig:
     fits = ["algo.iterations=1", "algo.updates=2", "algo.epochs=1"] if "iterations" in whole.algo else []
     once = ["algo.updates=1"] if learns and "iterations" not in whole.algo else []
     stages = ["algo.stage1_rounds=1"] if "stage1_rounds" in whole.algo else []
-    rows = data(whole.task.name, tmp_path / "data")
-    code = [f"task.train={rows}"] if whole.task.name == "humaneval" else []
+    made_up = "source" not in whole.task
+    rows = tmp_path if made_up else data(whole.task.name, tmp_path / "data")
+    of = {"humaneval": [f"task.source={rows}", f"task.train={rows}"], "algorithmic": ["task.train=20", "task.test=4"]}
     return composed(
-        f"experiment={name}", f"policy.path={model}", f"task.source={rows}", *code,
+        f"experiment={name}", f"policy.path={model}", *of.get(whole.task.name, [f"task.source={rows}"]),
         "task.validation=2", "algo.max_tokens=8", "eval.problems=2", "eval.samples=0", "eval.wide=0",
         "eval.wide_problems=1", "trainer.threads=1", "logger=none", f"runs_dir={tmp_path / 'runs'}",
         *(loop if learns else []), *fits, *once, *stages, *more,
