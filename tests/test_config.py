@@ -16,7 +16,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from amend import bounds, config, schema
+from amend import bounds, config, rules, schema
 from amend.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -41,7 +41,7 @@ def composing() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def everything_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Optional extras are taken to be there: what is refused without them has its own test."""
-    monkeypatch.setattr(config, "installed", lambda library: True)
+    monkeypatch.setattr(rules, "installed", lambda library: True)
 
 
 def composed(*overrides: str) -> DictConfig:
@@ -209,7 +209,7 @@ def test_a_wrong_value_is_one_line(overrides: list[str], parts: list[str]) -> No
 def test_an_extra_that_is_not_installed_is_named(
     overrides: list[str], extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(config, "installed", lambda library: False)
+    monkeypatch.setattr(rules, "installed", lambda library: False)
     assert f'allowed: pip install "amend[{extra}]"' in refused(*overrides)
 
 

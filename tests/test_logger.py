@@ -156,7 +156,7 @@ class Recorder(types.ModuleType):
 def recorded(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder = Recorder()
     monkeypatch.setitem(sys.modules, "trackio", recorder)
-    monkeypatch.setattr("amend.config.installed", lambda name: True)
+    monkeypatch.setattr("amend.rules.installed", lambda name: True)
     monkeypatch.setenv("TRACKIO_DIR", "set by hand")
     return recorder
 

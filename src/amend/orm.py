@@ -66,7 +66,7 @@ def train_orm(made: House, cfg: DictConfig) -> Path:
     held = min(max(round(orm.held_out * len(problems)), 1), len(problems) - 1)
     if held < 1:
         raise UserError(f"orm.problems={orm.problems}: {len(problems)} to train and to hold out; allowed: at least 2")
-    assert policy.reference_lm is not None  # ``config.together`` lets no adapter come this far
+    assert policy.reference_lm is not None  # ``rules.together`` lets no adapter come this far
     base = copy.deepcopy(policy.reference_lm.base_model).requires_grad_(True)
     model = OutcomeModel(base, policy.tokenizer, {"base": cfg.policy.path, "kind": orm.kind})
 

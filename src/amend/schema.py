@@ -267,6 +267,14 @@ def _annotation(arg: ast.arg, path: Path) -> Any:
     return eval(compile(ast.Expression(arg.annotation), str(path), "eval"), known)  # our own source, not a user's
 
 
+def shown(value: Any) -> str:
+    """A value as it would be typed, cut where it is long."""
+    if isinstance(value, DictConfig | ListConfig):
+        value = OmegaConf.to_container(value)
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 def complaint(kind: Any, value: Any) -> str | None:
     """What is wrong with a value, or None where nothing is."""
     origin, parts = typing.get_origin(kind), typing.get_args(kind)

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from amend.config import FIXED
 from amend.errors import UserError
+from amend.rules import FIXED
 from amend.schema import choices, fields
 from composed import IMITATING, TRAINED, composed
 from learners import build, run, weights
