@@ -28,7 +28,7 @@ from amend.reward import Score
 from amend.reward.orm import outcome_model
 from amend.rollout.play import Play
 from amend.task.base import Task
-from amend.types import Budget, Episode, Problem
+from amend.types import Budget, Episode, Problem, Rank
 
 
 class House(NamedTuple):

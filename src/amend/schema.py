@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import ast
 import difflib
+import json
 import typing
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypedDict
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from amend import bounds
 from amend.bounds import Count, Fraction, Level, Natural, NonNegative, Positive, Range
