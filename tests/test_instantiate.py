@@ -45,7 +45,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("data")
-    made = {name: data(name, root / name) for name in ("math", "gsm8k")}
+    made = {name: data(name, root / name) for name in ("math", "gsm8k", "humaneval")}
+    made["mbpp"] = made["humaneval"]
     for name, row in ROWS.items():
         (root / name).mkdir()
         for split, count in (("train", 12), ("test", 4)):
@@ -64,6 +65,7 @@ def small(words: list[str], models: dict[str, Path], tables: dict[str, Path]) ->
         words += [f"policy.path={models[family]}", "algo.max_tokens=8"]
     if cfg.task.get("source", "builtin") != "builtin" and cfg.task.name in tables:
         words += [f"task.source={tables[cfg.task.name]}", "task.validation=2"]
+        words += [f"task.train={tables['mbpp']}"] * (cfg.task.name == "humaneval")
     return composed(*words)
 
 

@@ -98,7 +98,7 @@ def programs(path: Path) -> Path:
         "test": "def check(candidate):\n    assert candidate() == 1\n", "entry_point": "one",
     }  # fmt: skip
     for name, rows in (
-        ("mbpp.jsonl", [row(number) for number in (2, 3, 4, 511, 512, 601, 602, 603)]),
+        ("mbpp.jsonl", [row(number) for number in (2, 3, 4, 11, 12, 511, 512, 601, 602, 603)]),
         ("HumanEval.jsonl", [{**asked, "task_id": f"HumanEval/{i}"} for i in range(2)]),
     ):
         (path / name).write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
