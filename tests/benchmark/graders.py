@@ -4,8 +4,9 @@
 
 FOLDER has math_train.jsonl, math500.jsonl, gsm8k_train.jsonl and gsm8k_test.jsonl. The other graders are math-verify as
 its page shows it and, where lm-evaluation-harness is installed (or PATH is its unpacked wheel), MATH's own string
-comparison and Minerva's. They are given every ``every``-th gold answer of MATH, rewritten in ways that keep its value
-and in ways that change it; what each rule says is known, so each difference has its explanation beside it.
+comparison and Minerva's normaliser (without its sympy). They are given every ``every``-th gold answer of MATH, rewritten
+in ways that keep its value and in ways that change it; what each rule says is known, so each difference has its
+explanation beside it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from amend.task.grade import Grader, boxed, grade_file
 from amend.task.gsm8k import GSM8K
@@ -68,12 +70,13 @@ def others(lm_eval: Path | None) -> dict[str, Judge]:
     if home is None:
         print("lm-evaluation-harness is not installed (pip install --no-deps lm_eval): its two graders are left out\n")
         return found
-    hendrycks, minerva = (_module(home / "tasks" / name / "utils.py") for name in ("hendrycks_math", "minerva_math"))
-    found["MATH's own"] = lambda gold, answer: bool(hendrycks.is_equiv(gold, answer))
+    # Minerva's module asks for antlr 4.11, for sympy's own LaTeX parser; hydra needs 4.9. Its normaliser needs neither.
+    with mock.patch("importlib.metadata.version", return_value="4.11"):
+        names = ("hendrycks_math", "minerva_math")
+        hendrycks, minerva = (_module(home / "tasks" / name / "utils.py") for name in names)
     clean = minerva.normalize_final_answer
-    found["Minerva's"] = lambda gold, answer: (
-        clean(gold) == clean(answer) or bool(minerva.is_equiv(clean(gold), clean(answer)))
-    )
+    found["MATH's own"] = lambda gold, answer: bool(hendrycks.is_equiv(gold, answer))
+    found["Minerva's"] = lambda gold, answer: clean(gold) == clean(answer)
     return found
 
 
