@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from mutation.mutants import MUTANTS
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "amend"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -61,6 +63,12 @@ def test_every_choice_of_algorithm_has_its_file() -> None:
 def test_no_algorithm_imports_another(path: Path) -> None:
     others = {f"amend.algo.{other.stem}" for other in ALGORITHMS if other != path}
     assert not imports(path) & others
+
+
+def test_every_fault_to_be_tried_can_be_made() -> None:
+    """A text that is no longer in its file tries nothing, and ``make mutants`` is too long to run on every change."""
+    found = {(file, old): (PACKAGE / file).read_text(encoding="utf-8").count(old) for file, old, *_ in MUTANTS}
+    assert not {fault: count for fault, count in found.items() if count != 1}
 
 
 def test_import_contracts() -> None:

@@ -4,9 +4,9 @@
 
 FOLDER has math_train.jsonl, math500.jsonl, gsm8k_train.jsonl and gsm8k_test.jsonl. The other graders are math-verify as
 its page shows it and, where lm-evaluation-harness is installed (or PATH is its unpacked wheel), MATH's own string
-comparison and Minerva's normaliser (without its sympy). They are given every ``every``-th gold answer of MATH, rewritten
-in ways that keep its value and in ways that change it; what each rule says is known, so each difference has its
-explanation beside it.
+comparison and Minerva's normaliser (without its sympy). They are given every ``every``-th gold answer of MATH,
+rewritten in ways that keep its value and in ways that change it; what each rule says is known, so each difference has
+its explanation beside it.
 """
 
 from __future__ import annotations

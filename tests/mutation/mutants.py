@@ -276,15 +276,15 @@ MUTANTS = (
     # batch -----------------------------------------------------------------------------------------------------------
     Mutant(
         "batch.py",
-        "sampled += [False] * len(asked) + [turn.drawn] * len(drawn)",
-        "sampled += [False] * len(asked) + [turn.drawn] * (len(drawn) - 1) + [False]",
+        "sampled += [False] * len(asked) + list(turn.trained)",
+        "sampled += [False] * len(asked) + [*turn.trained[:-1], False]",
         "the end token is not trained",
         BATCH,
     ),
     Mutant("batch.py", "sampled += [False] * len(asked)", "sampled += [True] * len(asked)", "prompts trained", BATCH),
     Mutant(
         "batch.py",
-        "+ [turn.drawn] * len(drawn)",
+        "+ list(turn.trained)",
         "+ [True] * len(drawn)",
         "a reply that was handed in is trained",
         f"{LAWS} algo/test_score.py::test_an_offline_first_attempt_is_not_trained",
@@ -298,8 +298,8 @@ MUTANTS = (
     ),
     Mutant(
         "batch.py",
-        "[turn.temperature or 1.0 if turn.drawn else 1.0]",
-        "[1.0]",
+        "[turn.temperature or 1.0 if own else 1.0 for own in turn.trained]",
+        "[1.0 for own in turn.trained]",
         "a batch forgets its temperatures",
         f"{LAWS} {BEHAVIOUR}::test_at_any_temperature[grpo]",
     ),
@@ -324,11 +324,11 @@ MUTANTS = (
         "rows are cut to their shortest",
         BATCH,
     ),
-    Mutant("batch.py", "start < len(order):", "start < len(order) - 1:", "the last episode is dropped", BATCH),
+    Mutant("batch.py", "start < len(hand):", "start < len(hand) - 1:", "the last episode is dropped", BATCH),
     Mutant(
         "batch.py",
-        "tokens // int(length[order[start]])",
-        "tokens // int(length[order[-1]])",
+        "tokens // int(length[hand[start]])",
+        "tokens // int(length[hand[-1]])",
         "micro-batches outgrow their budget",
         BATCH,
     ),
@@ -358,10 +358,10 @@ MUTANTS = (
     ),
     Mutant(
         "rollout/play.py",
-        "sum(len(reply.tokens) for reply in replies)",
+        "sum(sum(reply.own) for reply in replies)",
         "len(replies)",
         "the budget counts replies for tokens",
-        f"{BEHAVIOUR}::test_a_budget_ends_the_run[grpo]",
+        PLAY,
     ),
     Mutant(
         "rollout/play.py",
@@ -775,8 +775,8 @@ MUTANTS = (
     ),
     Mutant(
         "algo/best_of_n.py",
-        "return sum(logp) / max(len(logp), 1)",
-        "return sum(logp)",
+        "return sum(reply.logp) / max(sum(reply.own), 1)",
+        "return sum(reply.logp)",
         "the shortest reply is the likeliest",
         "algo/test_best_of_n.py",
     ),

@@ -77,3 +77,12 @@ def test_offline_first_attempts_are_the_references_and_not_drawn() -> None:
         if not e.turns[0].drawn:
             assert e.turns[0].reply.tokens == b.turns[0].reply.tokens
     assert [e.turns[0].reply.tokens for e in episodes] != [b.turns[0].reply.tokens for b in base]
+
+
+def test_what_a_run_has_spent_is_every_token_drawn_and_nothing_else() -> None:
+    play, task = player(toy(), turns=3)
+    episodes = play(task.problems("test")[:4], 3, [HOW] * 3, (0, 0))
+    drawn = sum(len(turn.reply.tokens) for e in episodes for turn in e.turns)
+    assert play.sampled_tokens == drawn > len(episodes) * 3
+    play(task.problems("test")[:4], 3, [HOW] * 3, (0, 0))
+    assert play.sampled_tokens == 2 * drawn
