@@ -32,7 +32,7 @@ SAYS = {  # figures that may be called a paper's, written down here a second tim
     },
     "paper_score_humaneval": {
         "algo.alpha": 10, "algo.beta1": 0.01, "algo.beta2": 0.25, "algo.lr": 1e-5, "algo.rounds": 1500, "task.shots": 3,
-        "task.test": 164,
+        "eval.problems": 164,
     },
     "paper_single_turn_math": {"algo.turns": 1, "algo.beta": 0.01, "algo.lr": 5e-6, "dialogue.turns": 2},
     "paper_multi_turn_math": {"algo.turns": 2, "algo.beta": 0.01, "algo.lr": 5e-6, "algo.paid": "last"},

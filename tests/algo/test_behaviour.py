@@ -63,9 +63,9 @@ def test_it_learns_to_repeat_a_symbol_by_imitation(name: str) -> None:
     """Rounds gathered from a policy that is right by chance, and fitted until the data is learnt."""
     # D alone has no trace that begins right: what to do after a right first attempt is only in D+.
     more = ["algo.keep_correct=true"] if name == "star" else []
-    algorithm, task = build(name, "algo.rounds=120", "algo.epochs=20", *more)
+    algorithm, task = build(name, "algo.rounds=60", "algo.epochs=20", "algo.updates=10", *more)
     before = accuracy(algorithm, task)
-    run(algorithm, task, 120)
+    run(algorithm, task, 60)
     assert accuracy(algorithm, task) >= LEARNT > before
 
 

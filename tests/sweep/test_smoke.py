@@ -54,16 +54,24 @@ class Forked(subprocess.Popen[bytes]):
         return os.waitstatus_to_exitcode(status) if done else None
 
 
+class Forking:
+    """As much of the module ``subprocess`` as the runner asks for."""
+
+    Popen, DEVNULL, STDOUT = Forked, subprocess.DEVNULL, subprocess.STDOUT
+
+
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_every_file_runs(path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     import amend.train  # noqa: F401 - before the fork
 
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(runner.subprocess, "Popen", Forked)
+    monkeypatch.setattr(runner, "subprocess", Forking)  # the runner's alone: a run asks git for its commit
     runs = tmp_path_factory.getbasetemp() / "runs"  # one for all files: what they share runs once
     words = [f"runs_dir={runs}", f"orm.path={runs}/orm", "logger=none", *SMALL]
     if "eval.ranker" in path.read_text(encoding="utf-8"):
         words.append(f"eval.ranker={runs}/orm")
+    if "algo=sft" in path.read_text(encoding="utf-8"):  # given solutions are many at every scale
+        words += ["algo.problems=24", "algo.updates=2"]
     assert main([str(path), "--scale", "smoke", "--count", "2", *words]) == 0
 
 

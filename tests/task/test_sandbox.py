@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import threading
@@ -201,6 +202,15 @@ def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert started
     left = [Path(f"/proc/{number}/stat").read_text() for number in started if Path(f"/proc/{number}").exists()]
     assert not [stat for stat in left if "(bwrap)" in stat or "python" in stat], left
+
+
+def test_no_zombie_stays_where_the_first_process_does_not_reap(walled: Sandbox) -> None:
+    """bubblewrap ends as soon as it is told that its child ends; whose child that is from then on has to reap it."""
+    ctypes.CDLL(None).prctl(cell.SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # this process is such a first one, to all below it
+    before = children()
+    walled.run([trial("import os; os._exit(0)")] * 20)
+    walled.run([trial("def f(x):\n    while True:\n        pass")])
+    assert children() == before
 
 
 @pytest.mark.usefixtures("clean")

@@ -23,9 +23,7 @@ Split = Literal["train", "val", "test"]
 SEED = 20240919  # the day SCoRe appeared; part of what the test set is, so not a knob
 SPLITS: dict[str, int] = {"train": 0, "val": 1, "test": 2}
 PARTS = 8  # of the space of questions: two parts are the test's, one is validation's, the rest training's
-ENOUGH = (
-    200  # draws in vain, per problem wanted, before a fixed set is said to be too large for its families and levels
-)
+ENOUGH = 20  # draws in vain, per problem found, before a fixed set is said to be too large for its families and levels
 
 
 def part(question: str) -> Split:
@@ -94,11 +92,12 @@ class Builtin:
 
     def _distinct(self, split: Split, count: int) -> list[Problem]:
         found: dict[str, Problem] = {}
-        for index in range(count * ENOUGH):
-            if len(found) == count:
-                break
+        index = barren = 0
+        while len(found) < count and barren < ENOUGH * (len(found) + 10):
             problem = self.problem(split, index)
+            barren = barren + 1 if problem.question in found else 0
             found.setdefault(problem.question, problem)
+            index += 1
         if len(found) < count:
             raise UserError(
                 f"task.{'test' if split == 'test' else 'validation'}={count}: these families and levels have only "

@@ -2,7 +2,9 @@
 
 bubblewrap builds the walls: namespaces for users, processes, network and the rest, and a file system of nothing but
 the C library and Python's, read-only. Its first process is known by a handle (a pidfd, so that no other process can be
-meant), and to kill that one ends all of them at once; bubblewrap, its parent, reaps it, and we reap bubblewrap.
+meant), and to kill that one ends all of them at once. We reap bubblewrap, its parent, and it too, where bubblewrap has
+ended before it: from the first sandbox on this process is the one that orphans below it fall to (PR_SET_CHILD_SUBREAPER
+in prctl(2)), because the machine's first process, whose they were else, does not reap in every container.
 
 Limits on resources are set inside, by ``inside``, before the first line of a foreign program, and are hard: they can
 be lowered afterwards and not raised. Forking to set them here would copy the page tables of a trainer of gigabytes.
@@ -10,6 +12,7 @@ be lowered afterwards and not raised. Forking to set them here would copy the pa
 
 from __future__ import annotations
 
+import ctypes
 import marshal
 import os
 import platform
@@ -20,6 +23,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -32,6 +36,7 @@ from amend.task import seccomp
 MEMORY, FILE, FILES, TMP = 512 * 2**20, 2**20, 64, 8 * 2**20  # bytes, bytes, files, bytes
 PROCESSES = 0  # beside it, where there are no walls; root is not held to it
 LONGEST = 2**20  # bytes of answers
+SET_CHILD_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER in linux/prctl.h
 STARTING = 60.0  # seconds in which a sandbox must be there, however busy the machine
 KILLED = (-signal.SIGKILL, -signal.SIGXCPU, 128 + signal.SIGKILL, 128 + signal.SIGXCPU)  # by the limit on CPU time
 BOOT = "import marshal, sys; exec(marshal.load(sys.stdin.buffer))"
@@ -44,6 +49,11 @@ class EndedError(Exception):
     def __init__(self, why: str) -> None:
         super().__init__(why)
         self.why = why
+
+
+@cache
+def _adopt_orphans() -> None:
+    ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 class Cell:
@@ -83,6 +93,7 @@ class Cell:
         if not walled:
             self._process = piped(command, cwd="/", env={}, start_new_session=True)
             return
+        _adopt_orphans()
         (rules, rules_in), (info, info_in) = os.pipe(), os.pipe()
         try:
             os.write(rules_in, seccomp.program(platform.machine()))
@@ -153,6 +164,9 @@ class Cell:
         except ProcessLookupError:
             pass
         self._process.wait(STARTING)
+        if self._first is not None:
+            with suppress(ChildProcessError):  # bubblewrap has reaped it
+                os.waitid(os.P_PIDFD, self._first, os.WEXITED)
 
     def __enter__(self) -> Cell:
         return self
