@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from amend import ranks
 from amend.algo.base import Algorithm
 from amend.algo.pair_sft import PairSFT
 from amend.build import House, Rounds, algorithm_of
@@ -24,7 +25,7 @@ CHARACTERS = "Say 0123tr"
 
 
 def build(
-    name: str, *overrides: str, seed: int = 0, micro_tokens: int = 4096, cold: bool = True
+    name: str, *overrides: str, seed: int = 0, micro_tokens: int = 4096, cold: bool = True, tuning: Any = None
 ) -> tuple[Algorithm, Identity]:
     """``algo=name`` as configured, on the identity task, with a toy policy; ready to take steps without a Trainer."""
     torch.manual_seed(0)
@@ -34,7 +35,7 @@ def build(
         *([] if name in PROMPTING else loop), *overrides,
     )  # fmt: skip
     characters = CHARACTERS + "[GODBA]" * (name == "rcrl")  # the tags have to be sayable
-    made = policy(characters="".join(dict.fromkeys(characters)), micro_tokens=micro_tokens, width=32)
+    made = policy(characters="".join(dict.fromkeys(characters)), micro_tokens=micro_tokens, width=32, tuning=tuning)
     if cold:  # near uniform: at first every token is about as likely as any other
         with torch.no_grad():
             for weights in made.lm.parameters():
@@ -82,7 +83,7 @@ def gradient(algorithm: Algorithm, scored: list[Scored]) -> torch.Tensor:
 
     def keep(parameters: Any, norm: float) -> torch.Tensor:
         parameters = list(parameters)
-        kept["grad"] = torch.cat([w.grad.flatten().clone() for w in parameters])
+        kept["grad"] = torch.cat([ranks.whole(w.grad).flatten().clone() for w in parameters])
         return original(parameters, norm)
 
     torch.nn.utils.clip_grad_norm_ = keep  # type: ignore[assignment]

@@ -153,6 +153,8 @@ def test_every_file_opens_with_the_command_that_uses_it(name: str) -> None:
         (["rollout=vllm", "rollout.importance_cap=0"], ["rollout.importance_cap=0", "> 0 or null"]),
         (["rollout=local", "+rollout.importance_cap=2"], ["no such key in conf/rollout/local.yaml"]),
         (["trainer=ddp", "job=pretrain"], ["trainer.strategy=ddp", "job=pretrain", "allowed: single"]),
+        (["trainer=fsdp", "task=gsm8k", "task.calculator=true"], ["task.calculator=true", "fsdp", "allowed: false"]),
+        (["trainer=fsdp", "orm.make=true"], ["orm.make=true", "trainer.strategy=fsdp", "allowed: false"]),
         (["algo.rounds=${scale.nope}"], ["algo.rounds=${scale.nope}", "scale.nope", "set algo.rounds"]),
         (["dialogue=single"], ["algo.turns=${dialogue.turns}", "set algo.turns itself"]),
         (["logger.tags=[1]"], ["logger.tags=[1]", "each text"]),

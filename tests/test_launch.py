@@ -1,14 +1,16 @@
-"""``trainer=ddp`` as a user starts it: two processes on the CPU leave the run folder that one would leave."""
+"""``trainer=ddp|fsdp`` as a user starts it: two processes on the CPU leave the run folder that one would leave."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -16,14 +18,17 @@ import torch
 
 from amend import launch
 from amend.errors import UserError
+from amend.fit import whole
 
 REPOSITORY = Path(__file__).parents[1]
 ROUNDS = 4
 SMALL = [
-    "scale=smoke", f"algo.rounds={ROUNDS}", "eval.problems=8", "eval.samples=1", "trainer.checkpoint_every=2",
-    "trainer.threads=1", "logger=none", "curriculum=plr",
+    "scale=smoke", f"algo.rounds={ROUNDS}", "eval.problems=8", "eval.samples=0", "eval.wide=0",
+    "trainer.checkpoint_every=2", "trainer.threads=1", "logger=none", "curriculum=plr",
 ]  # fmt: skip
 TWO = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu"]
+DIVIDED = ["trainer=fsdp", *TWO[1:]]
+LAST = "checkpoints/last.ckpt"
 
 
 def start(runs: Path, *overrides: str) -> subprocess.Popen[str]:
@@ -50,39 +55,98 @@ def children(pid: int) -> list[int]:
     return [int(word) for word in text.split()]
 
 
-def test_killed_and_resumed_two_processes_leave_the_run_folder_of_one(tmp_path: Path) -> None:
-    """Killed (kill -9) after its first checkpoint. The other process does not outlive the first, and the rest of
-    the run is that of a single process, but for how sums are rounded."""
-    alone = start(tmp_path / "one")
-    killed = start(tmp_path / "two", *TWO)
-    until = time.monotonic() + 240
-    while time.monotonic() < until and not list((tmp_path / "two").glob("math/score/*/checkpoints/last.ckpt")):
-        time.sleep(0.02)
-    others = children(killed.pid)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
-    assert others
-    code, out, err = finish(start(tmp_path / "two", *TWO, "resume=true"))
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of one process."""
+    runs = tmp_path_factory.mktemp("alone")
+    code, _, err = finish(start(runs))
     assert code == 0, err
-    assert not [pid for pid in others if Path(f"/proc/{pid}").exists() and alive(pid)]
-    assert out.count("evaluating the trained model, greedy") == 1 and "report:" in out  # one of the two speaks
-    code, _, err = finish(alone)
-    assert code == 0, err
+    return folder(runs)
 
-    one, two = folder(tmp_path / "one"), folder(tmp_path / "two")
-    names = {path.relative_to(one).as_posix() for path in one.rglob("*")}
-    assert names == {path.relative_to(two).as_posix() for path in two.rglob("*")}
+
+def assert_but_for_rounding(one: Path, two: Path) -> None:
+    """The same lines, the same weights, the same replies; sums over processes are rounded in another order."""
     rows = [[json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()] for path in (one, two)]
     assert [row["round"] for row in rows[1]] == list(range(1, ROUNDS + 1))
     for single, double in zip(*rows, strict=True):
         assert single.pop("stage") == double.pop("stage")
         assert double == pytest.approx(single, rel=1e-3, abs=1e-5)
-    kept = [torch.load(path / "checkpoints" / "last.ckpt", weights_only=True) for path in (one, two)]
-    for name, value in kept[0]["state_dict"].items():
-        assert float((kept[1]["state_dict"][name] - value).norm()) <= 1e-5 * float(value.norm())
-    assert kept[0]["amend"] == kept[1]["amend"]
+    best = [torch.load(path / "checkpoints" / "best.ckpt", weights_only=True) for path in (one, two)]
+    assert best[0].keys() == best[1].keys()
+    for name, value in best[0].items():
+        assert float((best[1][name] - value).norm()) <= 1e-5 * float(value.norm())
     tables = [pq.read_table(path / "episodes.parquet").drop_columns(["logp"]) for path in (one, two)]
     assert tables[0].equals(tables[1])
+
+
+def test_killed_and_resumed_two_processes_leave_the_run_folder_of_one(alone: Path, tmp_path: Path) -> None:
+    """Killed (kill -9) after its first checkpoint. The other process does not outlive the first, and the rest of
+    the run is that of a single process, but for how sums are rounded."""
+    killed = start(tmp_path, *TWO)
+    others = children_at_the_first_checkpoint(killed, tmp_path)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert others
+    code, out, err = finish(start(tmp_path, *TWO, "resume=true"))
+    assert code == 0, err
+    assert not [pid for pid in others if alive(pid)]
+    assert out.count("evaluating the trained model, greedy") == 1 and "report:" in out  # one of the two speaks
+    path = folder(tmp_path)
+    assert {p.relative_to(path) for p in path.rglob("*")} == {p.relative_to(alone) for p in alone.rglob("*")}
+    assert_but_for_rounding(alone, path)
+    kept = [torch.load(p / "checkpoints" / "last.ckpt", weights_only=True)["amend"] for p in (path, alone)]
+    assert kept[0] == kept[1]
+
+
+def test_divided_weights_leave_the_run_of_one_and_are_resumed_bit_for_bit(alone: Path, tmp_path: Path) -> None:
+    """``trainer=fsdp``. What a kill after the first checkpoint would leave is copied while the run stands still, and
+    gone on with: as if it had come between moving one checkpoint, in parts, aside and naming the next."""
+    through, killed = tmp_path / "through", tmp_path / "killed"
+    process = start(through, *DIVIDED)
+    for pid in (pids := [process.pid, *children_at_the_first_checkpoint(process, through)]):
+        os.kill(pid, signal.SIGSTOP)
+    shutil.copytree(through, killed)
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+    code, out, err = finish(process)
+    assert code == 0, err
+    assert "  memory: about" in out and f"{ROUNDS} rounds, {ROUNDS} optimizer steps" in out and "replies/s" in out
+    path = folder(through)
+    files = {p.relative_to(path) for p in path.rglob("*") if p.parent.name != "last.ckpt"}
+    assert files == {p.relative_to(alone) for p in alone.rglob("*")}
+    assert {p.name for p in (path / LAST).iterdir()} == {".metadata", "meta.pt", "__0_0.distcp", "__1_0.distcp"}
+    assert_but_for_rounding(alone, path)
+
+    again = folder(killed)
+    assert not (again / "summary.json").exists()
+    (again / LAST).rename(again / "checkpoints" / ".last.ckpt.before")
+    (again / "checkpoints" / ".last.ckpt.writing").mkdir(exist_ok=True)
+    code, _, err = finish(start(killed, *DIVIDED, "resume=true"))
+    assert code == 0, err
+    assert {p.name for p in (again / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    for name in ("metrics.jsonl", "episodes.parquet"):
+        assert (again / name).read_bytes() == (path / name).read_bytes()
+    assert_equal(*(whole(p / LAST) for p in (again, path)))
+    assert_equal(*(whole(p / "checkpoints" / "best.ckpt") for p in (again, path)))
+
+
+def children_at_the_first_checkpoint(process: subprocess.Popen[str], runs: Path) -> list[int]:
+    """The processes that a run has started, as soon as there is something to go on from."""
+    until = time.monotonic() + 240
+    while not list(runs.glob(f"math/score/*/{LAST}")):
+        assert time.monotonic() < until and process.poll() is None
+        time.sleep(0.02)
+    return children(process.pid)
+
+
+def assert_equal(one: Any, two: Any) -> None:
+    """Nested values, tensors bit for bit."""
+    if isinstance(one, dict):
+        assert one.keys() == two.keys()
+        for key in one:
+            assert_equal(one[key], two[key])
+    else:
+        assert torch.equal(one, two) if isinstance(one, torch.Tensor) else one == two
 
 
 def alive(pid: int) -> bool:

@@ -11,20 +11,27 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from test_behaviour import flipped, one_step
 from torch import Tensor, distributed
 
 from amend import ranks
+from amend.algo.base import Algorithm
 from amend.build import Rounds
 from amend.errors import UserError
+from amend.fit import fit
+from amend.policy import divided
+from amend.policy.tuning import Lora
 from amend.reward import Score
 from amend.reward.oracle import Oracle
-from amend.types import Episode
-from composed import TRAINED
+from amend.task.identity import Identity
+from amend.types import Episode, Sampling
+from composed import TRAINED, composed
 from learners import build, gradient, run, weights
 from toys import drift
 
@@ -37,6 +44,14 @@ VARIANTS = {  # knobs that weigh tokens, or look at the whole minibatch, in anot
     "dpo, ipo": ("dpo", "algo.form=ipo", "algo.nll=1"),
     "grpo, entropy": ("grpo", "entropy=clip_cov", "entropy.share=0.2", "entropy.low=-10", "entropy.high=10"),
 }
+DIVIDED: dict[str, tuple[str, ...]] = {
+    "a loss of pairs": ("dpo",),
+    "a restart": ("expert_iteration",),
+    "a value head": ("ppo",),
+    "a reference": ("score",),
+    "a low-rank update": ("score", "tuning=lora"),
+}
+RESUMED = ("a value head", "a low-rank update")
 LEARNERS: dict[str, tuple[str, ...]] = {**{name: (name,) for name in TRAINED}, **VARIANTS}
 
 
@@ -53,6 +68,68 @@ def step(name: str) -> tuple[Tensor, int]:
 
     algorithm.policy.register_forward_pre_hook(count)
     return gradient(algorithm, scored), read
+
+
+def parted(name: str, micro_tokens: int) -> tuple[Algorithm, Identity]:
+    """A learner whose weights lie divided among the processes, if there are several."""
+    algo, *knobs = DIVIDED[name]
+    low = Lora(rank=4, alpha=8.0, targets=["all"]) if "tuning=lora" in knobs else None
+    few = [*one_step(algo), "algo.problems=5", *knobs]
+    algorithm, task = build(algo, *few, micro_tokens=micro_tokens, cold=False, tuning=low)
+    if low is None:  # an update is nothing at first, whatever is drawn
+        drift(algorithm.policy, 0.1)
+    if ranks.size() > 1:
+        divided.divide(algorithm.policy, torch.device("cpu"))
+        algorithm.configure_model()
+        optimizer = algorithm.configure_optimizers()
+        algorithm.optimizers = lambda: optimizer  # type: ignore[method-assign,assignment,return-value]
+        assert all(ranks.is_divided(weights) for weights in algorithm.parameters())
+    return algorithm, task
+
+
+def divided_steps(name: str) -> list[tuple[Tensor, list[Any]]]:
+    """The gradients of a round's update, and with a low-rank update, which only then has left the reference, of the
+    next; with the replies they came from."""
+    (algorithm, task), found = parted(name, 300), []
+    for _ in range(1 + bool(algorithm.policy.adapter)):
+        scored = flipped(algorithm, task)
+        found.append((gradient(algorithm, scored), [[t.reply.tokens for t in s.episode.turns] for s in scored]))
+        algorithm.play.sync()
+    return found
+
+
+def lone() -> list[list[int]]:
+    """Lengths of the replies of pairs of conversations, which two processes draw one each."""
+    algorithm, task = parted("a reference", 4096)
+    how, asked = [Sampling(1.0, 12)] * 2, task.problems("test")[:1]
+    played = [algorithm.play(asked, 2, how, (seed,)) for seed in range(6)]
+    return [[len(e.turns[k].reply.tokens) for e in pair] for pair in played for k in range(2)]
+
+
+def resumed(name: str, folder: Path) -> list[dict[str, Tensor]]:
+    """What a run of two rounds leaves, in this process's parts; what it leaves where it is resumed after the first; and
+    where it is resumed when all rounds are over, and only the evaluation was not."""
+    cfg = composed("trainer=fsdp", f"trainer.devices={PROCESSES}", "trainer.accelerator=cpu")
+    left = []
+    for checkpoint in (None, folder / "1", folder / "2"):
+        algorithm, task = parted(name, 4096)
+        algorithm.rounds = 2
+        del algorithm.optimizers  # the trainer's own, from here
+        made: Any = SimpleNamespace(task=task)
+        fit(cfg, made, algorithm, Saver(folder), checkpoint)  # type: ignore[arg-type]
+        assert algorithm.round == 2
+        left.append({key: value.to_local() for key, value in algorithm.state_dict().items()})
+    return left
+
+
+class Saver(pl.Callback):
+    """Saves after every round."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_train_batch_end(self, trainer: pl.Trainer, learner: Any, *rest: Any) -> None:
+        trainer.save_checkpoint(self.folder / str(learner.round))
 
 
 def rounds() -> tuple[Tensor, list[dict[str, Any]], dict[str, Any]]:
@@ -161,6 +238,31 @@ def test_two_shares_of_a_batch_have_the_gradient_of_the_whole(name: str, togethe
     assert whole <= first + second <= whole + 3 * 12
 
 
+@pytest.mark.parametrize("name", DIVIDED)
+def test_divided_weights_have_the_replies_and_the_gradient_of_whole_ones(
+    name: str, together: list[dict[str, Any]]
+) -> None:
+    for alone, one, two in zip(divided_steps(name), *(found[name] for found in together), strict=True):
+        assert torch.equal(one[0], two[0]) and one[1] == two[1] == alone[1]
+        assert float((one[0] - alone[0]).norm()) < 1e-5 * float(alone[0].norm()) > 0
+
+
+def test_who_has_ended_keeps_step_with_who_draws_on(together: list[dict[str, Any]]) -> None:
+    """And does not change what either says. A process that stopped at its own last token would leave the other to wait
+    for its part of the weights for ever."""
+    lengths = lone()
+    assert lengths == together[0]["lone"] == together[1]["lone"]
+    assert any(one < other for one, other in lengths) and any(one > other for one, other in lengths)
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_what_was_saved_in_parts_is_gone_on_with_bit_for_bit(name: str, together: list[dict[str, Any]]) -> None:
+    for found in together:
+        through, *others = found[f"resumed {name}"]
+        for left in others:
+            assert left.keys() == through.keys() and all(torch.equal(left[key], through[key]) for key in through)
+
+
 def test_two_processes_make_the_run_of_one(together: list[dict[str, Any]]) -> None:
     """Down to what is measured, which beta2 follows, and what the curriculum saw; both have the very same weights."""
     (one, records, kept), (two, others, _) = (found["rounds"] for found in together)
@@ -217,6 +319,9 @@ def work(rank: int, folder: Path) -> None:
     meeting = f"file://{folder / 'meeting'}"
     distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=PROCESSES)
     found: dict[str, Any] = {name: step(name) for name in LEARNERS}
+    found |= {name: divided_steps(name) for name in DIVIDED} | {"lone": lone()}
+    os.environ |= {"LOCAL_RANK": str(rank), "WORLD_SIZE": str(PROCESSES), "MASTER_ADDR": "", "MASTER_PORT": "0"}
+    found |= {f"resumed {name}": resumed(name, folder / name) for name in RESUMED}
     found |= {"rounds": rounds(), "judged": judged(), "primitives": primitives()}
     torch.save(found, folder / f"{rank}.pt")
     distributed.destroy_process_group()

@@ -39,11 +39,13 @@ def model(architecture: str, vocabulary: int, end: int, width: int = 16) -> PreT
     return lm
 
 
-def policy(architecture: str = "llama", characters: str = "ab", micro_tokens: int = 4096, width: int = 16) -> Policy:
+def policy(
+    architecture: str = "llama", characters: str = "ab", micro_tokens: int = 4096, width: int = 16, tuning: Any = None
+) -> Policy:
     """A policy over five special tokens and ``characters``."""
     tokenizer = tokenizers.build(characters, [], 256)
     lm = model(architecture, len(tokenizer), tokenizer.eos_token_id, width)
-    return wrapped(lm, tokenizer, micro_tokens=micro_tokens)
+    return wrapped(lm, tokenizer, tuning, micro_tokens=micro_tokens)
 
 
 def wrapped(

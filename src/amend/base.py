@@ -77,7 +77,8 @@ def key(cfg: DictConfig, policy: Policy) -> str:
     for name, value in sorted((*policy.lm.named_parameters(), *policy.lm.named_buffers())):
         if "lora_" not in name:  # an update that does nothing yet
             digest.update(name.encode())
-            digest.update(value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
+            value = ranks.whole(value.detach())
+            digest.update(value.cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
     if cfg.eval.ranker:  # what it thinks is in the table
         for path in sorted(Path(cfg.eval.ranker).expanduser().glob("*")):
             digest.update(path.read_bytes())

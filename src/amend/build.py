@@ -23,6 +23,7 @@ from amend.config import component
 from amend.dialogue import Dialogue
 from amend.errors import UserError
 from amend.explore import Explore
+from amend.policy import divided
 from amend.policy.model import Policy
 from amend.reward import Score
 from amend.reward.orm import outcome_model
@@ -73,7 +74,10 @@ def house(cfg: DictConfig) -> House:
     dialogue: Dialogue = find("dialogue", cfg.dialogue.name)(**knobs(cfg.dialogue))
     torch.manual_seed(cfg.seed)  # what a low-rank update begins as
     tuning = find("tuning", cfg.tuning.name)(**knobs(cfg.tuning))
-    policy = Policy.load(tuning, **knobs(cfg.policy)).to(launch.device(cfg.trainer.accelerator))
+    policy, device = Policy.load(tuning, **knobs(cfg.policy)), launch.device(cfg.trainer.accelerator)
+    if cfg.trainer.strategy == "fsdp" and ranks.met():
+        divided.divide(policy, device)
+    policy.to(device)
     engine = find("rollout", cfg.rollout.name)(policy, **knobs(cfg.rollout))
     parts = {
         part: find("reward", values.get("name", part))(task, **knobs(values))
@@ -114,17 +118,23 @@ def ranker_of(cfg: DictConfig) -> Rank | None:
 
 def fits(cfg: DictConfig, policy: Policy, play: Play, task: Task) -> None:
     """UserError where a whole conversation about the first test problem would not fit the model."""
-    problems = task.problems("test")[:64]
-    longest = max(len(policy.renderer.opening(task.ask(problem))) for problem in problems)
-    silent = play.retell(problems[0], [(play.reply(""), False)] * play.turns)  # what is said around the replies
-    longest += len(silent.turns[-1].prompt) - len(silent.turns[0].prompt)
-    needed = longest + play.turns * int(cfg.algo.max_tokens)
+    needed = longest(cfg, policy, play, task)
+    asked = needed - play.turns * int(cfg.algo.max_tokens)
     if needed > policy.context:
         raise UserError(
-            f"algo.max_tokens={cfg.algo.max_tokens}: {play.turns} replies of that length beside {longest} tokens of "
+            f"algo.max_tokens={cfg.algo.max_tokens}: {play.turns} replies of that length beside {asked} tokens of "
             f"questions need {needed}; {policy.name} holds {policy.context}, so allowed: at most "
-            f"{max(0, (policy.context - longest) // play.turns)}"
+            f"{max(0, (policy.context - asked) // play.turns)}"
         )
+
+
+def longest(cfg: DictConfig, policy: Policy, play: Play, task: Task) -> int:
+    """About the most tokens of a whole conversation: all replies at their full length, and what is said around them."""
+    problems = task.problems("test")[:64]
+    asked = max(len(policy.renderer.opening(task.ask(problem))) for problem in problems)
+    silent = play.retell(problems[0], [(play.reply(""), False)] * play.turns)
+    asked += len(silent.turns[-1].prompt) - len(silent.turns[0].prompt)
+    return asked + play.turns * int(cfg.algo.max_tokens)
 
 
 def threads(count: int, nodes: int) -> None:

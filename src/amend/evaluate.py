@@ -65,7 +65,7 @@ def table(
         for name, value in zip(COLUMNS, row, strict=True):
             columns[name].append(value)
     if rank is not None:
-        ranked = rank(episodes)
+        ranked = ranks.shared(episodes, lambda some: list(rank(some)))
         place = {id(e): i for i, e in enumerate(episodes)}
-        columns["score"] = [float(ranked[place[id(e)], k]) for e, _, k in turns]
+        columns["score"] = [float(ranked[place[id(e)]][k]) for e, _, k in turns]
     return columns

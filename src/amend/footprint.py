@@ -1,6 +1,7 @@
 """About how many bytes a run will need at its largest, part by part, before it has needed them.
 
     weights       the model, its frozen copy where there is one; of what is trained a gradient and Adam's two moments
+                  (and what DDP sends gradients in); under FSDP, a process's part of all that
     activations   of one micro-batch: 17 numbers of the model's width a token and layer (2 where layers are computed
                   again), the attention scores where they are written out, and chunks of logits
     cache         the sampler's: keys and values of every row at the length of the longest conversation
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from amend import ranks
 from amend.ops.likelihood import CHUNK
 from amend.policy.model import Policy
 
@@ -32,16 +34,18 @@ def footprint(policy: Policy, rows: int, longest: int) -> dict[str, int]:
     if lm.config._attn_implementation == "eager":
         a_token += 2 * heads * longest
     trained = sum(w.numel() * w.element_size() for w in lm.parameters() if w.requires_grad)
+    beside = 3 / ranks.size() if policy.divided else 3 + (ranks.size() > 1)
     return {
-        "weights": held(policy) + 3 * trained,
+        "weights": held(policy) + int(beside * trained),
         "activations": micro * a_token * config.num_hidden_layers * computed + 6 * 4 * CHUNK,
         "cache": rows * longest * 2 * config.num_hidden_layers * shared * head * stored,
     }
 
 
 def held(policy: Policy) -> int:
-    """Bytes of the weights that are in memory already: the model's, and its copy's."""
-    return sum(w.numel() * w.element_size() for w in policy.lm.parameters()) * (1 if policy.adapter else 2)
+    """Bytes of the weights that are in memory already: the model's, and its copy's, or this process's part of them."""
+    whole = sum(w.numel() * w.element_size() for w in policy.lm.parameters()) * (1 if policy.adapter else 2)
+    return whole // ranks.size() if policy.divided else whole
 
 
 def available(device: torch.device) -> int:

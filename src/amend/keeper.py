@@ -25,6 +25,7 @@ from amend.algo.base import Algorithm
 from amend.logger import Logger
 from amend.measure import measure
 from amend.metric.alarm import Alarms, Limits
+from amend.policy import divided
 from amend.report.files import lines
 from amend.report.terminal import View
 from amend.reward import Score
@@ -135,7 +136,7 @@ class Keeper(pl.Callback):
             self._window = []
             if reward > self._best:
                 self._best = reward
-                weights = algorithm.policy.lm.state_dict()
+                weights = divided.weights(algorithm.policy)
                 self.folder.write(f"checkpoints/{self.best.name}", whole(self.best, lambda p: torch.save(weights, p)))
         self.folder.jointly(f"checkpoints/{self.last.name}", whole(self.last, trainer.save_checkpoint))
 

@@ -26,9 +26,14 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+def met() -> bool:
+    """Whether processes have met, be it one alone."""
+    return distributed.is_available() and distributed.is_initialized()
+
+
 def size() -> int:
     """How many processes there are."""
-    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+    return distributed.get_world_size() if met() else 1
 
 
 def rank() -> int:
@@ -52,7 +57,10 @@ def gather(mine: Item) -> list[Item]:
 
 def any_(mine: bool) -> bool:
     """Whether any process says so."""
-    return any(gather(mine))
+    if size() == 1:
+        return mine
+    here = torch.device("cuda", torch.cuda.current_device()) if distributed.get_backend() == "nccl" else "cpu"
+    return bool(total(torch.tensor([float(mine)], device=here)) > 0)
 
 
 def on_first(work: Callable[[], Result]) -> Result:
@@ -138,6 +146,11 @@ def add_up(parameters: Iterable[Tensor]) -> None:
             waiting.append(distributed.all_reduce(weights.grad, async_op=True))
     for sent in waiting:
         sent.wait()
+
+
+def whole(part: Tensor) -> Tensor:
+    """The tensor that this is a part of, where its parts lie divided among the processes; else itself."""
+    return part.full_tensor() if is_divided(part) else part  # type: ignore[attr-defined]
 
 
 def is_divided(weights: Tensor) -> bool:

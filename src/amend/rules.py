@@ -163,6 +163,16 @@ def _around(c: Mapping[str, Any], turns: int) -> None:
                 f"{group}={c[group]['name']}: trainer.strategy={c['trainer']['strategy']}: is taught in one process; "
                 f"allowed: {group}={nothing}, or trainer.strategy=single"
             )
+    if c["orm"]["make"] and c["trainer"]["strategy"] != "single":
+        raise UserError(
+            f"orm.make=true: trainer.strategy={c['trainer']['strategy']}: an outcome model is made in one process; "
+            f"allowed: false, after job=train_orm"
+        )
+    if c["task"].get("calculator") and c["trainer"]["strategy"] == "fsdp":
+        raise UserError(
+            "task.calculator=true: trainer.strategy=fsdp: processes whose replies pause in different places do not "
+            "keep step; allowed: false, or trainer.strategy=ddp"
+        )
 
 
 def _stages(algo: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ import json
 import math
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import weakref
@@ -129,10 +130,28 @@ class RunFolder:
             try:
                 write(beside)
                 _to_disk(beside)
+                if beside.is_dir() and path.exists():  # no rename puts one folder in the place of another
+                    os.replace(path, self._aside(path))
                 os.replace(beside, path)
+                _remove(self._aside(path))
             finally:
-                beside.unlink(missing_ok=True)
+                _remove(beside)
         return path
+
+    @staticmethod
+    def _aside(path: Path) -> Path:
+        return path.with_name(f".{path.name}.before")
+
+    def mend(self) -> None:
+        """After a kill: what was half written is removed, and what was moved aside for it is back in its place."""
+        for beside in self.path.glob("**/.*.writing"):
+            _remove(beside)
+        for before in self.path.glob("**/.*.before"):
+            path = before.with_name(before.name.removeprefix(".").removesuffix(".before"))
+            if path.exists():
+                _remove(before)
+            else:
+                os.replace(before, path)
 
     def jointly(self, name: str, write: Callable[[Path], object]) -> Path:
         """``write``, for what all processes of a run must be called for and only return from together."""
@@ -190,6 +209,9 @@ class Onlooker(RunFolder):
         return self.path / name
 
     def append(self, name: str, row: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def mend(self) -> None:
         """Nothing."""
 
     def truncate(self, done: int) -> None:
@@ -271,8 +293,19 @@ def _is_of(path: Path, name: str) -> bool:
 
 
 def _to_disk(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    for part in [path, *path.rglob("*")] if path.is_dir() else [path]:
+        handle = os.open(part, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _round(line: bytes) -> float:

@@ -21,24 +21,25 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.strategies import DDPStrategy
 
 from amend import launch, ranks
 from amend import logger as loggers
 from amend.base import once
-from amend.build import House, Rounds, algorithm_of, find, house, knobs, ranker_of, task_of, threads
+from amend.build import House, algorithm_of, find, house, knobs, ranker_of, task_of, threads
 from amend.compare import compare
 from amend.config import command, typed
 from amend.doctor import doctor
 from amend.errors import UserError
 from amend.evaluate import COLUMNS, SCORED, Attempt, evaluate
 from amend.explore.start import Offline
+from amend.facts import expected, facts, pace
+from amend.fit import fit, restore, whole
 from amend.keeper import Keeper
 from amend.lesson import make_orm
 from amend.metric.alarm import Alarms, Limits
+from amend.policy import divided
 from amend.report.breadth import lost_reach
 from amend.report.files import lines, read_run
 from amend.report.html import write_report
@@ -51,7 +52,6 @@ from amend.run_folder import FINISHED, Onlooker, RunFolder, home, identity
 from amend.student import taught
 from amend.types import Sampling
 
-STRATEGIES: dict[str, Any] = {"single": lambda: "auto", "ddp": DDPStrategy}  # Lightning's, by ``trainer.strategy``
 INTERRUPTED = 130  # the exit status of a run that Ctrl-C ended, as shells count
 
 
@@ -69,7 +69,7 @@ def main(cfg: DictConfig) -> int:
         "report": report,
         "doctor": doctor,
     }
-    if cfg.trainer.strategy == "single":
+    if cfg.trainer.strategy == "single" or cfg.job not in ("train", "evaluate"):
         return jobs[cfg.job](cfg)
     with launch.together(cfg.trainer.accelerator, cfg.trainer.devices, cfg.trainer.nodes, typed()):
         return jobs[cfg.job](cfg)
@@ -88,7 +88,7 @@ def train(cfg: DictConfig) -> int:
         log = loggers.make(cfg, folder.path) if ranks.first() else loggers.Logger()
         limits = Limits(truncated=cfg.trainer.max_truncated, **knobs(cfg.alarm))
         keeper = Keeper(folder, view, log, made.score, cfg.trainer.checkpoint_every, limits)
-        view.start(f"{cfg.algo.name} on {cfg.task.name}", facts(cfg, made, folder))
+        view.start(f"{cfg.algo.name} on {cfg.task.name}", {**facts(cfg, made, folder.path), **expected(cfg, made)})
         try:
             before, waited = base_episodes(cfg, made, folder, view)
             at = restore(keeper, folder) if cfg.resume else None
@@ -99,7 +99,7 @@ def train(cfg: DictConfig) -> int:
                 return INTERRUPTED
             made.policy.to(launch.device(cfg.trainer.accelerator))  # from where Lightning leaves it
             if cfg.trainer.select == "best" and algorithm.online and keeper.best.exists():
-                made.policy.lm.load_state_dict(torch.load(keeper.best, weights_only=True))
+                divided.load(made.policy, torch.load(keeper.best, weights_only=True, map_location="cpu"))
                 made.play.sync()
             after = measure_all(cfg, made, "trained", view, algorithm.attempt)
             if not ranks.first():
@@ -148,66 +148,20 @@ def folder_of(cfg: DictConfig) -> RunFolder:
     return mine[0] if mine else Onlooker(path)
 
 
-def fit(cfg: DictConfig, made: House, algorithm: Any, keeper: Keeper, checkpoint: Path | None) -> None:
-    """Lightning's loop: one epoch is one round."""
-    if not algorithm.rounds:
-        return  # a way of asking, with nothing to train
-    trainer = pl.Trainer(
-        max_epochs=algorithm.rounds,
-        accelerator="gpu" if algorithm.policy.device.type == "cuda" else "cpu",
-        devices=cfg.trainer.devices,
-        num_nodes=cfg.trainer.nodes,
-        strategy=STRATEGIES[cfg.trainer.strategy](),
-        logger=False,
-        callbacks=[keeper],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-    )
-    if checkpoint is not None:
-        saved = torch.load(checkpoint, weights_only=True, map_location="cpu")
-        algorithm.on_load_checkpoint(saved)
-        if algorithm.done >= 1:  # it had only its evaluation left; the loop would add a round
-            algorithm.load_state_dict(saved["state_dict"])
-            return
-    loader = torch.utils.data.DataLoader(Rounds(made.task, algorithm), batch_size=None)
-    try:
-        trainer.fit(algorithm, loader, ckpt_path=checkpoint, weights_only=True)
-    except KeyboardInterrupt:
-        keeper.stopped = True
-
-
-def restore(keeper: Keeper, folder: RunFolder) -> Path | None:
-    """The checkpoint to go on from, checked, with the lines it does not know cut; None where none was written yet."""
-    if not keeper.last.exists():
-        folder.truncate(0)
-        return None
-    try:
-        checkpoint = torch.load(keeper.last, weights_only=True, map_location="cpu")
-        done = int(checkpoint["amend"]["round"])
-    except (
-        Exception
-    ) as error:  # torch raises whatever the bytes happen to trip over; the user needs only to know which file
-        raise UserError(
-            f"{keeper.last}: not a whole amend checkpoint ({type(error).__name__}); remove it to start this run over, "
-            f"or start another run without resume=true"
-        ) from error
-    folder.truncate(done)
-    return keeper.last
-
-
 def base_episodes(cfg: DictConfig, made: House, folder: RunFolder, view: View) -> tuple[dict[str, list[Any]], float]:
     """The base model's evaluation, and the seconds that another run spent on it for this one.
 
     A resumed run reads its own; a new one asks whether the same model has been asked the same before.
     """
     path = folder.path / "episodes.parquet"
-    if cfg.resume and path.exists():
+    if ranks.on_first(lambda: bool(cfg.resume and path.exists())):
         rows = pq.read_table(path)
         return rows.filter(pa.compute.equal(rows["phase"], "base")).to_pydict(), 0.0
     began = time.perf_counter()
     columns, seconds = once(cfg, made.policy, lambda: measure_all(cfg, made, "base", view, made.play))
     waited = max(0.0, seconds - (time.perf_counter() - began))
+    if cfg.algo.get("rounds"):
+        view.note(pace(cfg, len(columns["turn"]), seconds))
     write_episodes(folder, columns)
     return columns, waited
 
@@ -265,24 +219,6 @@ def noticed(folder: RunFolder, columns: dict[str, list[Any]], limits: Limits) ->
     return {"alarms": [alarm._asdict() for alarm in found], **({"lost_reach": reach} if reach else {})}
 
 
-def facts(cfg: DictConfig, made: House, folder: RunFolder) -> dict[str, str]:
-    """What the live view says about the run."""
-    size = sum(p.numel() for p in made.policy.lm.parameters())
-    return {
-        "policy": f"{made.policy.name}, {size / 1e6:.1f} M parameters",
-        "round": shape(cfg.algo),
-        "seed": str(cfg.seed),
-        "folder": str(folder.path),
-    }
-
-
-def shape(algo: DictConfig) -> str:
-    """What a round is made of."""
-    if "rounds" not in algo:
-        return "none: nothing is trained"
-    return f"{algo.problems} problems x {algo.samples} samples x {algo.turns} turns"
-
-
 def again(cfg: DictConfig) -> str:
     """The command that goes on with this run."""
     return f"{command(cfg)} resume=true"
@@ -296,7 +232,7 @@ def evaluate_only(cfg: DictConfig) -> int:
         if cfg.checkpoint:
             load_weights(made, Path(cfg.checkpoint))
         view = View(total_rounds=0)
-        view.start(f"evaluating {made.policy.name} on {cfg.task.name}", facts(cfg, made, folder))
+        view.start(f"evaluating {made.policy.name} on {cfg.task.name}", facts(cfg, made, folder.path))
         try:
             columns = measure_all(cfg, made, "base", view, algorithm_of(cfg, made).attempt)
         finally:
@@ -316,13 +252,13 @@ def evaluate_only(cfg: DictConfig) -> int:
 def load_weights(made: House, path: Path) -> None:
     """A run's best.ckpt or last.ckpt into the policy."""
     try:
-        saved = torch.load(path, weights_only=True, map_location="cpu")
+        saved = whole(path)
         own = {
             k.removeprefix("policy.lm."): v
             for k, v in saved.get("state_dict", {}).items()
             if k.startswith("policy.lm.")
         }
-        made.policy.lm.load_state_dict(own or saved)
+        divided.load(made.policy, own or saved)
     except Exception as error:  # torch raises whatever the bytes happen to trip over; one line says which file
         raise UserError(
             f"checkpoint={path}: no weights of {made.policy.name} in it ({type(error).__name__})"

@@ -132,6 +132,12 @@ class Algorithm(Descent):
         weight = surrogate.truncated(own, batch.logp, cap)
         return replace(batch, logp=own, more={"engine": batch.logp, "importance": weight})
 
+    def configure_model(self) -> None:
+        """Where the policy's weights are divided among processes, so is what a learner trains beside it."""
+        for beside in self.children():
+            if beside is not self.policy:
+                self.policy.divide_beside(beside)
+
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Problems are words and stay where they are."""
         return batch

@@ -110,6 +110,7 @@ class Descent(pl.LightningModule, ABC):
                 seen.append(ranks.totals(self.accumulate(batch.rows(part), credit[part])))
                 ranks.add_up(self.parameters())
                 norm = torch.nn.utils.clip_grad_norm_([p for p in self.parameters() if p.requires_grad], self.clip_norm)
+                norm = ranks.whole(norm)
                 if not bool(torch.isfinite(norm)):
                     raise UserError(
                         f"round {self.round + 1}: the gradient is not finite and nothing was changed; go on from the "

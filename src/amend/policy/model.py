@@ -136,6 +136,27 @@ class Policy(nn.Module):
         """Whether layers are computed again in the backward pass."""
         return bool(self._layers)
 
+    @property
+    def divided(self) -> bool:
+        """Whether the weights lie divided among processes (``amend.policy.divided``)."""
+        return ranks.is_divided(next(self.lm.parameters()))
+
+    def divide_beside(self, module: nn.Module) -> None:
+        """Divide a module that is trained beside this policy, such as a value head, if the policy itself is."""
+        if self.divided:
+            from amend.policy import divided
+
+            divided.divide_one(module, self.device)
+
+    def sampling(self) -> AbstractContextManager[object]:
+        """What replies are drawn in: no gradient, and nothing kept for one."""
+        return torch.no_grad() if self.divided else torch.inference_mode()  # which would mark gathered weights for good
+
+    def anyone(self, here: bool) -> bool:
+        """``here``; of a divided model, whose every forward pass is everybody's, whether any process says so: who has
+        nothing left to read reads along."""
+        return ranks.any_(here) if self.divided else here
+
     def freeze_reference(self) -> None:
         """From now on the reference is the policy as it stands."""
         if self.adapter:

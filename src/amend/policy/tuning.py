@@ -87,10 +87,14 @@ class Adapter:
         self._lm, self._config = lm, config
         lm.add_adapter(config, POLICY)
         self._exact(POLICY)
-        self._first = {name: value.clone() for name, value in self._update(POLICY).items()}
+        self.begin()
         self._whole = list(lm.state_dict(keep_vars=True))  # all that a checkpoint of the model would hold
         lm.register_state_dict_post_hook(_only_updates)
         lm.register_load_state_dict_pre_hook(self._complete)
+
+    def begin(self) -> None:
+        """From now on ``restart`` is back to the update as it stands."""
+        self._first = {name: value.detach().clone() for name, value in self._update(POLICY).items()}
 
     @contextmanager
     def reference(self) -> Iterator[None]:

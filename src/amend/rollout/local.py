@@ -183,13 +183,13 @@ class Local:
         """Forget the cache: it was computed under weights that have changed."""
         self._memory = None
 
-    @torch.inference_mode()
     def sample(self, prompts: Sequence[Tokens], how: Sampling, seeds: Sequence[Seed]) -> list[Completion]:
         """One completion a prompt; see ``Engine``."""
         replies: list[Completion] = []
         for start in range(0, len(prompts), self.batch):
             cut = slice(start, start + self.batch)
-            replies += self._sample(list(prompts[cut]), how, seeds[cut])
+            with self._policy.sampling():
+                replies += self._sample(list(prompts[cut]), how, seeds[cut])
         return replies
 
     def _sample(self, prompts: list[Tokens], how: Sampling, seeds: Sequence[Seed]) -> list[Completion]:
@@ -271,9 +271,9 @@ class Local:
             logp[now, step] = torch.where(ended, 0.0, lp)
             ended = ended | torch.isin(token, ends)
             alive = m - int(ended.sum())
-            if step == how.max_tokens - 1 or not alive:
+            if step == how.max_tokens - 1 or not self._policy.anyone(alive > 0):
                 break
-            if m - alive > self._compact * m:
+            if alive and m - alive > self._compact * m:
                 gone, staying = ended[:alive].nonzero()[:, 0], alive + (~ended[alive:]).nonzero()[:, 0]
                 rows.swap(gone, staying)
                 who = who.clone()

@@ -1,0 +1,71 @@
+"""What a run says of itself before its first round: counted by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from amend import facts, ranks
+from amend.build import House
+from amend.dialogue import SelfCorrect
+from amend.footprint import footprint, held
+from amend.policy.model import Policy
+from composed import composed
+from learners import build
+from toys import policy
+
+LOOP = ("algo.max_tokens=4", "algo.problems=5", "algo.samples=6")
+
+
+def said(*overrides: str) -> dict[str, str]:
+    algorithm, task = build("score")
+    house = House(task, SelfCorrect(turns=2, instruction="try"), algorithm.policy, algorithm.play, algorithm.score)  # type: ignore[arg-type]
+    return facts.expected(composed(*overrides), house)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "most"),
+    [
+        (
+            ["algo=score", "algo.rounds=7", "algo.stage1_rounds=1", "algo.updates=3"],
+            "7 rounds, 21 optimizer steps, 210 episodes, 1,680 sampled tokens",
+        ),
+        (
+            ["algo=expert_iteration", "algo.rounds=9", "algo.iterations=3", "algo.epochs=2", "algo.updates=4"],
+            "9 rounds, 24 optimizer steps, 270 episodes, 1,080 sampled tokens",
+        ),
+        (
+            ["algo=grpo", "algo.rounds=100", "algo.turns=1", "budget.episodes=90", "budget.sampled_tokens=300"],
+            "100 rounds, 100 optimizer steps, 90 episodes, 300 sampled tokens",
+        ),
+    ],
+)
+def test_the_most_there_is_to_do(overrides: list[str], most: str) -> None:
+    assert said(*overrides, *LOOP)["at most"] == most
+
+
+def test_nothing_is_said_of_a_run_that_trains_nothing() -> None:
+    assert said("algo=untrained") == {}
+
+
+def test_more_memory_than_there_is_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "too much" not in said(*LOOP)["memory"]
+    monkeypatch.setattr(facts, "available", lambda device: 2**10)
+    assert "too much" in said(*LOOP)["memory"]
+
+
+def test_the_pace_is_that_of_the_evaluation() -> None:
+    cfg = composed("algo=score", "algo.rounds=30", "algo.problems=5", "algo.samples=2")
+    assert facts.pace(cfg, replies=200, seconds=50.0) == (
+        "at the pace of this evaluation (4 replies/s) the 600 replies to train on take 2:30; updates come on top"
+    )
+
+
+def test_weights_divided_among_two_processes_take_half(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Model, copy, gradient and Adam's two moments; whole weights in two processes, and what DDP sends in besides."""
+    small = policy()
+    one = sum(w.numel() for w in small.lm.parameters()) * 4
+    assert held(small) == 2 * one and footprint(small, 1, 8)["weights"] == 5 * one
+    monkeypatch.setattr(ranks, "size", lambda: 2)
+    assert footprint(small, 1, 8)["weights"] == 6 * one
+    monkeypatch.setattr(Policy, "divided", True)
+    assert held(small) == one and footprint(small, 1, 8)["weights"] == 2.5 * one
