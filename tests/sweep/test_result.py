@@ -84,12 +84,12 @@ def arms() -> list[Arm]:
 def test_a_contrast_is_taken_problem_by_problem() -> None:
     one, two = arms()
     terms = [{"of": {"algo": "one"}, "figure": "acc_t1"}, {"of": {"algo": "two"}, "figure": "acc_t1", "times": -1}]
-    found = contrast([one, two], terms, "x")
+    found = contrast([one, two], terms)
     each = [float((one.runs[s].values["acc_t1"] - two.runs[s].values["acc_t1"]).mean()) for s in (0, 1, 2)]
     assert found["seeds"] == pytest.approx(each) and found["mean"] == pytest.approx(np.mean(each))
     assert found["low"] < found["mean"] < found["high"] and found["low"] > 0.3 and found["problems"] == 200
     del two.runs[1]
-    assert len(contrast([one, two], terms, "x")["seeds"]) == 2, "only seeds that both have"
+    assert len(contrast([one, two], terms)["seeds"]) == 2, "only seeds that both have"
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_contrast_is_taken_problem_by_problem() -> None:
     ],
 )
 def test_what_runs_cannot_say_is_said(terms: list[dict[str, object]], why: str) -> None:
-    assert why in contrast(arms(), terms, "x")["missing"]
+    assert why in contrast(arms(), terms)["missing"]
 
 
 def test_a_row_says_what_was_found_and_of_how_many() -> None:

@@ -202,6 +202,12 @@ def test_only_training_solutions_are_noised(noise: dict[str, Any]) -> None:
     assert 0.2 < share < 0.65 if {"doc_noise", "dynamic_doc"} & set(noise) else share > 0.55
 
 
+@pytest.mark.parametrize("noise", [{"char_noise": 0.5, "doc_noise": 0.0}, {"dynamic_noise": 0.5, "dynamic_doc": 0.0}])
+def test_noise_in_no_document_is_none(noise: dict[str, Any]) -> None:
+    """The clean end of the axis, which a sweep over the share of documents begins with."""
+    assert task(**noise).problems("train")[:50] == task().problems("train")[:50]
+
+
 def test_the_answer_alone() -> None:
     made = task(form="answer")
     assert all(problem.meta["solution"] == problem.answer for problem in made.problems("test"))
@@ -221,8 +227,6 @@ def test_sampling_by_length_and_by_magnitude() -> None:
     [
         {"operations": []}, {"operations": ["pow"]}, {"digits": 13}, {"items": 21},
         {"form": "answer", "line_noise": 0.1}, {"doc_noise": 0.5}, {"replacement": "biased"}, {"dynamic_doc": 0.5},
-        {"char_noise": 0.5, "doc_noise": 0.0},
-        {"dynamic_noise": 0.5, "dynamic_doc": 0.0},
     ],
     ids=str,
 )  # fmt: skip

@@ -15,7 +15,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 import yaml
@@ -25,7 +24,8 @@ from amend.config import REFUSED, say
 from amend.errors import UserError
 from amend.report.files import read_run
 from amend.run_folder import FINISHED, plain
-from amend.stat.interval import bootstrap, crossed_bootstrap
+from amend.stat.interval import RESAMPLES
+from amend.stat.many import bootstrap_many
 from amend.sweep.figures import Measured, measured
 from amend.sweep.file import Sweep, grid, read
 from amend.sweep.plan import Planned, Plans, finished
@@ -83,24 +83,24 @@ def gathered(sweep: Sweep, plans: Plans) -> tuple[list[Arm], list[Planned], dict
     return list(arms.values()), missing, where
 
 
-def pooled(values: Float[np.ndarray, "s p"], name: str, resamples: int) -> dict[str, Any]:
-    """Mean and interval over seeds and problems (problems alone, where there is one seed), and each seed's mean."""
-    generator = np.random.default_rng(crc32(name.encode()))
-    if len(values) > 1:
-        interval = crossed_bootstrap(values, generator, resamples=resamples)
-    else:
-        interval = bootstrap(values[0], generator, resamples=resamples)
-    return {**interval._asdict(), "seeds": values.mean(axis=1).tolist()}
+def pooled(values: Float[np.ndarray, "f s p"], resamples: int = RESAMPLES) -> list[dict[str, Any]]:
+    """Of each figure mean and interval over seeds and problems (problems alone, where there is one seed), and each
+    seed's mean. The resamples depend on nothing but how many seeds and problems there are."""
+    generator = np.random.default_rng(values.shape[1:])
+    intervals = bootstrap_many(values, generator, resamples=resamples)
+    return [{**i._asdict(), "seeds": own.tolist()} for i, own in zip(intervals, values.mean(axis=2), strict=True)]
 
 
 def row(arm: Arm) -> dict[str, Any]:
     """An arm as it is written down."""
     seeds = sorted(arm.runs)
     one = arm.runs[seeds[0]]
-    figures = {}
-    for name in one.values:
-        if (array := arm.array(name, seeds)) is not None:
-            figures[name] = {**pooled(array, name, 10_000), "problems": array.shape[1]}
+    arrays = {name: array for name in one.values if (array := arm.array(name, seeds)) is not None}
+    figures: dict[str, Any] = dict.fromkeys(arrays)  # in this order
+    for count in {array.shape[1] for array in arrays.values()}:
+        alike = {name: array for name, array in arrays.items() if array.shape[1] == count}
+        for name, found in zip(alike, pooled(np.stack(list(alike.values()))), strict=True):
+            figures[name] = {**found, "problems": count}
     cost = {key: float(np.mean([arm.runs[seed].cost[key] for seed in seeds])) for key in one.cost}
     return {
         "arm": arm.parameters, "seeds": seeds, "figures": figures, "cost": cost, "curves": curves(arm, seeds),
@@ -127,7 +127,7 @@ def curves(arm: Arm, seeds: Sequence[int]) -> dict[str, Any]:
         if len({line.y.shape for line in known}) > 1:
             continue
         stacked = np.stack([line.y for line in known])
-        bands = [pooled(stacked[:, :, i], f"{name} {i}", CURVE_RESAMPLES) for i in range(stacked.shape[2])]
+        bands = pooled(np.moveaxis(stacked, 2, 0), CURVE_RESAMPLES)
         ends = {"y": "mean", "low": "low", "high": "high"}
         found[name] = {"x": list(first.x), **{to: _short([band[of] for band in bands]) for to, of in ends.items()}}
     return found
@@ -140,7 +140,7 @@ def _short(values: Any) -> list[float]:
 # contrasts -----------------------------------------------------------------------------------------------------------
 
 
-def contrast(arms: Sequence[Arm], terms: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
+def contrast(arms: Sequence[Arm], terms: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The sum of ``times`` x figure over terms, problem by problem; {"missing": why} where the runs cannot say."""
     chosen = []
     for term in terms:
@@ -161,7 +161,7 @@ def contrast(arms: Sequence[Arm], terms: Sequence[Mapping[str, Any]], name: str)
             return {"missing": f"no {term['figure']} of {_named(arm.parameters)} on the same problems"}
         total = term.get("times", 1) * array + (0 if total is None else total)
     assert total is not None
-    return {**pooled(total, name, 10_000), "problems": total.shape[1]}
+    return {**pooled(total[None])[0], "problems": total.shape[1]}
 
 
 def _named(parameters: Mapping[str, Any]) -> str:
@@ -188,7 +188,7 @@ def result(sweep: Sweep, plans: Plans, words: Sequence[str]) -> dict[str, Any]:
         "missing": [run.label for run in missing],
         "axes": [key for key in sweep.varied if key != "seed"],
         "rows": [row(arm) for arm in arms],
-        "contrasts": {claim["id"]: contrast(arms, claim["terms"], claim["id"]) for claim in claims},
+        "contrasts": {claim["id"]: contrast(arms, claim["terms"]) for claim in claims},
     }
 
 

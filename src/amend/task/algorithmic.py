@@ -65,13 +65,10 @@ class Algorithmic:
             raise UserError(f"task.digits={digits}, task.items={items}: allowed: at most 12, and at most 20")
         if form == "answer" and line_noise:
             raise UserError(f"task.line_noise={line_noise}: task.form=answer has no line to delete; allowed: 0")
-        idle = {
+        idle = {  # no document at all (doc_noise=0, dynamic_doc=0) is the clean end of an axis
             "doc_noise": doc_noise < 1 and not (char_noise or line_noise) and "char_noise or line_noise",
             "replacement": replacement == "biased" and not (char_noise and doc_noise) and "char_noise and doc_noise",
-            "char_noise": char_noise > 0 and not doc_noise and "doc_noise",
-            "line_noise": line_noise > 0 and not doc_noise and "doc_noise",
             "dynamic_doc": dynamic_doc < 1 and not dynamic_noise and "dynamic_noise",
-            "dynamic_noise": dynamic_noise > 0 and not dynamic_doc and "dynamic_doc",
         }
         for knob, needs in idle.items():
             if needs:
