@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from amend.report.files import run_folders
 from amend.report.findings import gather, grouped
 from amend.report.sheets import as_csv, as_json, as_latex, as_markdown
 from amend.report.study import Study, study
+from amend.report.svg import LETTER, WIDTH, interval_chart
 from report.synthetic_run import finished, metrics
 
 SOME = [["1+1 ok", "1+1 ok", "2*1 ok", "no"], ["no", "no", "no", "no"]] * 2
@@ -118,6 +120,20 @@ def test_every_file_says_the_same(folders: list[Path]) -> None:
     assert f"{mean:.1f} {{\\scriptsize [{low:.1f}, {high:.1f}]}}" in latex
     assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == len(of.sheets)
     assert "Δ" not in latex and not any(c in latex.replace("\\_", "") for c in "_")
+
+
+def test_a_figure_that_no_run_has_is_no_column(folders: list[Path]) -> None:
+    for sheet in made(folders).sheets:
+        assert all(any(row.cells[i] for row in sheet.rows) for i in range(len(sheet.columns)))
+    assert "rerank@" not in as_markdown(made(folders)), "no run here has a ranker"
+
+
+def test_what_a_chart_says_of_a_row_has_room() -> None:
+    svg = interval_chart("Δ", {"a": (-0.472, -0.516, -0.428)}, {"a": 0}, None)
+    text = "−47.2 [−51.6, −42.8]"
+    assert text in svg
+    start = float(re.findall(r'<text x="([0-9.]+)" y="[0-9.]+">−47', svg)[0])
+    assert start + LETTER * len(text) <= WIDTH
 
 
 def test_same_runs_same_study(folders: list[Path]) -> None:

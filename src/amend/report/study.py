@@ -212,7 +212,8 @@ def _gain(run: Findings) -> dict[str, Measured]:
 
 
 def _figures_sheet(key: str, title: str, names: Mapping[str, str], pooled: Sequence[Cells], k: int) -> Sheet:
-    """The base model's line, then a line a group."""
+    """The base model's line, then a line a group; a column for each figure that any of them has."""
+    names = {name: label for name, label in names.items() if any(name in cells for cells in pooled)}
     columns = tuple(
         Column(name, label.format(k=k), "number" if name == "unique" else "points", name == "delta")
         for name, label in names.items()

@@ -170,8 +170,9 @@ def interval_chart(title: str, rows: Mapping[str, Interval], places: Mapping[str
     """Each name a line: its mean and interval (fractions, shown in points); a dashed line at ``against``."""
     seen = [100 * v for row in rows.values() for v in row] + ([100 * against] if against is not None else [])
     ticks = nice(min(seen, default=0.0), max(seen, default=1.0))
+    texts = ["{:.1f} [{:.1f}, {:.1f}]".format(*(100 * v + 0.0 for v in row)) for row in rows.values()]
     left = round(LETTER * max(map(len, rows), default=0)) + 14
-    right, step = WIDTH - 118, 22
+    right, step = WIDTH - round(LETTER * max(map(len, texts), default=0)) - 10, 22
     height = TOP + BOTTOM + step * len(rows)
 
     def px(value: float) -> float:
@@ -184,11 +185,11 @@ def interval_chart(title: str, rows: Mapping[str, Interval], places: Mapping[str
         at = px(100 * against)
         parts.append(f'<line class="mark" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{height - BOTTOM}"/>')
     said = []
-    for j, (name, row) in enumerate(rows.items()):
+    for j, ((name, row), text) in enumerate(zip(rows.items(), texts, strict=True)):
         style, known = _look(places, name, 0)
         y = TOP + (j + 0.5) * step
         mean, low, high = (px(100 * v) for v in row)
-        text = "{:.1f} [{:.1f}, {:.1f}]".format(*(100 * v + 0.0 for v in row)).replace("-", MINUS)
+        text = text.replace("-", MINUS)
         said.append(f"{name} {text}")
         parts.append(
             f'<g{known}><text class="end" x="{left - 8}" y="{y + 4:.1f}">{escape(name)}</text>'
