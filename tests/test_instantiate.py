@@ -66,6 +66,7 @@ def small(words: list[str], models: dict[str, Path], tables: dict[str, Path]) ->
     if cfg.task.get("source", "builtin") != "builtin" and cfg.task.name in tables:
         words += [f"task.source={tables[cfg.task.name]}", "task.validation=2"]
         words += [f"task.train={tables['mbpp']}"] * (cfg.task.name == "humaneval")
+        words += ["task.shots=0"] * (cfg.task.name == "mbpp")  # its three examples are longer than a small window
     return composed(*words)
 
 
