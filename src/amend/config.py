@@ -24,6 +24,7 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from amend import waiting
 from amend.errors import UserError
 from amend.rules import together
 from amend.schema import GROUPS, PACKAGE, allowed, choices, complaint, component, fields, keys, nearest, shown
@@ -49,6 +50,7 @@ def main() -> int:
         statuses.append(REFUSED)
         try:
             check(cfg)
+            waiting.choose()
             statuses[-1] = importlib.import_module("amend.train").main(cfg)
         except UserError as error:
             if wants_trace or "basic" not in HydraConfig.get().launcher._target_:
