@@ -451,7 +451,7 @@ MUTANTS = (
         "self.policy.restart()",
         "pass",
         "a restart keeps the weights",
-        "algo/test_imitation.py",
+        "algo/test_imitation.py::test_from_base_begins_anew_in_weights_and_in_optimizer_state",
     ),
     # the round -------------------------------------------------------------------------------------------------------
     Mutant(
@@ -487,7 +487,7 @@ MUTANTS = (
         "self.play.sync()  # the weights have changed",
         "pass",
         "the sampler keeps the old weights",
-        f"{BEHAVIOUR}::test_the_samplers_log_probability_is_the_trainers[grpo]",
+        "rollout/test_vllm.py::test_a_learner_plays_through_it_and_its_gap_is_the_engines",
     ),
     Mutant(
         "algo/base.py",
