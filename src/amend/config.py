@@ -188,9 +188,6 @@ def unknown(key: str, known: list[str], value: Any, where: str) -> UserError:
     )
 
 
-# several values at once ---------------------------------------------------------------------------------------------
-
-
 # Hydra's own complaints, in one line each ---------------------------------------------------------------------------
 
 

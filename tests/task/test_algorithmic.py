@@ -236,7 +236,7 @@ def test_what_cannot_be_or_would_do_nothing_is_refused(changed: dict[str, Any]) 
 
 
 def test_more_questions_than_there_are_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("amend.task.algorithmic.ENOUGH", 5)
+    monkeypatch.setattr("amend.task.drawn.PATIENCE", 5)
     with pytest.raises(
         UserError, match=r"task.test=60: .* have only \d+ different questions in that split; ask for fewer"
     ):

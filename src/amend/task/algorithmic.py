@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal, overload
+from functools import partial
+from typing import Literal
 
 import numpy as np
 
 from amend.bounds import Count, Fraction, Natural
 from amend.errors import UserError
 from amend.task.base import SPLITS, Split
-from amend.task.builtin import ENOUGH, part
+from amend.task.builtin import part
+from amend.task.drawn import Drawn, distinct
 from amend.task.grade import LONGEST_ANSWER, LONGEST_REPLY, boxed
 from amend.task.noise import noised
 from amend.task.trace import OPERATIONS, executed, listed, spaced
@@ -108,7 +110,7 @@ class Algorithmic:
 
     def problems(self, split: Split) -> Sequence[Problem]:
         """The problems of a split; those to train on are made as they are asked for."""
-        return _Lazy(self, self._train) if split == "train" else self._fixed[split]
+        return Drawn(partial(self.problem, split), self._train) if split == "train" else self._fixed[split]
 
     def ask(self, problem: Problem) -> list[Message]:
         """The question and nothing else."""
@@ -156,18 +158,13 @@ class Algorithmic:
         return int(rng.integers(10 ** (length - 1) if length > 1 else 0, 10**length))
 
     def _distinct(self, split: Split, count: int) -> list[Problem]:
-        found: dict[str, Problem] = {}
-        for index in range(count * ENOUGH):
-            if len(found) == count:
-                return list(found.values())
-            problem = self.problem(split, index)
-            found.setdefault(problem.question, problem)
+        found = distinct(partial(self.problem, split), count)
         if len(found) < count:
             raise UserError(
                 f"task.{'test' if split == 'test' else 'validation'}={count}: these operations on numbers of at most "
                 f"{self._digits} digits have only {len(found)} different questions in that split; ask for fewer"
             )
-        return list(found.values())
+        return found
 
 
 def posed(name: str, operands: Sequence[int]) -> str:
@@ -175,24 +172,3 @@ def posed(name: str, operands: Sequence[int]) -> str:
     if name in SIGNS:
         return f"{spaced(operands[0])} {SIGNS[name]} {spaced(operands[1])} ="
     return f"{name} ( {listed(operands)} ) ="
-
-
-class _Lazy(Sequence[Problem]):
-    """The training problems, each made when it is asked for."""
-
-    def __init__(self, task: Algorithmic, count: int) -> None:
-        self._task, self._count = task, count
-
-    def __len__(self) -> int:
-        return self._count
-
-    @overload
-    def __getitem__(self, index: int) -> Problem: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Problem]: ...
-    def __getitem__(self, index: int | slice) -> Problem | Sequence[Problem]:
-        if isinstance(index, slice):
-            return [self._task.problem("train", i) for i in range(*index.indices(self._count))]
-        if not -self._count <= index < self._count:
-            raise IndexError(index)
-        return self._task.problem("train", index % self._count)

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from typing import Literal, overload
+from functools import partial
+from typing import Literal
 
 import numpy as np
 
 from amend.errors import UserError
+from amend.task.drawn import Drawn, distinct
 from amend.task.families import FAMILIES
 from amend.task.grade import boxed
 from amend.types import Message, Problem, Verdict
@@ -23,32 +25,13 @@ Split = Literal["train", "val", "test"]
 SEED = 20240919  # the day SCoRe appeared; part of what the test set is, so not a knob
 SPLITS: dict[str, int] = {"train": 0, "val": 1, "test": 2}
 PARTS = 8  # of the space of questions: two parts are the test's, one is validation's, the rest training's
-ENOUGH = 20  # draws in vain, per problem found, before a fixed set is said to be too large for its families and levels
+ENDLESS = 2**31 - 1  # training problems: as many as anybody asks for
 
 
 def part(question: str) -> Split:
     """The split that a question belongs to, by a hash of its words."""
     number = zlib.crc32(question.encode()) % PARTS
     return "test" if number < 2 else "val" if number == 2 else "train"
-
-
-class Unlimited(Sequence[Problem]):
-    """The training problems: as many as anybody asks for, each made when it is asked for."""
-
-    def __init__(self, task: Builtin) -> None:
-        self._task = task
-
-    def __len__(self) -> int:
-        return 2**31 - 1
-
-    @overload
-    def __getitem__(self, index: int) -> Problem: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Problem]: ...
-    def __getitem__(self, index: int | slice) -> Problem | Sequence[Problem]:
-        if isinstance(index, slice):
-            return [self._task.problem("train", i) for i in range(*index.indices(len(self)))]
-        return self._task.problem("train", index)
 
 
 class Builtin:
@@ -85,25 +68,19 @@ class Builtin:
     def problems(self, split: Split) -> Sequence[Problem]:
         """All problems of a split; UserError where the families and levels have too few distinct ones."""
         if split == "train":
-            return Unlimited(self)
+            return Drawn(partial(self.problem, split), ENDLESS)
         if split not in self._fixed:
             self._fixed[split] = self._distinct(split, self._sizes[split])
         return self._fixed[split]
 
     def _distinct(self, split: Split, count: int) -> list[Problem]:
-        found: dict[str, Problem] = {}
-        index = barren = 0
-        while len(found) < count and barren < ENOUGH * (len(found) + 10):
-            problem = self.problem(split, index)
-            barren = barren + 1 if problem.question in found else 0
-            found.setdefault(problem.question, problem)
-            index += 1
+        found = distinct(partial(self.problem, split), count)
         if len(found) < count:
             raise UserError(
                 f"task.{'test' if split == 'test' else 'validation'}={count}: these families and levels have only "
                 f"{len(found)} distinct problems in that split; ask for fewer, or allow more families or levels"
             )
-        return list(found.values())
+        return found
 
     def ask(self, problem: Problem) -> list[Message]:
         """The conversation that poses the problem: the question, and nothing else."""

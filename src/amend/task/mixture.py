@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, overload
+from typing import Any
 
 from amend.bounds import Count
 from amend.errors import UserError
 from amend.task.base import Split, Task, Tool, tool_of
+from amend.task.drawn import Drawn
 from amend.task.rows import shown
 from amend.types import Message, Problem, Verdict
 
@@ -44,7 +45,7 @@ class Mixture:
     def problems(self, split: Split) -> Sequence[Problem]:
         """The problems of a split, mixed."""
         if split == "train":
-            return _Cycle({name: task.problems("train") for name, task in self._tasks.items()}, self._shares)
+            return _cycle({name: task.problems("train") for name, task in self._tasks.items()}, self._shares)
         if split not in self._fixed:
             self._fixed[split] = self._once({name: task.problems(split) for name, task in self._tasks.items()})
         return self._fixed[split]
@@ -101,31 +102,18 @@ class Mixture:
         return mixed
 
 
-class _Cycle(Sequence[Problem]):
+def _cycle(splits: Mapping[str, Sequence[Problem]], shares: Mapping[str, int]) -> Drawn:
     """Training problems, ``shares`` of each task in turn, until every task has given all it has."""
+    turn = [(name, place) for name, share in shares.items() for place in range(share)]
+    cycles = max(-(-len(problems) // shares[name]) for name, problems in splits.items())
 
-    def __init__(self, splits: Mapping[str, Sequence[Problem]], shares: Mapping[str, int]) -> None:
-        self._splits, self._shares = splits, shares
-        self._turn = [(name, place) for name, share in shares.items() for place in range(share)]
-        cycles = max(-(-len(problems) // shares[name]) for name, problems in splits.items())
-        self._length = cycles * len(self._turn)
+    def problem(index: int) -> Problem:
+        cycle, place = divmod(index, len(turn))
+        name, offset = turn[place]
+        problems = splits[name]
+        return _named(name, problems[(cycle * shares[name] + offset) % len(problems)])
 
-    def __len__(self) -> int:
-        return self._length
-
-    @overload
-    def __getitem__(self, index: int) -> Problem: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Problem]: ...
-    def __getitem__(self, index: int | slice) -> Problem | Sequence[Problem]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self._length))]
-        if not -self._length <= index < self._length:
-            raise IndexError(index)
-        cycle, place = divmod(index % self._length, len(self._turn))
-        name, offset = self._turn[place]
-        problems = self._splits[name]
-        return _named(name, problems[(cycle * self._shares[name] + offset) % len(problems)])
+    return Drawn(problem, cycles * len(turn))
 
 
 def _named(name: str, problem: Problem) -> Problem:
