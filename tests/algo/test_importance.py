@@ -17,7 +17,6 @@ from torch import Tensor
 
 from amend.algo.base import Algorithm
 from amend.batch import Batch
-from amend.ops import surrogate
 from amend.ops.likelihood import Likelihood
 from amend.rollout.local import Local
 from amend.types import Completion, Sampling, Scored, Tokens
@@ -27,15 +26,6 @@ from toys import LOOP, Silent, drift, episode, handed, policy, scored
 
 SHARES = (1, 3, 2, 4, 2, 6, 2)  # of 20: what the engine draws each of the seven tokens with
 PROMPT = [2, 5, 3]
-
-
-def test_a_weight_is_the_ratio_up_to_the_cap_and_has_no_gradient() -> None:
-    trainer = torch.tensor([[log(0.2), log(0.6), log(0.9), 0.0]], requires_grad=True)
-    engine = torch.tensor([[log(0.4), log(0.3), log(0.1), 0.0]])
-    weight = surrogate.truncated(trainer, engine, 2.5)
-    assert weight.tolist() == [pytest.approx([0.5, 2.0, 2.5, 1.0])]
-    assert not weight.requires_grad
-    assert surrogate.truncated(torch.zeros(1, 1), torch.full((1, 1), -1e4), 2.0).item() == 2.0  # no infinity
 
 
 class Plain(Algorithm):

@@ -165,7 +165,7 @@ def tables(folder: Path, sizes: Sizes) -> list[Table]:
             torch.cuda.reset_peak_memory_stats()
             seconds = trl_round(
                 house, sizes.max_tokens, problems=sizes.problems, samples=sizes.samples, repeats=sizes.repeats,
-                use_cpu=DEVICE == "cpu", bf16=DEVICE == "cuda",
+                use_cpu=DEVICE == "cpu", bf16=DEVICE == "cuda", gradient_checkpointing=False,
             )  # fmt: skip
             rounds.add_row(*row("TRL", Run(seconds, torch.cuda.max_memory_allocated()), drawn, 0, trained, best))
         del house, algorithm, policy, sampler

@@ -33,6 +33,15 @@ def test_on_policy_the_clipped_gradient_is_reinforces() -> None:
     assert torch.allclose(logp.grad, torch.tensor([[-2.0, 1.0]]))
 
 
+def test_a_weight_is_the_ratio_up_to_the_cap_and_has_no_gradient() -> None:
+    trainer = torch.log(torch.tensor([[0.2, 0.6, 0.9, 1.0]])).requires_grad_()
+    engine = torch.log(torch.tensor([[0.4, 0.3, 0.1, 1.0]]))
+    weight = surrogate.truncated(trainer, engine, 2.5)
+    assert torch.allclose(weight, torch.tensor([[0.5, 2.0, 2.5, 1.0]]))
+    assert not weight.requires_grad
+    assert surrogate.truncated(torch.zeros(1, 1), torch.full((1, 1), -1e4), 2.0).item() == 2.0  # no infinity
+
+
 def test_weights_by_hand() -> None:
     assert reduce.episode(SAMPLED).tolist() == [[0.0, 0.5, 0.5, 0.5], [0.0, 0.5, 0.0, 0.0]]
     assert torch.allclose(reduce.sequence(SAMPLED), torch.tensor([[0.0, 1 / 6, 1 / 6, 1 / 6], [0.0, 0.5, 0.0, 0.0]]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,11 @@ import pytest
 
 from amend.metric.table import Columns
 from amend.report.files import COLUMNS, Run
+from amend.run_folder import FINISHED
+from amend.sweep import result
 from amend.sweep.figures import Curve, Measured, measured
+from amend.sweep.file import read
+from amend.sweep.plan import Plans
 from amend.sweep.result import Arm, contrast, curves, row
 from amend.sweep.wording import page
 
@@ -111,6 +116,30 @@ def test_a_row_says_what_was_found_and_of_how_many() -> None:
     assert found["figures"]["few"] == {"mean": 1.0, "low": 1.0, "high": 1.0, "seeds": [1.0] * 3, "problems": 3}
     assert found["curves"]["pass"] == {"x": [1.0, 2.0], "y": [1.0, 1.0], "low": [1.0, 1.0], "high": [1.0, 1.0]}
     assert curves(arms()[0], [0])["pass"]["y"] == [1.0, 1.0]
+
+
+def test_every_commit_that_runs_were_made_with_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One seed from one commit, the next from another with files changed."""
+    file = tmp_path / "one.yaml"
+    file.write_text(
+        "program: run.py\nmethod: grid\nname: one\nparameters:\n  seed:\n    values: [0, 1]\n"
+        'command: ["${program}", "${args_no_hyphens}"]\n',
+        encoding="utf-8",
+    )
+    commits = ("b" * 40, "a" * 40 + "+")
+    greedy = run_of(table("trained", "greedy", [[[("a", True), ("a", True)]]]))
+
+    def read_one(folder: Path) -> Run:
+        return replace(greedy, versions={"cpu": "X", "cores": 1, "python": "3", "commit": commits[int(folder.name)]})
+
+    for seed in ("0", "1"):
+        (tmp_path / seed).mkdir()
+        (tmp_path / seed / FINISHED).touch()
+    monkeypatch.setattr(result, "finished", lambda run: tmp_path / str(run.parameters["seed"]))
+    monkeypatch.setattr(result, "read_run", read_one)
+    found = result.result(read(file), Plans(read(file), "", []), [])
+    said = f"X, 1 core a run, Python 3, commit {'a' * 10}+ and {'b' * 10} (+: with files that were not committed)."
+    assert said in page("# One.\n", found)
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)

@@ -56,6 +56,7 @@ def gathered(sweep: Sweep, plans: Plans) -> tuple[list[Arm], list[Planned], dict
     arms: dict[str, Arm] = {}
     missing: list[Planned] = []
     versions: dict[str, Any] = {}
+    commits: set[str] = set()
     seconds, latest, folders = 0.0, 0.0, 0
     for parameters in grid(sweep)[: sweep.cap]:
         run = plans(parameters)
@@ -70,12 +71,13 @@ def gathered(sweep: Sweep, plans: Plans) -> tuple[list[Arm], list[Planned], dict
         seconds += float(found.summary.get("cost", {}).get("seconds", 0.0))
         latest = max(latest, (folder / FINISHED).stat().st_mtime)
         versions, folders = dict(found.versions) or versions, folders + 1
+        commits.add(str(found.versions.get("commit")))
     when = datetime.datetime.fromtimestamp(latest, datetime.UTC).date().isoformat() if folders else None
     where = {
         "cpu": versions.get("cpu"),
         "cores": versions.get("cores"),
         "python": versions.get("python"),
-        "commit": versions.get("commit"),
+        "commits": sorted(commits),
         "date": when,
         "run_minutes": round(seconds / 60, 1),
         "runs": folders,

@@ -22,18 +22,21 @@ LABELS = {
     "distinct_answers": "different answers",
     "parallel_32": "in parallel", "sequential_32": "corrected",
 }  # fmt: skip
+UNCOMMITTED = " (+: with files that were not committed)"
 NUMBERS = ("unique", "vendi", "distinct_answers")  # not per cent
 
 
 def page(source: str, found: Mapping[str, Any]) -> str:
     """The page. ``source``: the sweep file, whose opening comment says what it is."""
     opening = [line.lstrip("# ") for line in source.splitlines() if line.startswith("#")]
-    machine = f"{found['cpu']}, {found['cores']} cores a run" if found.get("cpu") else "a machine that was not recorded"
+    cores = f"{found['cores']} core{'s' * (found['cores'] != 1)} a run"
+    machine = f"{found['cpu']}, {cores}" if found.get("cpu") else "a machine that was not recorded"
+    commits = " and ".join(commit[:10] + "+" * commit.endswith("+") for commit in found["commits"])
     lines = [
         f"# {found['sweep']}", "", *opening[1:], "",
         f"    {found['command']}", "",
         f"{found['runs']} runs, {found['run_minutes']:.0f} minutes of runs in all, {found['date']}, {machine}, "
-        f"Python {found['python']}, commit {str(found['commit'])[:10]}. "
+        f"Python {found['python']}, commit {commits}{UNCOMMITTED * ('+' in commits)}. "
         "Means over test problems and seeds, in per cent, with 95 % intervals that resample both.", "",
     ]  # fmt: skip
     if found["missing"]:
