@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from functools import cache
+
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
@@ -10,6 +13,11 @@ from amend.config import check, conf
 
 def composed(*overrides: str) -> DictConfig:
     """What ``python run.py OVERRIDES`` would run."""
+    return copy.deepcopy(_composed(overrides))
+
+
+@cache
+def _composed(overrides: tuple[str, ...]) -> DictConfig:
     with initialize_config_dir(str(conf()), version_base="1.3"):
         cfg = compose("config", overrides=list(overrides))
     check(cfg)

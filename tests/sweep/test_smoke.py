@@ -22,7 +22,15 @@ from amend.sweep.file import grid, read
 
 ROOT = Path(__file__).parents[2]
 SWEEPS = [p for p in sorted((ROOT / "sweeps").glob("*.yaml")) if "method:" in p.read_text(encoding="utf-8")]
-SMALL = ["debug=fast", "trainer.threads=1", "orm.problems=24", "orm.epochs=1", "orm.continuations=1"]
+SMALL = [
+    "debug=fast", "trainer.threads=1", "task.test=32", "task.validation=16",
+    "orm.problems=24", "orm.epochs=1", "orm.continuations=1",
+]  # fmt: skip
+FITS = {  # what is fitted to given or generated solutions is many of them at every scale
+    "algo=sft": ["algo.problems=24", "algo.updates=2"],
+    "init=sft": ["init.problems=24", "init.updates=2"],
+    "student=imitate": ["student.problems=16", "student.samples=2", "student.updates=2"],
+}
 
 
 class Forked(subprocess.Popen[bytes]):
@@ -68,10 +76,10 @@ def test_every_file_runs(path: Path, tmp_path_factory: pytest.TempPathFactory, m
     monkeypatch.setattr(runner, "subprocess", Forking)  # the runner's alone: a run asks git for its commit
     runs = tmp_path_factory.getbasetemp() / "runs"  # one for all files: what they share runs once
     words = [f"runs_dir={runs}", f"orm.path={runs}/orm", "logger=none", *SMALL]
-    if "eval.ranker" in path.read_text(encoding="utf-8"):
+    text = path.read_text(encoding="utf-8")
+    if "eval.ranker" in text:
         words.append(f"eval.ranker={runs}/orm")
-    if "algo=sft" in path.read_text(encoding="utf-8"):  # given solutions are many at every scale
-        words += ["algo.problems=24", "algo.updates=2"]
+    words += [word for what, fewer in FITS.items() if what in text for word in fewer]
     assert main([str(path), "--scale", "smoke", "--count", "2", *words]) == 0
 
 

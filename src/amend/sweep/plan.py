@@ -16,6 +16,7 @@ import fcntl
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +54,10 @@ class Planned:
 
 
 class Plans:
-    """Command lines into planned runs. Composing takes a fifth of a second, and is done once for all seeds."""
+    """Command lines into planned runs."""
 
     def __init__(self, sweep: Sweep, scale: str, more: Sequence[str]) -> None:
         self._sweep, self._scale, self._more = sweep, scale, list(more)
-        self._composed: dict[tuple[str, ...], DictConfig | str] = {}
 
     def __call__(self, parameters: Parameters) -> Planned:
         """The run with these parameters."""
@@ -67,9 +67,7 @@ class Plans:
         given = [*(resized(given, self._scale) if self._scale else given), *self._more]
         unseeded = tuple(word for word in given if not word.startswith("seed="))
         seed = next((word.removeprefix("seed=") for word in reversed(given) if word.startswith("seed=")), "0")
-        if unseeded not in self._composed:
-            self._composed[unseeded] = composed(unseeded)
-        cfg = self._composed[unseeded]
+        cfg = composed(unseeded)
         command = (*start, *given)
         if isinstance(cfg, str):
             return Planned(parameters, command, tuple(given), Path("refused"), Path("runs"), cfg)
@@ -77,8 +75,10 @@ class Plans:
         return Planned(parameters, command, tuple(given), base, Path(cfg.runs_dir))
 
 
-def composed(words: Sequence[str]) -> DictConfig | str:
-    """The checked configuration of a command line, or why there is none."""
+@cache
+def composed(words: tuple[str, ...]) -> DictConfig | str:
+    """The checked configuration of a command line, or why there is none. It takes a fifth of a second, and is shared by
+    all seeds: not to be changed."""
     try:
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(conf()), version_base="1.3"):

@@ -7,12 +7,15 @@ different questions as symbols, so its splits share them: this task measures lea
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from amend.bounds import Count
 from amend.errors import UserError
 from amend.task.base import SPLITS, Split
+from amend.task.drawn import Drawn
 from amend.task.grade import LONGEST_ANSWER, boxed
 from amend.types import Message, Problem, Verdict
 
@@ -29,9 +32,7 @@ class Identity:
         if test < 1:
             raise UserError(f"task.test={test}: allowed: at least 1")
         sizes = {"train": TRAINING, "val": test, "test": test}
-        self._splits = {
-            split: [_problem(split, i, ALPHABET[i % symbols]) for i in range(sizes[split])] for split in SPLITS
-        }
+        self._splits = {split: Drawn(partial(_problem, split, symbols), sizes[split]) for split in SPLITS}
 
     def problems(self, split: Split) -> Sequence[Problem]:
         """The problems of a split, each symbol in its turn."""
@@ -59,12 +60,15 @@ class Identity:
         """The problem of a line, by its ``id``."""
         if "id" not in row:
             raise UserError("field 'id' is missing")
-        found = [problem for split in SPLITS for problem in self._splits[split] if problem.id == row["id"]]
-        if not found:
+        named = re.fullmatch(r"identity-(train|val|test)-(\d{1,9})", str(row["id"]))
+        split = self._splits[named[1]] if named else ()
+        found = split[int(named[2])] if named and int(named[2]) < len(split) else None
+        if found is None or found.id != row["id"]:
             raise UserError(f"field 'id' is {row['id']!r}, which this task does not know")
-        return found[0]
+        return found
 
 
-def _problem(split: Split, index: int, symbol: str) -> Problem:
+def _problem(split: Split, symbols: int, index: int) -> Problem:
+    symbol = ALPHABET[index % symbols]
     meta = {"level": 1, "subject": "Identity", "solution": symbol}
     return Problem(id=f"identity-{split}-{index}", question=f"Say {symbol}", answer=symbol, meta=meta)
