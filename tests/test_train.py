@@ -8,18 +8,16 @@ from __future__ import annotations
 import json
 import os
 import random
-import resource
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import torch
+
+from forked import Forked
 
 REPOSITORY = Path(__file__).parents[1]
 ROUNDS = 6
@@ -30,22 +28,14 @@ SMALL = [
 ]  # fmt: skip
 
 
-def start(runs: Path, *overrides: str, before: Callable[[], None] | None = None) -> subprocess.Popen[str]:
-    """``python run.py`` with a small run's overrides."""
+def start(runs: Path, *overrides: str, largest: int | None = None) -> Forked:
+    """``python run.py`` with a small run's overrides; ``largest``: bytes a file may have, as if the disk were full."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    return subprocess.Popen(
-        [sys.executable, "run.py", *SMALL, f"runs_dir={runs}", *overrides],
-        cwd=REPOSITORY, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=before,
-    )  # fmt: skip
+    return Forked([*SMALL, f"runs_dir={runs}", *overrides], REPOSITORY, environment, largest=largest)
 
 
-def starved() -> None:
-    """In the child: no file may grow beyond a mebibyte, as if the disk were full."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
-
-
-def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=300)
+def finish(process: Forked) -> tuple[int | None, str, str]:
+    out, err = process.communicate()
     return process.returncode, out, err
 
 
@@ -186,7 +176,7 @@ def test_a_disk_that_fills_up_is_said_in_one_line_and_loses_no_line(
     undisturbed: tuple[Path, str], tmp_path: Path
 ) -> None:
     """The first checkpoint does not fit; what was measured before it is there, and with space the run goes on."""
-    code, _, err = finish(start(tmp_path, before=starved))
+    code, _, err = finish(start(tmp_path, largest=2**20))
     assert code == 2
     assert err.strip().count("\n") == 0 and "last.ckpt" in err and "Traceback" not in err
     path = folder(tmp_path)

@@ -1,24 +1,21 @@
 """Every sweep file through the local runner at scale=smoke: its first two runs for real, all of them by --dry-run.
 
-Runs are forked from this process instead of started anew, for importing torch takes longer than such a run; what is
-forked is handed the very words that a process would be given.
+Runs are forked instead of started anew, for importing torch takes longer than such a run; what is forked is handed the
+very words that a process would be given.
 """
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
-import traceback
 from pathlib import Path
 from typing import IO
 
 import pytest
 
-from amend.config import main as run
 from amend.sweep import runner
 from amend.sweep.__main__ import main
 from amend.sweep.file import grid, read
+from forked import Forked
 
 ROOT = Path(__file__).parents[2]
 SWEEPS = [p for p in sorted((ROOT / "sweeps").glob("*.yaml")) if "method:" in p.read_text(encoding="utf-8")]
@@ -33,45 +30,18 @@ FITS = {  # what is fitted to given or generated solutions is many of them at ev
 }
 
 
-class Forked(subprocess.Popen[bytes]):
-    """As much of a process as the runner asks for."""
-
-    _child_created = False  # what subprocess would clean up
-
-    def __init__(self, words: list[str], stdin: int, stdout: IO[bytes], stderr: int, env: dict[str, str]) -> None:
-        self.pid = os.fork()
-        if self.pid == 0:
-            status = 1
-            try:
-                os.dup2(stdout.fileno(), 1)
-                os.dup2(stdout.fileno(), 2)
-                sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-                os.environ.clear()
-                os.environ.update(env)
-                sys.argv = words[words.index("run.py") :]
-                status = run()
-            except BaseException:
-                traceback.print_exc()
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
-
-    def poll(self) -> int | None:
-        """The exit status, once there is one."""
-        done, status = os.waitpid(self.pid, os.WNOHANG)
-        return os.waitstatus_to_exitcode(status) if done else None
-
-
 class Forking:
     """As much of the module ``subprocess`` as the runner asks for."""
 
-    Popen, DEVNULL, STDOUT = Forked, subprocess.DEVNULL, subprocess.STDOUT
+    DEVNULL, STDOUT = subprocess.DEVNULL, subprocess.STDOUT
+
+    @staticmethod
+    def Popen(words: list[str], stdin: int, stdout: IO[bytes], stderr: int, env: dict[str, str]) -> Forked:
+        return Forked(words[words.index("run.py") + 1 :], ROOT, env, stdout, stdout)
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_every_file_runs(path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    import amend.train  # noqa: F401 - before the fork
-
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(runner, "subprocess", Forking)  # the runner's alone: a run asks git for its commit
     runs = tmp_path_factory.getbasetemp() / "runs"  # one for all files: what they share runs once

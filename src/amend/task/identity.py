@@ -60,12 +60,13 @@ class Identity:
         """The problem of a line, by its ``id``."""
         if "id" not in row:
             raise UserError("field 'id' is missing")
-        named = re.fullmatch(r"identity-(train|val|test)-(\d{1,9})", str(row["id"]))
-        split = self._splits[named[1]] if named else ()
-        found = split[int(named[2])] if named and int(named[2]) < len(split) else None
-        if found is None or found.id != row["id"]:
-            raise UserError(f"field 'id' is {row['id']!r}, which this task does not know")
-        return found
+        named = re.fullmatch(r"identity-[a-z]+-(\d{1,9})", str(row["id"]))
+        index = int(named[1]) if named else 0
+        found = [problems[index] for problems in self._splits.values() if index < len(problems)]
+        for problem in found:
+            if problem.id == row["id"]:
+                return problem
+        raise UserError(f"field 'id' is {row['id']!r}, which this task does not know")
 
 
 def _problem(split: Split, symbols: int, index: int) -> Problem:
