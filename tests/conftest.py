@@ -28,6 +28,11 @@ def pytest_configure() -> None:
     settings.load_profile("amend")
 
 
+def pytest_collection_modifyitems(items: list[Any]) -> None:
+    """Whole runs first: a worker that begins a long test last leaves the other with nothing to do."""
+    items.sort(key=lambda item: item.path.parent.name not in ("tests", "notebooks"))
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Which tests were skipped, and what enables them: a reason says ``enable with: <command>`` where there is one."""
     skipped: dict[str, list[str]] = {}

@@ -108,7 +108,7 @@ def test_sweep_and_agent_start_the_command_lines_that_the_local_runner_starts(tm
 
 
 def test_a_report_is_published_by_the_real_client(tmp_path: Path) -> None:
-    pytest.importorskip("wandb_workspaces", reason="the extra `report` is not installed")
+    pytest.importorskip("wandb_workspaces", reason="no wandb-workspaces; enable with: make install-dev")
     made = study(folders := runs(tmp_path / "runs" / "math", 1, 1), gather(folders))
     code = textwrap.dedent(
         """
@@ -180,7 +180,7 @@ def test_trackio_is_told_the_same(recorded: Recorder, tmp_path: Path) -> None:
 
 
 def test_trackio_itself_keeps_a_run(tmp_path: Path) -> None:
-    pytest.importorskip("trackio", reason="the extra `trackio` is not installed")
+    pytest.importorskip("trackio", reason="no trackio; enable with: pip install trackio")
     started(tmp_path, "trackio", {"HOME": str(tmp_path)})
     assert (tmp_path / "runs" / ".trackio" / "amend.db").stat().st_size > 0
 

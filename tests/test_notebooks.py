@@ -25,7 +25,7 @@ def test_they_are_the_three() -> None:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_both_files_of_a_pair_say_the_same(path: Path) -> None:
-    jupytext = pytest.importorskip("jupytext", reason="jupytext is part of the dev extra")
+    jupytext = pytest.importorskip("jupytext", reason="no jupytext; enable with: make install-dev")
     one, other = (jupytext.read(p) for p in (path, path.with_suffix(".py")))
     assert [(c.cell_type, c.source) for c in one.cells] == [(c.cell_type, c.source) for c in other.cells]
 

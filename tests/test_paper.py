@@ -146,7 +146,9 @@ def small(name: str, tmp_path: Path, *more: str) -> DictConfig:
 def needs_a_sandbox(name: str) -> Any:
     """Programs are run in bubblewrap; where there is none, these are left out, and the reason is told."""
     missing = name.endswith("humaneval") and shutil.which("bwrap") is None
-    return pytest.param(name, marks=pytest.mark.skipif(missing, reason="no bubblewrap: apt-get install bubblewrap"))
+    return pytest.param(
+        name, marks=pytest.mark.skipif(missing, reason="no bwrap; enable with: apt-get install bubblewrap")
+    )
 
 
 @pytest.mark.parametrize("name", [needs_a_sandbox(name) for name in FILES])

@@ -13,7 +13,7 @@ import pytest
 from test_real_math import DATA, REPOSITORY, save_model
 
 pytestmark = pytest.mark.skipif(
-    not (DATA / "gsm8k_test.jsonl").exists(), reason="no GSM8K files (set AMEND_DATA to a folder with gsm8k_test.jsonl)"
+    not (DATA / "gsm8k_test.jsonl").exists(), reason="no GSM8K files; enable with: AMEND_DATA=FOLDER make test"
 )
 NO_NETWORK = (
     "import runpy, socket, sys\n"

@@ -27,7 +27,7 @@ CHATML = (
 )
 
 pytestmark = pytest.mark.skipif(
-    not (DATA / "math500.jsonl").exists(), reason="no MATH files (set AMEND_DATA to a folder with math500.jsonl)"
+    not (DATA / "math500.jsonl").exists(), reason="no MATH files; enable with: AMEND_DATA=FOLDER make test"
 )
 
 

@@ -175,7 +175,7 @@ def trl_round(
 ) -> float:
     """Median seconds of a GRPOTrainer step on the same model and problems; ``machine``: of its configuration."""
     from datasets import Dataset
-    from transformers import TrainerCallback
+    from transformers import PrinterCallback, TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
 
     posed = list(made.task.problems("train")[: problems * (repeats + 2)])
@@ -224,6 +224,7 @@ def trl_round(
             processing_class=made.policy.tokenizer,
             callbacks=[watch],
         )
+        trainer.remove_callback(PrinterCallback)
         trainer.train()
     return statistics.median(watch.steps[1:])
 

@@ -22,11 +22,11 @@ from amend.report.index import write_index
 from report.synthetic_run import episodes, write
 from report.test_index import runs
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is part of the dev extra")
+playwright = pytest.importorskip("playwright.sync_api", reason="no playwright; enable with: make install-dev")
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine (a system package)")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium; enable with: apt-get install chromium")
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from amend.report.study import Study, study
 from amend.report.workspace import as_workspace, publish
 from report.test_index import runs
 
-pytest.importorskip("wandb_workspaces", reason="the extra `report` is not installed")
+pytest.importorskip("wandb_workspaces", reason="no wandb-workspaces; enable with: make install-dev")
 
 
 @pytest.fixture

@@ -194,7 +194,7 @@ def test_bayes_without_optuna_says_what_to_install(
 
 
 def test_bayes_learns_and_a_killed_one_suggests_what_it_would_have(desk: Path) -> None:
-    pytest.importorskip("optuna", reason='method=bayes needs optuna: pip install "amend[hpo]"')
+    pytest.importorskip("optuna", reason="no optuna; enable with: make install-dev")
     Path("bayes.yaml").write_text(BAYES, encoding="utf-8")
 
     def tried(runs: str) -> list[float]:

@@ -48,3 +48,14 @@ def test_checking_is_total(reply: str) -> None:
 def test_impossible_sizes_are_refused(symbols: int, test: int) -> None:
     with pytest.raises(UserError, match="allowed"):
         Identity(symbols=symbols, test=test)
+
+
+def test_a_line_is_recognised_by_its_id() -> None:
+    task = Identity(symbols=4, test=3)
+    for problem in (task.problems("train")[4095], *task.problems("val"), *task.problems("test")):
+        assert task.recognise({"id": problem.id}) == problem
+    for unknown in ("identity-test-3", "identity-train-4096", "identity-exam-0", "identity-test-00", "", None):
+        with pytest.raises(UserError, match="which this task does not know"):
+            task.recognise({"id": unknown})
+    with pytest.raises(UserError, match="field 'id' is missing"):
+        task.recognise({})
