@@ -62,10 +62,9 @@ class Identity:
             raise UserError("field 'id' is missing")
         named = re.fullmatch(r"identity-[a-z]+-(\d{1,9})", str(row["id"]))
         index = int(named[1]) if named else 0
-        found = [problems[index] for problems in self._splits.values() if index < len(problems)]
-        for problem in found:
-            if problem.id == row["id"]:
-                return problem
+        for problems in self._splits.values():
+            if index < len(problems) and problems[index].id == row["id"]:
+                return problems[index]
         raise UserError(f"field 'id' is {row['id']!r}, which this task does not know")
 
 
