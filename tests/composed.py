@@ -5,21 +5,20 @@ from __future__ import annotations
 import copy
 from functools import cache
 
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from amend import composition
 from amend.config import check, conf
 
 
 def composed(*overrides: str) -> DictConfig:
     """What ``python run.py OVERRIDES`` would run."""
-    return copy.deepcopy(_composed(overrides))
+    return copy.deepcopy(_checked(overrides))
 
 
 @cache
-def _composed(overrides: tuple[str, ...]) -> DictConfig:
-    with initialize_config_dir(str(conf()), version_base="1.3"):
-        cfg = compose("config", overrides=list(overrides))
+def _checked(overrides: tuple[str, ...]) -> DictConfig:
+    cfg = composition.composed(overrides)
     check(cfg)
     return cfg
 

@@ -8,6 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from amend.compare import where
+from amend.composition import composed
+from amend.run_folder import home
+
 REPOSITORY = Path(__file__).parents[1]
 SMALL = [
     "job=compare", "compare.algorithms=[untrained,star]", "compare.seeds=[0]", "compare.sampled_tokens=1500",
@@ -48,3 +52,15 @@ def test_an_unknown_algorithm_is_one_line_before_anything_runs(tmp_path: Path) -
     said = compare(tmp_path, "compare.algorithms=[untrained,grpoo]")
     assert said.returncode == 2 and "python run.py algo=" not in said.stdout
     assert "no algo=grpoo" in said.stderr and "did you mean grpo" in said.stderr and said.stderr.count("\n") == 1
+
+
+def test_a_folder_killed_before_it_held_anything_is_a_run_that_has_not_begun(tmp_path: Path) -> None:
+    words = ["algo=untrained", "seed=0", f"runs_dir={tmp_path}"]
+    folder = home(composed(words))
+    assert where(words) == "new"
+    folder.mkdir(parents=True)
+    assert where(words) == "new"  # resume=true would find nothing to go on with
+    (folder / "config.yaml").touch()
+    assert where(words) == "unfinished"
+    (folder / ".finished").touch()
+    assert where(words) == "finished"

@@ -9,14 +9,12 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from amend import bounds, config, rules, schema
+from amend import bounds, composition, config, rules, schema
 from amend.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -32,12 +30,6 @@ EVERY = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CON
 FILES = [name for name in EVERY if not name.startswith("loop/")]  # no choice: what conf/algo files are made of
 
 
-@pytest.fixture(scope="module", autouse=True)
-def composing() -> Iterator[None]:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        yield
-
-
 @pytest.fixture(autouse=True)
 def everything_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Optional extras are taken to be there: what is refused without them has its own test."""
@@ -45,7 +37,7 @@ def everything_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def composed(*overrides: str) -> DictConfig:
-    return compose("config", overrides=list(overrides))
+    return composition.composed(overrides)
 
 
 def refused(*overrides: str) -> str:

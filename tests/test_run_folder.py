@@ -13,18 +13,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from amend import logger, run_folder
-from amend.config import conf
+from amend.composition import composed
 from amend.errors import UserError
 from amend.run_folder import RunFolder, home, identity
 
 
 def configuration(runs: Path, *overrides: str) -> DictConfig:
-    with initialize_config_dir(str(conf()), version_base="1.3"):
-        return compose("config", overrides=[f"runs_dir={runs}", "logger=none", *overrides])
+    return composed([f"runs_dir={runs}", "logger=none", *overrides])
 
 
 @pytest.fixture

@@ -11,18 +11,17 @@ import shlex
 import subprocess
 import sys
 import time
-from functools import cache
 from pathlib import Path
 
-from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from amend.composition import composed
 from amend.config import conf
 from amend.errors import UserError
 from amend.report.comparison import comparison_tables, write_comparison
 from amend.report.terminal import print_table
-from amend.run_folder import FINISHED, home
+from amend.run_folder import begun, finished, home
 from amend.schema import nearest
 
 OWN = ("job=", "algo=", "seed=", "compare.")  # words of this job's command line that are not a run's
@@ -65,34 +64,15 @@ def command_line(cfg: DictConfig, name: str, seed: int) -> list[str]:
     return [f"algo={name}", f"seed={seed}", budget, *cfg.compare.overrides, *given]
 
 
-def config_of(words: list[str]) -> DictConfig:
-    """The configuration that a run with these overrides has."""
-    return _composed(tuple(words))
-
-
-@cache
-def _composed(words: tuple[str, ...]) -> DictConfig:
-    return compose("config", overrides=list(words))
-
-
 def folder(words: list[str]) -> Path | None:
-    """The newest finished folder of such a run."""
-    base = home(config_of(words))
-    finished = [p.parent for p in base.parent.glob(f"{base.name}*/{FINISHED}") if _is_of(p.parent, base.name)]
-    return max(finished, key=lambda p: (p / FINISHED).stat().st_mtime_ns, default=None)
+    """The folder of such a run that finished last."""
+    return finished(home(composed(words)))
 
 
 def where(words: list[str]) -> str:
     """Whether such a run is finished, unfinished (and can go on), or has not begun."""
-    base = home(config_of(words))
-    if folder(words):
-        return "finished"
-    begun = [p for p in base.parent.glob(f"{base.name}*") if _is_of(p, base.name)]
-    return "unfinished" if begun else "new"
-
-
-def _is_of(path: Path, name: str) -> bool:
-    return path.name == name or path.name.removeprefix(f"{name}-").isdigit()
+    base = home(composed(words))
+    return "finished" if finished(base) else "unfinished" if begun(base) else "new"
 
 
 def run(words: list[str]) -> str:

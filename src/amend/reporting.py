@@ -15,9 +15,9 @@ from amend.report.files import run_folders
 from amend.report.html import write_report
 from amend.report.index import write_index
 from amend.report.workspace import as_workspace, publish
-from amend.run_folder import explained
+from amend.run_folder import explained, finished
 from amend.sweep import file as sweeps
-from amend.sweep.plan import Plans, finished
+from amend.sweep.plan import Plans
 
 
 def report(cfg: DictConfig) -> int:
@@ -47,7 +47,7 @@ def folders_of(given: list[str]) -> list[Path]:
         sweep = sweeps.read(Path(word))
         plans = Plans(sweep, "", [])
         planned = [plans(parameters) for parameters in sweeps.grid(sweep)]
-        found = [folder for run in planned if not run.refused and (folder := finished(run))]
+        found = [folder for run in planned if not run.refused and (folder := finished(run.base))]
         if not found:
             raise UserError(f"runs={word}: none of its runs is finished; start it with python -m amend.sweep {word}")
         folders += found

@@ -94,12 +94,12 @@ class RunFolder:
     def resume(cls, cfg: DictConfig) -> RunFolder:
         """The newest unfinished folder of this configuration and seed; UserError where none is, or one is in use."""
         base = home(cfg)
-        found = [path for path in base.parent.glob(f"{base.name}*") if _is_of(path, base.name)]
-        unfinished = [path for path in found if not (path / FINISHED).exists()]
+        found = begun(base)
+        unfinished = [path for path in reversed(found) if not (path / FINISHED).exists()]
         if not unfinished:
             why = f"{found[0]} is finished" if found else f"there is no {base}"
             raise UserError(f"resume=true: nothing to go on with, {why}; leave resume=true out to start a new run")
-        for path in sorted(unfinished, key=lambda p: (p / "config.yaml").stat().st_mtime_ns, reverse=True):
+        for path in unfinished:
             with explained(path):
                 lock = _locked(path)
             if lock is not None:
@@ -231,6 +231,19 @@ def home(cfg: DictConfig) -> Path:
     return Path(cfg.runs_dir) / cfg.task.name / cfg.algo.name / f"{identity(cfg)}-s{cfg.seed}"
 
 
+def begun(base: Path) -> list[Path]:
+    """The folders of the run whose ``home`` is ``base``, newest last. One without config.yaml was killed before it held
+    anything, and is none of them."""
+    here = [path for path in base.parent.glob(f"{base.name}*") if _numbered(path, base)]
+    return sorted(here, key=lambda path: (path / "config.yaml").stat().st_mtime_ns)
+
+
+def finished(base: Path) -> Path | None:
+    """The one of them that finished last."""
+    done = [path for path in begun(base) if (path / FINISHED).exists()]
+    return max(done, key=lambda path: (path / FINISHED).stat().st_mtime_ns, default=None)
+
+
 def versions(cfg: DictConfig) -> dict[str, Any]:
     """What ran, and on what: Python, every installed package, the lockfile's hash, machine, commit, command."""
     installed = {dist.metadata["Name"]: dist.version for dist in metadata.distributions()}
@@ -287,9 +300,9 @@ def _locked(path: Path) -> int | None:
     return lock
 
 
-def _is_of(path: Path, name: str) -> bool:
-    number = path.name.removeprefix(name)
-    return (number == "" or (number[:1] == "-" and number[1:].isdigit())) and (path / "config.yaml").exists()
+def _numbered(path: Path, base: Path) -> bool:
+    mine = path.name == base.name or path.name.removeprefix(f"{base.name}-").isdigit()
+    return mine and (path / "config.yaml").is_file()
 
 
 def _to_disk(path: Path) -> None:

@@ -11,15 +11,12 @@ import signal
 import sys
 import time
 
-from hydra import compose, initialize_config_dir
-
-from amend.config import conf
+from amend.composition import composed
 from amend.run_folder import RunFolder
 
 ROUNDS = 6
 
-with initialize_config_dir(str(conf()), version_base="1.3"):
-    cfg = compose("config", overrides=sys.argv[1:])
+cfg = composed(sys.argv[1:])
 stopped = []
 signal.signal(signal.SIGINT, lambda *_: stopped.append(1))
 with RunFolder.resume(cfg) if cfg.resume else RunFolder.create(cfg) as folder:

@@ -135,7 +135,7 @@ def test_every_commit_that_runs_were_made_with_is_named(tmp_path: Path, monkeypa
     for seed in ("0", "1"):
         (tmp_path / seed).mkdir()
         (tmp_path / seed / FINISHED).touch()
-    monkeypatch.setattr(result, "finished", lambda run: tmp_path / str(run.parameters["seed"]))
+    monkeypatch.setattr(result, "finished", lambda base: tmp_path / base.name.rpartition("-s")[2])
     monkeypatch.setattr(result, "read_run", read_one)
     found = result.result(read(file), Plans(read(file), "", []), [])
     said = f"X, 1 core a run, Python 3, commit {'a' * 10}+ and {'b' * 10} (+: with files that were not committed)."

@@ -15,10 +15,11 @@ from rich.console import Console
 
 from amend.config import REFUSED, say
 from amend.errors import UserError
+from amend.run_folder import finished
 from amend.sweep.file import Sweep, grid, random, read
 from amend.sweep.multirun import LAUNCHERS, multirun
 from amend.sweep.optimise import Trials, suggestions
-from amend.sweep.plan import Planned, Plans, finished, looked_up, once, state
+from amend.sweep.plan import Planned, Plans, looked_up, once, state
 from amend.sweep.runner import INTERRUPTED, Runner
 from amend.sweep.show import Show
 
@@ -100,7 +101,7 @@ def trials_of(sweep: Sweep, more: list[str]) -> Trials:
 
 def learn(sweep: Sweep, trials: Trials, run: Planned) -> None:
     """A Bayesian sweep learns what a finished run gave."""
-    folder = finished(run)
+    folder = finished(run.base)
     assert folder is not None
     value = looked_up(json.loads((folder / "summary.json").read_text(encoding="utf-8")), sweep.metric)
     if not isinstance(value, int | float):

@@ -20,13 +20,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from amend.config import check, conf, translated
+from amend.composition import composed
+from amend.config import check, translated
 from amend.errors import UserError
-from amend.run_folder import FINISHED, LOCK, home, identity
+from amend.run_folder import LOCK, begun, finished, home, identity
 from amend.sweep.argv import command_line, overrides, resized
 from amend.sweep.file import Parameters, Sweep
 
@@ -67,7 +66,7 @@ class Plans:
         given = [*(resized(given, self._scale) if self._scale else given), *self._more]
         unseeded = tuple(word for word in given if not word.startswith("seed="))
         seed = next((word.removeprefix("seed=") for word in reversed(given) if word.startswith("seed=")), "0")
-        cfg = composed(unseeded)
+        cfg = checked(unseeded)
         command = (*start, *given)
         if isinstance(cfg, str):
             return Planned(parameters, command, tuple(given), Path("refused"), Path("runs"), cfg)
@@ -76,13 +75,10 @@ class Plans:
 
 
 @cache
-def composed(words: tuple[str, ...]) -> DictConfig | str:
-    """The checked configuration of a command line, or why there is none. It takes a fifth of a second, and is shared by
-    all seeds: not to be changed."""
+def checked(words: tuple[str, ...]) -> DictConfig | str:
+    """The checked configuration of a command line, or why there is none. Shared by all seeds: not to be changed."""
     try:
-        GlobalHydra.instance().clear()
-        with initialize_config_dir(str(conf()), version_base="1.3"):
-            cfg = compose("config", overrides=list(words))
+        cfg = composed(words)
         check(cfg)
     except UserError as error:
         return " ".join(str(error).split())
@@ -96,34 +92,16 @@ def once(runs: Iterable[Planned]) -> list[Planned]:
     return list({(run.base if not run.refused else run.command): run for run in reversed(list(runs))}.values())[::-1]
 
 
-def folders(run: Planned) -> list[Path]:
-    """Folders of this very run that have begun, newest last."""
-    name = run.base.name
-    here = [path for path in run.base.parent.glob(f"{name}*") if path.name == name or _numbered(path, name)]
-    begun = [path for path in here if (path / "config.yaml").is_file()]
-    return sorted(begun, key=lambda path: (path / "config.yaml").stat().st_mtime_ns)
-
-
-def finished(run: Planned) -> Path | None:
-    """The newest finished folder."""
-    done = [path for path in folders(run) if (path / FINISHED).exists()]
-    return max(done, key=lambda path: (path / FINISHED).stat().st_mtime_ns, default=None)
-
-
 def state(run: Planned) -> str:
     """finished | unfinished | busy | new | refused."""
     if run.refused:
         return "refused"
-    if finished(run):
+    if finished(run.base):
         return "finished"
-    begun = folders(run)
-    if any(_held(path) for path in begun):
+    here = begun(run.base)
+    if any(_held(path) for path in here):
         return "busy"
-    return "unfinished" if begun else "new"
-
-
-def _numbered(path: Path, name: str) -> bool:
-    return path.name.removeprefix(f"{name}-").isdigit()
+    return "unfinished" if here else "new"
 
 
 def _held(path: Path) -> bool:

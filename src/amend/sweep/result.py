@@ -23,12 +23,12 @@ from jaxtyping import Float
 from amend.config import REFUSED, say
 from amend.errors import UserError
 from amend.report.files import read_run
-from amend.run_folder import FINISHED, plain
+from amend.run_folder import FINISHED, finished, plain
 from amend.stat.interval import RESAMPLES
 from amend.stat.many import bootstrap_many
 from amend.sweep.figures import Measured, measured
 from amend.sweep.file import Sweep, grid, read
-from amend.sweep.plan import Planned, Plans, finished
+from amend.sweep.plan import Planned, Plans
 from amend.sweep.wording import page
 
 CURVE_RESAMPLES = 2_000  # a figure's bands need no third digit
@@ -60,7 +60,7 @@ def gathered(sweep: Sweep, plans: Plans) -> tuple[list[Arm], list[Planned], dict
     seconds, latest, folders = 0.0, 0.0, 0
     for parameters in grid(sweep)[: sweep.cap]:
         run = plans(parameters)
-        folder = None if run.refused else finished(run)
+        folder = None if run.refused else finished(run.base)
         if folder is None:
             missing.append(run)
             continue

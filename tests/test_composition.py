@@ -1,0 +1,66 @@
+"""A configuration composed the quick way is the one Hydra makes of the same words, and so is what it refuses."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from amend.composition import composed
+from amend.config import conf
+
+LINES = [
+    [],
+    ["algo=grpo", "task=identity", "seed=3"],
+    ["algo.alpha=3", "algo=score", "algo.alpha=4"],  # the last word stands
+    ["seed=1", "+task@task.tasks.words=gsm8k", "task=mixture"],
+    ["algo.samples=2", "temperature.value=[0.6,1.5]", "scale=smoke", "scale.rounds=3"],
+    ["scale.rounds=3", "algo=star", "budget={sampled_tokens:5}"],
+    ["runs_dir='a, b'", "algo.lr=1e-3", "checkpoint=null", "job=report", "runs=[a,'b*']"],
+    ["reward.oracle.weight=0.5", "~reward.oracle"],
+    ["+reward.format.weight=0.1"],
+    ["orm.path=${runs_dir}/orm", "runs_dir=x"],
+    ["hydra.verbose=true", "seed=2"],
+]
+REFUSED = [
+    ["algo.aplha=3"],
+    ["algo=scroe"],
+    ["seed=1,2"],
+    ["seed=1", "sede=2"],
+    ["algo.alpha=[1"],
+    ["algo.alpha.more=1"],
+    ["+seed=3"],
+    ["nowhere@algo=grpo"],
+    ["seed"],
+]
+
+
+def hydras(words: list[str]) -> object:
+    """What Hydra says to these words: a configuration with its interpolations as they stand, or an exception."""
+    with initialize_config_dir(str(conf()), version_base="1.3"):
+        try:
+            return OmegaConf.to_container(compose("config", overrides=words))
+        except Exception as error:
+            return error
+
+
+@pytest.mark.parametrize("words", LINES, ids=" ".join)
+def test_it_is_hydras(words: list[str]) -> None:
+    assert OmegaConf.to_container(composed(words)) == hydras(words)
+    assert OmegaConf.is_struct(composed(words))
+
+
+@pytest.mark.parametrize("words", REFUSED, ids=" ".join)
+def test_what_hydra_refuses_it_refuses_in_the_same_words(words: list[str]) -> None:
+    said = hydras(words)
+    assert isinstance(said, Exception)
+    with pytest.raises(type(said), match=f"^{re.escape(str(said))}$"):
+        composed(words)
+
+
+def test_what_one_is_given_nobody_else_sees() -> None:
+    composed(["seed=1"]).seed = 7
+    composed([]).algo.alpha = 7.0
+    assert composed(["seed=1"]).seed == 1 and composed([]).algo.alpha != 7.0
