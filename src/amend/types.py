@@ -101,13 +101,21 @@ class Scored:
     """An episode with one reward a turn, and the parts each reward is the weighted sum of.
 
     ``along`` says how much of the reward was paid on the way, at each trained token of the episode in order; what it
-    leaves of a turn's reward falls due at the turn's end. Empty where no part pays on the way.
+    leaves of a turn's reward falls due at the turn's end. Empty where no part pays on the way. ``failed``: a part could
+    not judge it, and its reward is its group's mean, which says nothing of it.
     """
 
     episode: Episode
     reward: tuple[float, ...]
     parts: Mapping[str, tuple[float, ...]]
     along: tuple[float, ...] = ()
+    failed: bool = False
+
+    @property
+    def right(self) -> tuple[bool, ...]:
+        """Whether each turn is right, for whoever learns from right ones: as the task's verifier says (the part
+        ``oracle``, whatever it weighs); without one, whether the reward is over one half, as a probability would be."""
+        return tuple(value > 0.5 for value in self.parts.get("oracle", self.reward))
 
 
 class Opening(NamedTuple):

@@ -44,7 +44,7 @@ def flipped(algorithm: Algorithm, task: Identity) -> list[Scored]:
     """A round's episodes: of each three one was right throughout, one came right at last, one is as it was."""
     scored = algorithm.score(algorithm.episodes(next(iter(Rounds(task, algorithm)))))
     kinds = [lambda k: (1.0,) * k, lambda k: (0.0,) * (k - 1) + (1.0,)]
-    return [s if i % 3 == 2 else Scored(s.episode, kinds[i % 3](len(s.reward)), s.parts) for i, s in enumerate(scored)]
+    return [s if i % 3 == 2 else Scored(s.episode, kinds[i % 3](len(s.reward)), {}) for i, s in enumerate(scored)]
 
 
 @pytest.mark.parametrize("name", ONLINE)

@@ -9,6 +9,7 @@
 
 y_w is a right reply and y_l a wrong one to the same context: to the problem, or (``pairs=corrections``) to the same
 first attempt. iterations=1 learns offline, from the base model's pairs; more, with begin=last, learns from its own.
+pi_ref is the run's base model throughout (Iterative RPO takes each iteration's first model).
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from amend import ranks
-from amend.algo.imitation import Imitation, at_rest, generator, groups, last_turn_only
+from amend.algo.imitation import Imitation, at_rest, generator, last_turn_only
 from amend.batch import Batch, collate
 from amend.bounds import Count, NonNegative, Positive
-from amend.types import Episode, Problem, Scored
+from amend.types import Episode, Problem, Scored, Tokens
 
 
 class DPO(Imitation):
@@ -57,9 +58,9 @@ class DPO(Imitation):
     def select(self, scored: list[Scored]) -> list[Scored]:
         """Pairs, side by side: a right one, then a wrong one."""
         draw, kept = generator(self.seed, self.round), []
-        for some in groups(scored).values():
-            right = [one for one in some if one.reward[-1] > 0]
-            wrong = [one for one in some if one.reward[-1] <= 0]
+        for some in contexts(scored):
+            right = [one for one in some if one.right[-1]]
+            wrong = [one for one in some if not one.right[-1]]
             count = min(self.cap, len(right), len(wrong))
             for i, j in zip(
                 torch.randperm(len(right), generator=draw)[:count].tolist(),
@@ -124,3 +125,11 @@ class DPO(Imitation):
         else:
             loss = (h - 1 / (2 * self.beta)).square()
         return loss - self.nll * (said / length)[0::2], self.beta * h
+
+
+def contexts(scored: list[Scored]) -> list[list[Scored]]:
+    """The episodes whose last reply answers the very same tokens; what was begun for the policy is among them."""
+    found: dict[tuple[str, Tokens], list[Scored]] = {}
+    for one in scored:
+        found.setdefault((one.episode.problem.id, one.episode.turns[-1].prompt), []).append(one)
+    return list(found.values())

@@ -25,7 +25,7 @@ class ExpertIteration(Imitation):
 
     def select(self, scored: list[Scored]) -> list[Scored]:
         """Episodes that ended right."""
-        return [at_rest(one) for one in scored if one.reward[-1] > 0]
+        return [at_rest(one) for one in scored if one.right[-1]]
 
     def kept_of(self, traces: list[Scored]) -> list[Scored]:
         """Each solution once, and at most ``cap`` of a problem."""

@@ -65,7 +65,8 @@ class Imitation(Algorithm):
 
     def improve(self, scored: list[Scored]) -> dict[str, float]:
         """Gather; at the end of an iteration, fit."""
-        self.kept = self.kept_of(self.kept + self.select(scored))
+        judged = [one for one in scored if not one.failed]  # nobody knows whether the others are right
+        self.kept = self.kept_of(self.kept + self.select(judged))
         learned = {"kept": float(len(self.kept))}
         if self.ends(self.iterations) and self.kept:
             if self.begin == "base":

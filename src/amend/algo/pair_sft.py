@@ -31,8 +31,8 @@ class PairSFT(Imitation):
         draw = generator(self.seed, self.round)
         kept = []
         for some in groups(scored).values():
-            right = [one for one in some if one.reward[0] > 0]
-            wrong = [one for one in some if one.reward[0] <= 0]
+            right = [one for one in some if one.right[0]]
+            wrong = [one for one in some if not one.right[0]]
             kept += self.paired(wrong, right, draw)
             if self.keep_correct and len(right) > 1:
                 kept += self.paired(right[::2], right[1::2], draw)

@@ -45,15 +45,15 @@ class RCRL(Imitation):
 
     def select(self, scored: list[Scored]) -> list[Scored]:
         """Every episode with its tag; its first turn."""
-        right = [one for one in scored if one.reward[0] > 0]
-        wrong = [one for one in scored if one.reward[0] <= 0]
+        right = [one for one in scored if one.right[0]]
+        wrong = [one for one in scored if not one.right[0]]
         wrong = wrong[: len(right)] if self.balance else wrong
         return [at_rest(self.told(one)) for one in right + wrong]
 
     def told(self, one: Scored) -> Scored:
         """The episode as it is learnt: what was said, under the tag it has earned."""
         problem, turn = one.episode.problem, one.episode.turns[0]
-        tag, text = (GOOD if one.reward[0] > 0 else BAD), turn.reply.text
+        tag, text = (GOOD if one.right[0] else BAD), turn.reply.text
         for old in (GOOD, BAD):
             text = text.replace(old, "")
         if self.tags == "steps":

@@ -31,12 +31,12 @@ class STaR(Imitation):
     def select(self, scored: list[Scored]) -> list[Scored]:
         """Traces that end right after a wrong attempt (or after any, with ``keep_correct``)."""
         seen = scored + (self.hinted(scored) if self.rationalise else [])
-        kept = [one for one in seen if one.reward[-1] > 0 and (self.keep_correct or one.reward[0] <= 0)]
+        kept = [one for one in seen if one.right[-1] and (self.keep_correct or not one.right[0])]
         return [at_rest(last_turn_only(one) if self.which == "last" else one) for one in kept]
 
     def hinted(self, scored: list[Scored]) -> list[Scored]:
         """For each problem that never ended right: its first attempt, corrected by one that was given the answer."""
-        failed = {name: some[0] for name, some in groups(scored).items() if all(s.reward[-1] <= 0 for s in some)}
+        failed = {name: some[0] for name, some in groups(scored).items() if not any(s.right[-1] for s in some)}
         problems = [one.episode.problem for one in failed.values()]
         asked = [replace(p, question=p.question + HINT.format(answer=p.answer)) for p in problems]
         before = self.play.sampled_tokens

@@ -112,8 +112,8 @@ class Backtrack:
     def observe(self, scored: Sequence[Scored]) -> None:
         """The subjects that had their last ``window`` given beginnings right often enough get one step less."""
         for one in scored:
-            if (one.episode.problem.id, one.episode.sample) in self._given:
-                self._recent.setdefault(_subject(one.episode.problem), []).append(one.reward[0] > 0)
+            if (one.episode.problem.id, one.episode.sample) in self._given and not one.failed:
+                self._recent.setdefault(_subject(one.episode.problem), []).append(one.right[0])
         self._given.clear()
         for subject, right in self._recent.items():
             del right[: -self._window]

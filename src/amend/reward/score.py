@@ -90,6 +90,7 @@ class Score:
                 tuple(total[row, : len(episode.turns)].tolist()),
                 {name: tuple(value[row, : len(episode.turns)].tolist()) for name, value in values.items()},
                 tuple(along[row].tolist()),
+                bool(failed[row]),
             )
             for row, episode in enumerate(episodes)
         ]
