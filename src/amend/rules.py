@@ -58,6 +58,7 @@ def together(c: Mapping[str, Any]) -> None:
     turns = c["dialogue"].get("turns", {"single": 1, "self_refine": 3}.get(c["dialogue"]["name"], 1))
     _fits(algo["max_tokens"], turns, path)
     _around(c, turns)
+    _asks(algo["name"], c["dialogue"]["name"], turns)
     if "rounds" not in algo:
         return  # a way of asking: nothing below concerns it
     for knob, wanted in FIXED.get(algo["name"], {}).items():
@@ -97,8 +98,10 @@ def together(c: Mapping[str, Any]) -> None:
             f"algo.turns={algo['turns']}: dialogue={c['dialogue']['name']} has {turns}; allowed: 1 to {turns}"
             f"{', or dialogue=self_correct' if turns == 1 else ', or a larger dialogue.turns'}"
         )
+    _imitates(c, turns)
     if "stage1_rounds" in algo:
         _stages(algo)
+        _scores(c)
 
 
 def installed(library: str) -> bool:
@@ -191,6 +194,58 @@ def _stages(algo: Mapping[str, Any]) -> None:
         raise UserError(
             f"algo.adaptive_beta2=true: beta2 is at work in Stage I only, starting from algo.beta2; allowed: false, or "
             f"algo.stage1_rounds >= 1 (now {algo['stage1_rounds']}) with algo.beta2 > 0 (now {algo['beta2']})"
+        )
+
+
+def _asks(name: str, dialogue: str, turns: int) -> None:
+    """Ways of asking that are of one dialogue, and anything else under another."""
+    if name in ("best_of_n", "self_consistency") and (turns != 2 or dialogue == "self_refine"):
+        raise UserError(
+            f"dialogue={dialogue}: algo={name} has a first attempt and the reply it chose, which is {turns} turns "
+            f"there; allowed: dialogue=self_correct, of 2"
+        )
+    if name == "self_refine" and dialogue != "self_refine":
+        raise UserError(f"dialogue={dialogue}: algo=self_refine is its dialogue; allowed: dialogue=self_refine")
+
+
+def _imitates(c: Mapping[str, Any], turns: int) -> None:
+    """What learners that imitate would not notice, or could not tell apart."""
+    algo, name = c["algo"], c["algo"]["name"]
+    if name == "pair_sft" and turns < 2:
+        raise UserError("algo=pair_sft: its pairs are of two turns; allowed: a dialogue of 2 or more")
+    if name == "star" and algo["turns"] < 2:
+        raise UserError(
+            f"algo.turns={algo['turns']}: algo=star learns corrections; allowed: 2 or more, or algo=expert_iteration"
+        )
+    if name == "sft":
+        for group, plain in (("start", "fresh"), ("curriculum", "uniform"), ("temperature", "constant")):
+            if c[group]["name"] != plain:
+                raise UserError(f"{group}={c[group]['name']}: algo=sft samples nothing; allowed: {group}={plain}")
+    retold = name in ("pair_sft", "rcrl") or (name == "star" and algo["rationalise"])
+    if retold and c["start"]["name"] == "backtrack":
+        raise UserError(
+            f"start=backtrack: algo={name} tells replies again in another context, and what was given of them would "
+            f"be missing; allowed: start=fresh"
+        )
+    if "iterations" in algo and c["entropy"]["name"] in ("clip_cov", "kl_cov"):
+        raise UserError(
+            f"entropy={c['entropy']['name']}: algo={name} gives every token the same credit, so none covaries with it; "
+            f"allowed: nothing or bonus"
+        )
+
+
+def _scores(c: Mapping[str, Any]) -> None:
+    """SCoRe's own bonus and reference, and what else would have them."""
+    if "progress" in c["reward"] and c["algo"]["alpha"]:
+        raise UserError(
+            f"reward=progress: algo=score has the bonus itself (algo.alpha={c['algo']['alpha']}) and would pay it "
+            f"twice; allowed: reward=oracle, or algo.alpha=0"
+        )
+    asked = "start=offline" if c["start"]["name"] == "offline" else "eval.fixed=true" if c["eval"]["fixed"] else ""
+    if asked and c["algo"]["reference"] == "previous":
+        raise UserError(
+            f"{asked}: with algo.reference=previous the base model is not kept, whose first attempts it asks for; "
+            f"allowed: algo.reference=base"
         )
 
 

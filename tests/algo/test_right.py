@@ -35,7 +35,11 @@ GUESSED = [({"orm": r}, r) for r in ((0.2, 0.8), (0.7, 0.3), (0.4, 0.1), (0.9, 0
 def made(rows: list[tuple[dict[str, tuple[float, ...]], tuple[float, ...]]], turns: int = 2) -> list[Scored]:
     """The episodes, numbered; with one turn, of their first."""
     return [
-        Scored(episode([([2], [6 + i]), ([2], [4])][:turns], sample=i), reward[:turns], {name: part[:turns] for name, part in parts.items()})
+        Scored(
+            episode([([2], [6 + i]), ([2], [4])][:turns], sample=i),
+            reward[:turns],
+            {name: part[:turns] for name, part in parts.items()},
+        )
         for i, (parts, reward) in enumerate(rows)
     ]
 

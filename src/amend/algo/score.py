@@ -151,7 +151,9 @@ class SCoRe(Algorithm):
     def improve(self, scored: list[Scored]) -> dict[str, float]:
         """One round's update; then beta2 follows, and at a stage's first round the reference may move."""
         if self.target is None and self.stage2 == "star":
-            scored = [replace(one, reward=tuple(float(right) for right in one.right)) for one in scored if not one.failed]
+            scored = [
+                replace(one, reward=tuple(float(right) for right in one.right)) for one in scored if not one.failed
+            ]
         first = self.round > 0 and self.stage1_rounds > 0 and self.round % self.stage1_rounds == 0
         if first and self.round <= self.stage1_rounds * (self.turns - 1) and self.anchor == "previous":
             self.policy.freeze_reference()
