@@ -10,6 +10,7 @@ import torch
 
 from amend.build import House, find, house, knobs
 from amend.errors import UserError
+from amend.lesson import sampled_for_orms
 from amend.report.files import read_run
 from amend.report.terminal import View
 from amend.run_folder import RunFolder
@@ -78,7 +79,7 @@ def test_a_student_learns_from_what_was_generated(tmp_path: Path) -> None:
 def test_fixed_first_attempts_are_the_base_models(tmp_path: Path) -> None:
     cfg = composed(*SMALL, "eval.fixed=true", f"runs_dir={tmp_path}")
     made = house(cfg)
-    said = measure_all(cfg, made, "base", View(total_rounds=0), made.play)
+    said = measure_all(cfg, made, "base", View(total_rounds=0), made.play, {})
 
     def first(columns: dict[str, list[object]], decoding: str) -> list[object]:
         rows = zip(columns["decoding"], columns["turn"], columns["text"], strict=True)
@@ -89,7 +90,7 @@ def test_fixed_first_attempts_are_the_base_models(tmp_path: Path) -> None:
         for parameter in made.policy.lm.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
     made.play.sync()
-    moved = measure_all(cfg, made, "trained", View(total_rounds=0), made.play)
+    moved = measure_all(cfg, made, "trained", View(total_rounds=0), made.play, {})
     assert first(moved, "greedy") != first(said, "greedy") and first(moved, "fixed") == first(said, "fixed")
 
 
@@ -103,8 +104,11 @@ def test_the_outcome_model_is_made_once_and_ranks_wide_attempts(tmp_path: Path) 
     made_at = (tmp_path / "orm" / "orm.json").stat().st_mtime_ns
     make_orm(cfg)
     assert (tmp_path / "orm" / "orm.json").stat().st_mtime_ns == made_at
+    replies = 2 * cfg.orm.samples * cfg.orm.problems  # two turns of each conversation
+    assert replies <= sampled_for_orms(cfg) <= replies * cfg.algo.max_tokens
+    assert sampled_for_orms(composed(*SMALL)) == 0
     made = house(cfg)
-    said = measure_all(cfg, made, "base", View(total_rounds=0), made.play)
+    said = measure_all(cfg, made, "base", View(total_rounds=0), made.play, {})
     assert all(0 <= score <= 1 for score in said["score"]) and len(set(said["score"])) > 1
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -162,6 +163,14 @@ class Choosy(Oracle):
         return super().__call__(episodes)
 
 
+class Company(Oracle):
+    """Pays an episode by how many of its problem are judged beside it."""
+
+    def __call__(self, episodes: Any) -> Any:
+        names = [e.problem.id for e in episodes]
+        return np.array([[float(names.count(name))] for name in names])
+
+
 def judged() -> dict[str, Any]:
     """Rewards of episodes of which some cannot be judged."""
     algorithm, task = build("grpo", "algo.samples=2", "algo.problems=8", cold=False)
@@ -170,11 +179,13 @@ def judged() -> dict[str, Any]:
     episodes: list[Episode] = algorithm.episodes(next(iter(Rounds(task, algorithm))))
     renamed = [replace(e, problem=replace(e.problem, id=f"p{i // 2}")) for i, e in enumerate(episodes)]
     rewards = [s.reward for s in score(renamed)]
+    beside = Score({"company": Company(task, weight=1.0)}, max_failures=0.0)(renamed[:10])  # of five problems
     asked = part.asked
     try:
         few(renamed)
     except UserError as error:
-        return {"rewards": rewards, "failures": score.failures, "asked": asked, "refused": str(error)}
+        found = {"rewards": rewards, "failures": score.failures, "asked": asked, "refused": str(error)}
+        return {**found, "beside": [s.reward for s in beside]}
     return {}
 
 
@@ -283,6 +294,7 @@ def test_rewards_are_judged_in_shares_and_what_fails_fails_for_all(together: lis
     assert one["rewards"] == two["rewards"] == alone["rewards"]
     assert one["failures"] == two["failures"] == alone["failures"] == {"choosy": 2}
     assert one["refused"] == two["refused"] == alone["refused"]
+    assert one["beside"] == two["beside"] == [(2.0,)] * 10  # a problem's episodes are never parted
     assert one["asked"] < alone["asked"]
 
 

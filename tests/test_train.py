@@ -5,13 +5,16 @@ Runs are processes of their own, for what is tested is what survives one: a kill
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -129,22 +132,38 @@ def test_ctrl_c_saves_says_how_to_go_on_and_going_on_is_the_same_run(
     assert_same_run(undisturbed[0], folder(tmp_path))
 
 
-@pytest.mark.parametrize("damage", ["truncated", "foreign"])
-def test_a_broken_checkpoint_is_named_in_one_line(damage: str, tmp_path: Path) -> None:
+def test_a_broken_checkpoint_is_named_in_one_line_and_nothing_is_lost(tmp_path: Path) -> None:
     process = start(tmp_path)
     until = time.monotonic() + 120
     while time.monotonic() < until and not list(tmp_path.glob("math/score/*/checkpoints/last.ckpt")):
         time.sleep(0.02)
     process.kill()
     process.communicate()
-    last = folder(tmp_path) / "checkpoints" / "last.ckpt"
-    if damage == "truncated":
-        last.write_bytes(last.read_bytes()[:1000])
-    else:
-        torch.save({"state_dict": {}}, last)
+    last, metrics = folder(tmp_path) / "checkpoints" / "last.ckpt", folder(tmp_path) / "metrics.jsonl"
+    whole, lines = last.read_bytes(), metrics.read_bytes()
+
+    def changed(change: Callable[[dict[str, Any]], object]) -> bytes:
+        kept = torch.load(io.BytesIO(whole), weights_only=True)
+        change(kept)
+        torch.save(kept, told := io.BytesIO())
+        return told.getvalue()
+
+    name = "policy.lm.model.norm.weight"
+    for damage, said in [
+        (whole[:1000], "not a whole amend checkpoint"),
+        (changed(lambda kept: kept.pop("amend")), "not a whole amend checkpoint"),
+        (changed(lambda kept: kept["amend"].pop("beta2_now")), "another algorithm or model (its memory: KeyError"),
+        (changed(lambda kept: kept["state_dict"].pop(name)), f"another algorithm or model ({name}: missing there"),
+        (changed(lambda kept: kept["state_dict"].update({name: torch.zeros(2)})), f"({name}: (2,) there, (128,) here"),
+    ]:
+        last.write_bytes(damage)
+        code, _, err = finish(start(tmp_path, "resume=true"))
+        assert code == 2
+        assert err.strip().count("\n") == 0 and "last.ckpt" in err and said in err
+        assert metrics.read_bytes() == lines
+    last.write_bytes(whole)
     code, _, err = finish(start(tmp_path, "resume=true"))
-    assert code == 2
-    assert err.strip().count("\n") == 0 and "last.ckpt" in err and "not a whole amend checkpoint" in err
+    assert code == 0, err
 
 
 def test_a_second_run_of_the_same_configuration_gets_its_own_folder(undisturbed: tuple[Path, str]) -> None:

@@ -29,6 +29,7 @@ class Range(NamedTuple):
 
 
 Count = Annotated[int, Range(1)]
+Several = Annotated[int, Range(2)]
 Natural = Annotated[int, Range(0)]
 Level = Annotated[int, Range(1, 5)]
 Positive = Annotated[float, Range(0, above=True)]

@@ -6,6 +6,7 @@ A checkpoint is one file; under ``trainer=fsdp`` it is a folder, to which each p
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,18 +82,39 @@ def whole(checkpoint: Path) -> dict[str, Any]:
         return about(file)
 
 
-def restore(keeper: Keeper, folder: RunFolder) -> Path | None:
+def restore(keeper: Keeper, folder: RunFolder, algorithm: Algorithm) -> Path | None:
     """The checkpoint to go on from, checked, with the lines it does not know cut; None where none was written yet."""
     ranks.on_first(folder.mend)
     if not keeper.last.exists():
         folder.truncate(0)
         return None
     try:
-        done = int(about(keeper.last)["amend"]["round"])
+        saved = about(keeper.last)
+        done = int(saved["amend"]["round"])
     except Exception as error:  # torch raises whatever the bytes happen to trip over; the user needs the file's name
         raise UserError(
             f"{keeper.last}: not a whole amend checkpoint ({type(error).__name__}); remove it to start this run over, "
             f"or start another run without resume=true"
         ) from error
+    if reason := foreign(algorithm, saved):
+        raise UserError(
+            f"{keeper.last}: a checkpoint of another algorithm or model ({reason}); put this run's own back, remove it "
+            f"to start this run over, or start another run without resume=true"
+        )
     folder.truncate(done)
     return keeper.last
+
+
+def foreign(algorithm: Algorithm, saved: Mapping[str, Any]) -> str:
+    """Why a checkpoint cannot be this learner's; nothing where it can."""
+    try:
+        algorithm.on_load_checkpoint(dict(saved))
+    except (KeyError, TypeError, ValueError) as error:
+        return f"its memory: {type(error).__name__} {error}"
+    if "state_dict" not in saved:
+        return ""  # its weights lie in parts, beside it
+    own, kept = (
+        {name: tuple(w.shape) for name, w in of.items()} for of in (algorithm.state_dict(), saved["state_dict"])
+    )
+    wrong = next((name for name in sorted({*own, *kept}) if own.get(name) != kept.get(name)), None)
+    return "" if wrong is None else f"{wrong}: {kept.get(wrong, 'missing')} there, {own.get(wrong, 'missing')} here"

@@ -108,7 +108,8 @@ class Keeper(pl.Callback):
         if pl_module.data:
             self.keep(f"data/{pl_module.data_name}-{row['round']:04d}.jsonl", pl_module.data)
         if pl_module.online and row["stage"] in ("", "II"):  # only the final stage's reward chooses
-            self._window.append(row[f"reward_t{pl_module.turns}"])
+            paid = f"paid_t{pl_module.turns}"  # what it is trained on, where that is not the share right
+            self._window.append(row.get(paid, row[f"reward_t{pl_module.turns}"]))
         ended, self._asked = pl_module.done >= 1, ranks.any_(self._asked)
         if self._asked or ended or row["round"] % self.checkpoint_every == 0:
             self.save(trainer, pl_module)

@@ -7,6 +7,7 @@ whatever the run itself has chosen. It draws from the run's seed and writes noth
 from __future__ import annotations
 
 import fcntl
+import json
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,21 @@ def lesson(made: House, name: str, seed: int, **knobs: Any) -> Algorithm:
     return learner
 
 
+def outcome_models(cfg: DictConfig) -> set[str]:
+    """The folders of the outcome models that this run asks."""
+    return {str(path) for path in (*(part.get("path") for part in cfg.reward.values()), cfg.eval.ranker) if path}
+
+
+def sampled_for_orms(cfg: DictConfig) -> int:
+    """Tokens that were drawn to teach them, which no budget of this run has counted."""
+    about = [Path(path).expanduser() / ABOUT for path in sorted(outcome_models(cfg))]
+    return sum(json.loads(path.read_text(encoding="utf-8")).get("sampled_tokens", 0) for path in about)
+
+
 def make_orm(cfg: DictConfig) -> None:
     """With ``orm.make``: the outcome model that this run needs, where there is none; other runs wait for it."""
     path = Path(cfg.orm.path).expanduser()
-    needed = {part.get("path") for part in cfg.reward.values()} | {cfg.eval.ranker}
-    if not cfg.orm.make or cfg.orm.path not in needed or (path / ABOUT).exists():
+    if not cfg.orm.make or cfg.orm.path not in outcome_models(cfg) or (path / ABOUT).exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f".{path.name}.lock").open("w") as lock:

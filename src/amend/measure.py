@@ -16,19 +16,24 @@ from amend.types import Scored
 
 
 def measure(scored: Sequence[Scored]) -> dict[str, float]:
-    """Share right at each turn (by the oracle's part of the reward, where there is one), flips between the first two,
-    change rate, share of second attempts that hardly edit the first, truncation, zero-variance groups, mean length, and
-    every other part of the reward."""
+    """Share right at each turn (by the oracle's part of the reward, where there is one), the mean reward where it is
+    another (``paid``), flips between the first two, change rate (of the text, where neither reply boxes an answer),
+    share of second attempts that hardly edit the first, truncation, zero-variance groups, mean length, and every other
+    part of the reward."""
     right = np.array([s.parts.get("oracle", s.reward) for s in scored], dtype=float)
     b, k = right.shape
     row: dict[str, float] = {f"reward_t{i + 1}": float(right[:, i].mean()) for i in range(k)}
+    paid = np.array([s.reward for s in scored], dtype=float)
+    if not np.array_equal(paid, right):
+        row |= {f"paid_t{i + 1}": float(paid[:, i].mean()) for i in range(k)}
     if k > 1:
         first, second = right[:, 0] > 0.5, right[:, 1] > 0.5
         row["i_to_c"] = float((~first & second).mean())
         row["c_to_i"] = float((first & ~second).mean())
         row["delta"] = row["i_to_c"] - row["c_to_i"]
-        answers = [[boxed(turn.reply.text) for turn in s.episode.turns[:2]] for s in scored]
         texts = [[turn.reply.text for turn in s.episode.turns[:2]] for s in scored]
+        boxes = [[boxed(text) for text in pair] for pair in texts]
+        answers = [box if any(box) else pair for box, pair in zip(boxes, texts, strict=True)]  # a program is its own
         pairs = np.array([pair for pair in texts if len(pair) > 1], dtype=object)
         row["no_edit"] = float((edit_distance(pairs[:, :1], pairs[:, 1:]) < NO_EDIT).mean()) if len(pairs) else 0.0
         row["change_rate"] = sum(one != two for one, two in answers) / b

@@ -70,7 +70,7 @@ def train_orm(made: House, cfg: DictConfig) -> Path:
     base = copy.deepcopy(policy.reference_lm.base_model).requires_grad_(True)
     model = OutcomeModel(base, policy.tokenizer, {"base": cfg.policy.path, "kind": orm.kind})
 
-    how = Sampling(orm.temperature, cfg.algo.max_tokens)
+    how, before = Sampling(orm.temperature, cfg.algo.max_tokens), made.play.sampled_tokens
     episodes = made.play(problems, orm.samples, [how] * made.play.turns, (cfg.seed, STREAM))
     right = correctness(made.task, episodes)
     print(
@@ -90,7 +90,7 @@ def train_orm(made: House, cfg: DictConfig) -> Path:
             f"wrong; allowed: more problems or orm.samples, or problems (task.levels) that are solved at times"
         )
     fit(model, learnt, orm.epochs, orm.minibatch, orm.lr, policy.micro_tokens, cfg.seed)
-    model.about |= {"held_out": figures(model, kept)}
+    model.about |= {"held_out": figures(model, kept), "sampled_tokens": made.play.sampled_tokens - before}
     for name in ("accuracy", "auc"):
         print(line(name, model.about["held_out"]))
     model.save(orm.path)

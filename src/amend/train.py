@@ -37,7 +37,7 @@ from amend.explore.start import Offline
 from amend.facts import expected, facts, pace
 from amend.fit import fit, restore, whole
 from amend.keeper import Keeper
-from amend.lesson import make_orm
+from amend.lesson import make_orm, outcome_models, sampled_for_orms
 from amend.metric.alarm import Alarms, Limits
 from amend.policy import divided
 from amend.report.breadth import lost_reach
@@ -91,7 +91,7 @@ def train(cfg: DictConfig) -> int:
         view.start(f"{cfg.algo.name} on {cfg.task.name}", {**facts(cfg, made, folder.path), **expected(cfg, made)})
         try:
             before, waited = base_episodes(cfg, made, folder, view)
-            at = restore(keeper, folder) if cfg.resume else None
+            at = restore(keeper, folder, algorithm) if cfg.resume else None
             fit(cfg, made, algorithm, keeper, at)
             if keeper.stopped:
                 view.stop()
@@ -101,13 +101,17 @@ def train(cfg: DictConfig) -> int:
             if cfg.trainer.select == "best" and algorithm.online and keeper.best.exists():
                 divided.load(made.policy, torch.load(keeper.best, weights_only=True, map_location="cpu"))
                 made.play.sync()
-            after = measure_all(cfg, made, "trained", view, algorithm.attempt)
+            tokens: dict[str, float] = {}
+            after = measure_all(cfg, made, "trained", view, algorithm.attempt, tokens)
             if not ranks.first():
                 return 0
-            learned = taught(cfg, made, folder, lambda: measure_all(cfg, made, "student", view, made.play))
+            learned = taught(cfg, made, folder, lambda: measure_all(cfg, made, "student", view, made.play, {}))
             columns = {name: before[name] + after[name] + learned.get(name, []) for name in before}
             write_episodes(folder, columns)
             cost = {"seconds": round(time.perf_counter() - began + waited, 1), **algorithm.spent}
+            cost["tokens_per_problem"] = round(tokens["greedy"], 1)
+            if outcome_models(cfg):
+                cost["orm_sampled_tokens"] = sampled_for_orms(cfg)
             summary = {**summary_of(cfg, made, columns, cost), **noticed(folder, columns, limits)}
             for alarm in summary["alarms"]:
                 if not alarm["round"]:  # the others were said when they happened
@@ -158,7 +162,7 @@ def base_episodes(cfg: DictConfig, made: House, folder: RunFolder, view: View) -
         rows = pq.read_table(path)
         return rows.filter(pa.compute.equal(rows["phase"], "base")).to_pydict(), 0.0
     began = time.perf_counter()
-    columns, seconds = once(cfg, made.policy, lambda: measure_all(cfg, made, "base", view, made.play))
+    columns, seconds = once(cfg, made.policy, lambda: measure_all(cfg, made, "base", view, made.play, {}))
     waited = max(0.0, seconds - (time.perf_counter() - began))
     if cfg.algo.get("rounds"):
         view.note(pace(cfg, len(columns["turn"]), seconds))
@@ -166,8 +170,11 @@ def base_episodes(cfg: DictConfig, made: House, folder: RunFolder, view: View) -
     return columns, waited
 
 
-def measure_all(cfg: DictConfig, made: House, phase: str, view: View, attempt: Attempt) -> dict[str, list[Any]]:
-    """Greedy, sampled and wide evaluation on the test problems, one table.
+def measure_all(
+    cfg: DictConfig, made: House, phase: str, view: View, attempt: Attempt, tokens: dict[str, float]
+) -> dict[str, list[Any]]:
+    """Greedy, sampled and wide evaluation on the test problems, one table; into ``tokens``, by decoding, how many were
+    drawn for each problem, those of replies that were not chosen included.
 
     Greedy and sampled have every turn of the dialogue; wide has many first attempts at some of the problems; fixed has
     corrections of the base model's greedy first attempts.
@@ -187,7 +194,9 @@ def measure_all(cfg: DictConfig, made: House, phase: str, view: View, attempt: A
             view.phase(f"evaluating the {phase} model, {decoding}")
             some = problems[:count]
             asked = partial(made.play, start=Offline(share=1.0)) if decoding == "fixed" else attempt
+            before = made.play.sampled_tokens
             part = evaluate(asked, made.play.attempts, made.task, some, phase, decoding, samples, how, rank)
+            tokens[decoding] = (made.play.sampled_tokens - before) / len(some)
             made.play.sync()
             for name in columns:
                 columns[name] += part[name]
@@ -214,7 +223,8 @@ def noticed(folder: RunFolder, columns: dict[str, list[Any]], limits: Limits) ->
     """What the run's lines and its evaluation raise: ``alarms``, and ``lost_reach`` where many attempts were made."""
     reach = lost_reach(columns)
     watch = Alarms(limits)
-    found = [alarm for row in lines(folder.path / "metrics.jsonl") for alarm in watch.look(row)]
+    rounds = list(lines(folder.path / "metrics.jsonl"))
+    found = [alarm for row in rounds for alarm in watch.look(row)] + (watch.ended(rounds[-1]) if rounds else [])
     found += watch.judge(reach["mean"], int(reach["k"])) if reach else []
     return {"alarms": [alarm._asdict() for alarm in found], **({"lost_reach": reach} if reach else {})}
 
@@ -234,7 +244,7 @@ def evaluate_only(cfg: DictConfig) -> int:
         view = View(total_rounds=0)
         view.start(f"evaluating {made.policy.name} on {cfg.task.name}", facts(cfg, made, folder.path))
         try:
-            columns = measure_all(cfg, made, "base", view, algorithm_of(cfg, made).attempt)
+            columns = measure_all(cfg, made, "base", view, algorithm_of(cfg, made).attempt, {})
         finally:
             view.stop()
         if not ranks.first():
@@ -302,7 +312,7 @@ def pretrain(cfg: DictConfig) -> int:
     seconds = time.perf_counter() - began
     cfg = OmegaConf.merge(cfg, {"policy": {"path": str(out)}})  # type: ignore[assignment]
     made, view = house(cfg), View(total_rounds=0)
-    columns = measure_all(cfg, made, "base", view, made.play)
+    columns = measure_all(cfg, made, "base", view, made.play, {})
     figures = summarise(columns, phase="base", decoding="greedy")
     card = write_card(out, figures, pass_at(made, figures["n"], cfg.algo.max_tokens), seconds)
     print(f"the model: {out}   its card: {card}   to use it: policy.path={out}")

@@ -168,3 +168,11 @@ def test_adaptive_beta2_follows_the_objective_and_never_falls_below_its_start() 
         made.follow({"kl_t1": kl_t1}, batch)
         assert made.beta2_now == pytest.approx(expected)
     assert made.memory() == {"beta2_now": made.beta2_now}
+
+
+def test_adaptive_beta2_of_a_later_part_looks_at_every_turn_that_is_held() -> None:
+    made = learner(0, adaptive_beta2=True, turns=3)
+    made.round, made.beta2_now = made.stage1_rounds, 0.1  # I(b): turns 1 and 2 are held
+    made.advantage = lambda batch: torch.tensor([[0.0, 0.0, 2.0], [0.0, 0.0, -4.0]])
+    made.follow({"kl_t1": 1.0, "kl_t2": 0.5, "kl_t3": 9.0}, two_by_four(PAIRS))
+    assert made.beta2_now == pytest.approx(3.0 / 1.5)

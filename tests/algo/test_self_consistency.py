@@ -41,21 +41,21 @@ def test_the_vote(texts: list[str], elected: int) -> None:
 
 
 def test_the_elected_reply_is_the_second_attempt() -> None:
-    """Of two samples, each has four voters of its own; the first attempt is as asked, the voters at their heat."""
-    house = stage(replies(["1", "2", "2", "0", "3", "0", "0", "1"]))
+    """Of two samples, each has four voters: its first attempt, as asked, and three of its own, at their heat."""
+    house = stage(replies(["1", "2", "2", "0", "3", "3"]))  # sample 0: 1, then 1, 2, 2; sample 1: 2, then 0, 3, 3
     found = learner(house).attempt(house.problems(2), 2, HOW, (5,))
     assert [(e.problem.id, e.sample) for e in found] == [(p.id, s) for p in house.problems(2) for s in range(2)]
-    assert [[t.reply.text for t in e.turns] for e in found] == [["1", "2"], ["2", "0"]] * 2
-    assert house.engine.how == [HOW[0]] * 4 + [Sampling(0.7, 7)] * 16
+    assert [[t.reply.text for t in e.turns] for e in found] == [["1", "1"], ["2", "3"]] * 2
+    assert house.engine.how == [HOW[0]] * 4 + [Sampling(0.7, 7)] * 12
     assert all("Again." not in heard for heard in house.engine.heard)
     assert all(e.turns[1].prompt == e.turns[0].prompt for e in found)
 
 
 def test_voters_draw_from_streams_of_their_own() -> None:
-    """Not from the first attempt's: another seed, so that the first attempt is no voter."""
+    """Not from the first attempt's: another seed, so that no vote is cast twice."""
     house = stage(replies(["1"] * 4))
     learner(house).attempt(house.problems(1), 1, HOW, (5,))
-    assert len(house.engine.seeds) == len(set(house.engine.seeds)) == 5
+    assert len(house.engine.seeds) == len(set(house.engine.seeds)) == 4
 
 
 def test_one_turn_is_the_plain_attempt() -> None:

@@ -24,6 +24,13 @@ def test_by_hand():
     np.testing.assert_allclose(collapse.lost_reach(base, trained, 2), [0.0, -1.0])
 
 
+@pytest.mark.parametrize(("stage", "names"), [("", []), ("II", []), ("I", ["stage"]), ("I(b)", ["stage"])])
+def test_a_run_that_ends_before_its_last_stage_says_so(stage, names):
+    found = Alarms(LIMITS).ended({"round": 9, "stage": stage})
+    assert [alarm.name for alarm in found] == names
+    assert all(f"ended in Stage {stage}," in alarm.text and alarm.round == 0 for alarm in found)
+
+
 def alarms(rows, limits):
     watch = Alarms(limits)
     return [alarm for line in rows for alarm in watch.look(line)]

@@ -40,7 +40,14 @@ def test_figures(folders: list[Path]) -> None:
 
 def test_tables_and_json(folders: list[Path], tmp_path: Path) -> None:
     greedy, wide = comparison_tables(folders, 100)
-    assert [column.header for column in greedy.columns] == ["trained", "Acc@t1", "Acc@t2", "Δ(t1,t2)", "i→c", "c→i"]
+    assert [column.header for column in greedy.columns] == [
+        "trained",
+        "Acc@t1 = maj@1",
+        "Acc@t2",
+        "Δ(t1,t2)",
+        "i→c",
+        "c→i",
+    ]
     assert list(greedy.columns[0].cells) == ["a", "b"]
     assert next(iter(greedy.columns[3].cells)).startswith("+25.0 [")
     assert [column.header for column in wide.columns][1:4] == ["maj@4", "pass@4", "unique"]

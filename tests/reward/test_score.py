@@ -43,6 +43,37 @@ def test_the_reward_is_the_weighted_sum_of_its_parts(episode: Build) -> None:
     assert score.failures == {"oracle": 0, "progress": 0}
 
 
+class Beside(Fragile):
+    """Breaks in the same way, else pays an episode by how many of its problem are judged with it."""
+
+    def __call__(self, episodes: Sequence[Episode]) -> np.ndarray:
+        super().__call__(episodes)
+        names = [episode.problem.id for episode in episodes]
+        return np.array([[float(names.count(name))] for name in names])
+
+
+def test_where_one_problem_fails_the_others_episodes_are_still_judged_together(episode: Build) -> None:
+    score = Score({"beside": Beside()}, max_failures=0.5)
+    scored = score([episode(ZERO, "0"), episode(ONE, "break"), episode(ZERO, "1"), episode(ONE, "1")])
+    assert [one.reward for one in scored] == [(1.0,), (0.5,), (1.0,), (0.5,)]  # half of 2, 1 and 2; 1 stands in for it
+    assert [one.failed for one in scored] == [False, True, False, False]
+
+
+class Dense(Fragile):
+    """Pays 1 on the way to each token of what does not break."""
+
+    def along(self, episodes: Sequence[Episode]) -> list[np.ndarray]:
+        return [np.ones(sum(sum(turn.trained) for turn in episode.turns)) for episode in episodes]
+
+
+def test_what_failed_is_paid_nothing_on_the_way(episode: Build) -> None:
+    fine, failed, other = Score({"dense": Dense()}, max_failures=0.5)(
+        [episode(ZERO, "0"), episode(ZERO, "break"), episode(ZERO, "12")]
+    )
+    assert sum(fine.along) > 0 and sum(failed.along) == 0
+    assert failed.reward[0] == pytest.approx((fine.reward[0] + other.reward[0]) / 2)
+
+
 def test_each_episode_has_as_many_rewards_as_turns(episode: Build) -> None:
     scored = Score({"oracle": Oracle(TASK, weight=1.0)}, max_failures=0.0)([episode(ZERO, "0"), episode(ONE, "x", "1")])
     assert [one.reward for one in scored] == [(1.0,), (0.0, 1.0)]

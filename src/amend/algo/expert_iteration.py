@@ -17,7 +17,8 @@ from amend.types import Scored
 
 
 class ExpertIteration(Imitation):
-    """cap: right solutions of one problem that are kept at most, the earliest first."""
+    """cap: right solutions of one problem that are kept at most, the earliest first; with ``union`` that is over all
+    iterations, so a problem that is full keeps what the first ones found."""
 
     def __init__(self, *house: Any, cap: Count, **imitation: Any) -> None:
         super().__init__(*house, **imitation)

@@ -3,7 +3,8 @@
     max  E  log pi(y | x, g),   g = [GOOD] where r(y) = 1, else [BAD];   decoded under [GOOD]
 
 ``tags`` at the end: one tag after the question, for how the reply will end. At steps: one before each step of the
-reply, so that the policy also says which step it is at; decoding hands in the first.
+reply, so that the policy also says which step it is at; decoding hands in the first. Every step has the tag of what
+the reply came to: labels of single steps, which the paper also tries, would need a judge of steps.
 """
 
 from __future__ import annotations

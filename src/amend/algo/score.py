@@ -159,13 +159,17 @@ class SCoRe(Algorithm):
             self.policy.freeze_reference()
         learned = super().improve(scored)
         self.follow(learned, collate(scored))
-        return learned
+        return learned | ({"beta2": self.beta2_now} if self.adaptive_beta2 else {})
 
     def follow(self, learned: dict[str, float], batch: Batch) -> None:
-        """Let beta2 balance Stage I's two terms: the size of the advantage it learns from, and the KL of turn 1."""
-        if self.adaptive_beta2 and self.target is not None and learned.get("kl_t1", 0.0) > 0:
+        """Let beta2 balance Stage I's two terms: the size of the advantage it learns from, and the KL of what it holds
+        (all turns before the target)."""
+        if not self.adaptive_beta2 or self.target is None:
+            return
+        held = sum(learned.get(f"kl_t{k + 1}", 0.0) for k in range(self.target))
+        if held > 0:
             signal = float(self.advantage(batch)[:, self.target].abs().mean())
-            self.beta2_now = max(self.beta2, min(signal / learned["kl_t1"], 100 * self.beta2))
+            self.beta2_now = max(self.beta2, min(signal / held, 100 * self.beta2))
 
     def memory(self) -> dict[str, Any]:
         """The beta2 that was reached."""

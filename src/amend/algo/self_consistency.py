@@ -1,9 +1,10 @@
 """Self-consistency (Wang et al. 2022, arXiv 2203.11171): several replies, and the answer that most of them give.
 
-    answer = mode of a(y_1), ..., a(y_n),   y_i ~ pi(. | x) at a temperature
+    answer = mode of a(y_1), ..., a(y_n),   y_1 as asked, y_2, ..., y_n ~ pi(. | x) at a temperature
 
-A tie goes to the answer that was given first; a reply without an answer does not vote. The chosen reply stands as the
-second attempt, beside a first one drawn as asked, so that the gain over asking once is the table's delta.
+A tie goes to the answer that was given first; a reply without an answer does not vote. y_1 stands as the first attempt
+and the reply that was elected as the second, so that the gain over asking once is the table's delta. Three votes cost
+what self_refine costs: an attempt, a word about it, another attempt.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from dataclasses import replace
 from typing import Any
 
 from amend.algo.prompting import Prompting
-from amend.bounds import Count, Positive
+from amend.bounds import Positive, Several
 from amend.types import Episode, Problem, Sampling
 
 
 class SelfConsistency(Prompting):
-    """votes: how many replies vote; heat: the temperature they are drawn at."""
+    """votes: how many replies vote, the first attempt among them; heat: the temperature the others are drawn at."""
 
-    def __init__(self, *house: Any, votes: Count, heat: Positive, **asking: Any) -> None:
+    def __init__(self, *house: Any, votes: Several, heat: Positive, **asking: Any) -> None:
         super().__init__(*house, **asking)
         self.votes, self.heat = votes, heat
 
@@ -32,9 +33,9 @@ class SelfConsistency(Prompting):
         first = self.play(problems, samples, how[:1], seed)
         if len(how) < 2:
             return first
-        draws = [Sampling(self.heat, how[1].max_tokens)]
-        voters = self.play(problems, samples * self.votes, draws, (*seed, 1))
-        elected = [self.elected(voters[i : i + self.votes]) for i in range(0, len(voters), self.votes)]
+        more = self.votes - 1
+        others = self.play(problems, samples * more, [Sampling(self.heat, how[1].max_tokens)], (*seed, 1))
+        elected = [self.elected([one, *others[i * more : (i + 1) * more]]) for i, one in enumerate(first)]
         return [replace(one, turns=(*one.turns, *chosen.turns)) for one, chosen in zip(first, elected, strict=True)]
 
     def elected(self, voters: list[Episode]) -> Episode:

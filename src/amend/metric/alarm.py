@@ -78,6 +78,11 @@ class Alarms:
         alarm = self._once("lost_reach", {"round": 0, "lost": lost, "k": k})
         return [alarm] if alarm else []
 
+    def ended(self, row: Row) -> list[Alarm]:
+        """The alarm of a run whose last line is of a stage that only prepares."""
+        alarm = self._once("stage", {**row, "round": 0}) if str(row.get("stage", "")) not in ("", "II") else None
+        return [alarm] if alarm else []
+
     def _mean(self, name: str) -> float | None:
         values = [float(row[name]) for row in self._rows if name in row]
         return sum(values) / len(values) if values else None
@@ -113,6 +118,10 @@ TEXTS = {
     "no_edit": (
         "{no_edit:.0%} of second attempts hardly edit the first: the policy has stopped correcting itself, "
         "which SCoRe's Stage I is there to prevent (algo=score)"
+    ),
+    "stage": (
+        "the run ended in Stage {stage}, which only prepares: Stage II never ran; lower algo.stage1_rounds, or give "
+        "the run more (algo.rounds, budget)"
     ),
     "lost_reach": (
         "pass@{k} of the base model is {lost:.0%} above what the trained model reaches with one attempt: search over "

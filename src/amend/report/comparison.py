@@ -4,6 +4,7 @@
     maj@k, pass@k                          of many first attempts at temperature 1            Havrilla et al. 2024
     rerank@k                               the same attempts, chosen by eval.ranker, where one is given
     unique                                 different right solutions of a problem among them  the same
+    a problem                              tokens drawn for it, greedy, replies not chosen included
 
 Seeds and problems are separate sources of noise, so both are resampled; with one seed only the problems are, and the
 row says so. Few seeds make a bootstrap's interval too narrow: three are the least, and not many. So what an
@@ -81,7 +82,8 @@ def _entry(name: str, runs: list[Run], values: dict[str, Float[np.ndarray, "s p"
     intervals = {key: pooled(key, value, RESAMPLES) for key, value in values.items()}
     cost = {
         key: float(np.mean([run.summary["cost"][key] for run in runs]))
-        for key in ("seconds", "sampled_tokens", "episodes", "updates")
+        for key in ("seconds", "sampled_tokens", "episodes", "updates", "tokens_per_problem")
+        if all(key in run.summary["cost"] for run in runs)
     }
     k = arrange(runs[0].episodes, "trained", "wide").correct.shape[1]
     plain = {key: {n: float(v) for n, v in interval._asdict().items()} for key, interval in intervals.items()}
@@ -97,7 +99,7 @@ def pooled(name: str, values: Float[np.ndarray, "s p"], resamples: int) -> Inter
 
 
 HELD = ("acc_t1", "acc_t2", "delta", "maj", "pass")  # the figures that are held against the baseline
-GREEDY = {"acc_t1": "Acc@t1", "acc_t2": "Acc@t2", "delta": "Δ(t1,t2)", "i_to_c": "i→c", "c_to_i": "c→i"}
+GREEDY = {"acc_t1": "Acc@t1 = maj@1", "acc_t2": "Acc@t2", "delta": "Δ(t1,t2)", "i_to_c": "i→c", "c_to_i": "c→i"}
 WIDE = {"maj": "maj@{k}", "rerank": "rerank@{k}", "pass": "pass@{k}", "unique": "unique"}
 
 
@@ -116,12 +118,13 @@ def comparison_tables(folders: Sequence[Path], budget: int) -> list[Table]:
         table.add_column("trained", no_wrap=True)
         for label in labels.values():
             table.add_column(label.format(k=k), justify="right", no_wrap=True)
-    for label in ("tokens", "updates", "s"):
+    for label in ("tokens", "updates", "s", "a problem"):
         wide.add_column(label, justify="right", no_wrap=True)
     for entry in entries:
         found, cost = entry["figures"], entry["cost"]
         greedy.add_row(entry["algo"], *(_cell(found.get(name), name) for name in GREEDY))
-        spent = (f"{cost['sampled_tokens'] / 1000:.0f}k", f"{cost['updates']:.0f}", f"{cost['seconds']:.0f}")
+        asked = f"{cost['tokens_per_problem']:.0f}" if "tokens_per_problem" in cost else "-"
+        spent = (f"{cost['sampled_tokens'] / 1000:.0f}k", f"{cost['updates']:.0f}", f"{cost['seconds']:.0f}", asked)
         wide.add_row(entry["algo"], *(_cell(found.get(name), name) for name in several), *spent)
     told = {entry["algo"]: entry["against"] for entry in entries if "against" in entry}
     name = "acc_t2" if any("acc_t2" in of for of in told.values()) else "acc_t1"

@@ -1,10 +1,11 @@
 """From parts to one number a turn:  reward = sum over parts of weight * part,  and what happens when a part fails.
 
-A part that raises is never a silent 0. Its episodes are then asked for one by one, so that only those at fault count
-as failed; each is counted and named. A failed episode gets, in every part and turn, the mean of the other episodes of
-its problem (of the whole batch, where all of its problem failed). It then equals the baseline of its group, so that
-leave-one-out, group mean and group standardisation all give it no credit, and the group's mean is what it would be
-without it. Past a share of ``max_failures`` the run stops, with advice.
+A part that raises is never a silent 0. Problems are then asked for by themselves, and where one raises again its
+episodes one by one, so that only those at fault count as failed; each is counted and named. A failed episode gets, in
+every part and turn, the mean of the other episodes of its problem (of the whole batch, where all of its problem
+failed). It then equals the baseline of its group, so that leave-one-out, group mean and group standardisation all give
+it no credit, and the group's mean is what it would be without it. Past a share of ``max_failures`` the run stops, with
+advice.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @runtime_checkable
 class Reward(Protocol):
-    """One number a turn for each episode, each episode judged for itself."""
+    """One number a turn for each episode, judged for itself or beside the problem's others, which come together."""
 
     weight: float
 
@@ -77,13 +78,15 @@ class Score:
                 f"{self._max_failures} allows ({'; '.join(f'{name}: {why}' for name, why in first.items())}); "
                 "mend that part, or raise trainer.max_failures"
             )
-        if failed.any():
-            stand_ins = _stand_ins(episodes, failed)
-            for part_values in values.values():
-                for row, others in stand_ins.items():
-                    part_values[row] = part_values[others].mean(axis=0)
+        stand_ins = _stand_ins(episodes, failed)
+        for part_values in values.values():
+            for row, others in stand_ins.items():
+                part_values[row] = part_values[others].mean(axis=0)
         total = sum((self._parts[name].weight * value for name, value in values.items()), np.zeros((b, k)))
         along = self._along(episodes, total)
+        for row, others in stand_ins.items():  # what was paid on the way is nobody's mean
+            along[row] = np.zeros_like(along[row])
+            total[row] = total[others].mean(axis=0)
         return [
             Scored(
                 episode,
@@ -111,33 +114,54 @@ class Score:
 
 
 def _together(part: Reward, episodes: Sequence[Episode], k: int) -> tuple[Float[np.ndarray, "b k"], dict[int, str]]:
-    """``_measured``, each process judging a share of the episodes."""
+    """``_measured``, each process judging the episodes of a share of the problems."""
 
-    def judged(some: Sequence[Episode]) -> list[tuple[np.ndarray, str | None]]:
-        values, reasons = _measured(part, some, k)
-        return [(value, reasons.get(row)) for row, value in enumerate(values)]
+    def judged(some: Sequence[list[int]]) -> list[list[tuple[np.ndarray, str | None]]]:
+        once = {rows[0]: rows for rows in some}  # one that stands in for what a process lacks is here twice
+        rows = [row for mine in once.values() for row in mine]
+        values, reasons = _measured(part, [episodes[row] for row in rows], k)
+        of = {row: (value, reasons.get(i)) for i, (row, value) in enumerate(zip(rows, values, strict=True))}
+        return [[of[row] for row in mine] for mine in some]
 
-    found = ranks.shared(episodes, judged)
-    values = np.array([value for value, _ in found]).reshape(len(episodes), k)
-    return values, {row: reason for row, (_, reason) in enumerate(found) if reason is not None}
+    together = _problems(episodes)
+    found = ranks.shared(together, judged)
+    values = np.zeros((len(episodes), k))
+    reasons: dict[int, str] = {}
+    for rows, said in zip(together, found, strict=True):
+        for row, (value, reason) in zip(rows, said, strict=True):
+            values[row] = value
+            if reason is not None:
+                reasons[row] = reason
+    return values, reasons
+
+
+def _problems(episodes: Sequence[Episode]) -> list[list[int]]:
+    """The rows of each problem's episodes."""
+    rows: dict[str, list[int]] = {}
+    for row, episode in enumerate(episodes):
+        rows.setdefault(episode.problem.id, []).append(row)
+    return list(rows.values())
 
 
 def _measured(part: Reward, episodes: Sequence[Episode], k: int) -> tuple[Float[np.ndarray, "b k"], dict[int, str]]:
     """A part's values, and the reason for each episode that it has none for (whose values are then 0)."""
     reasons: dict[int, str] = {}
     try:
-        values = _checked(part(episodes), len(episodes), k).copy()
+        most = max((len(episode.turns) for episode in episodes), default=0)
+        values = np.zeros((len(episodes), k))
+        values[:, :most] = _checked(part(episodes), len(episodes), most)
     except UserError:
         raise
-    except Exception:
+    except Exception as error:  # whatever the part raises is reported, so nothing is swallowed here
         values = np.zeros((len(episodes), k))
-        for row, episode in enumerate(episodes):
-            try:
-                values[row, : len(episode.turns)] = _checked(part([episode]), 1, len(episode.turns))[0]
-            except UserError:
-                raise
-            except Exception as error:  # whatever the part raises is reported, so nothing is swallowed here
-                reasons[row] = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        if len(episodes) == 1:
+            return values, {0: f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"}
+        problems = _problems(episodes)
+        for rows in problems if len(problems) > 1 else [[row] for row in problems[0]]:
+            mine, why = _measured(part, [episodes[row] for row in rows], k)
+            values[rows] = mine
+            reasons |= {rows[i]: reason for i, reason in why.items()}
+        return values, reasons
     for row, episode in enumerate(episodes):
         if row not in reasons and not np.isfinite(values[row, : len(episode.turns)]).all():
             reasons[row] = f"its value is {values[row].tolist()}, not finite"
@@ -155,7 +179,6 @@ def _checked(values: np.ndarray, b: int, k: int) -> np.ndarray:
 def _stand_ins(episodes: Sequence[Episode], failed: Bool[np.ndarray, " b"]) -> dict[int, list[int]]:
     """For each failed episode the rows whose mean it gets: its problem's other episodes, or else the whole batch's."""
     whole = np.flatnonzero(~failed).tolist()
-    groups: dict[str, list[int]] = {}
-    for row in whole:
-        groups.setdefault(episodes[row].problem.id, []).append(row)
+    judged = [[row for row in rows if not failed[row]] for rows in _problems(episodes)]
+    groups = {episodes[rows[0]].problem.id: rows for rows in judged if rows}
     return {row: groups.get(episodes[row].problem.id, whole) for row in np.flatnonzero(failed).tolist()}

@@ -1,0 +1,28 @@
+"""What a round shows of itself, by hand."""
+
+from __future__ import annotations
+
+from amend.measure import measure
+from amend.types import Completion, Episode, Problem, Scored, Turn
+
+
+def said(first: str, second: str, right: tuple[float, float], paid: tuple[float, float] | None = None) -> Scored:
+    turns = tuple(Turn((2,), Completion((5,), (-1.0,), text, "end")) for text in (first, second))
+    return Scored(Episode(Problem("p", "q", "a"), 0, turns), paid or right, {"oracle": right})
+
+
+def test_flips_and_what_is_paid() -> None:
+    row = measure([said("a", "b", (0, 1), (0.0, 11.0)), said("a", "b", (1, 1), (1.0, 1.0))])
+    assert (row["reward_t1"], row["reward_t2"], row["i_to_c"], row["c_to_i"]) == (0.5, 1.0, 0.5, 0.0)
+    assert (row["paid_t1"], row["paid_t2"]) == (0.5, 6.0)
+    assert "paid_t1" not in measure([said("a", "b", (0, 1))])  # it is the share right
+
+
+def test_an_answer_changes_with_its_box_and_a_program_with_its_text() -> None:
+    same = said("so \\boxed{2}", "thus \\boxed{2}", (1, 1))
+    assert measure([same])["change_rate"] == 0.0
+    assert measure([same, said("\\boxed{2}", "\\boxed{3}", (1, 0))])["change_rate"] == 0.5
+    assert measure([said("\\boxed{2}", "none", (1, 0))])["change_rate"] == 1.0
+    assert measure([said("def f(): 1", "def f(): 2", (0, 1)), said("def f(): 1", "def f(): 1", (0, 0))])[
+        "change_rate"
+    ] == 0.5  # fmt: skip
