@@ -17,7 +17,7 @@ from amend.sweep.figures import Curve, Measured, measured
 from amend.sweep.file import read
 from amend.sweep.plan import Plans
 from amend.sweep.result import Arm, contrast, curves, row
-from amend.sweep.wording import page
+from amend.sweep.wording import ASKED, kept, page
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 RESULTS = [path for path in sorted(SWEEPS.glob("*.json")) if path.with_suffix(".yaml").is_file()]
@@ -63,6 +63,25 @@ def test_figures_by_hand() -> None:
     assert found.curves["edits"].y.sum(axis=1).tolist() == [1] * 4 and found.curves["edits"].y[1, 0] == 1
     assert found.curves["pass"].x == (1, 2, 3) and found.cost == {"seconds": 2}
     assert not [name for name in said if name.startswith(("base.", "student."))]
+
+
+def test_the_second_attempt_is_held_against_what_errors_a_step_allow() -> None:
+    """Half are right at first in one step each: e is 1/2, two steps are right in 1/4, and 3/4 of the second are."""
+    right, wrong = ("a", True), ("b", False)
+    greedy = table("trained", "greedy", [[[right, right]], [[right, right]], [[wrong, right]], [[wrong, wrong]]])
+    greedy["level"] = [1, 1, 1, 1, 2, 2, 2, 2]
+    said = measured(run_of(greedy)).values
+    assert said["step_error"].mean() == pytest.approx(0.5) and said["step_predicted"].mean() == pytest.approx(0.25)
+    assert said["step_excess"].mean() == pytest.approx(0.5) and said["token_excess"].mean() == pytest.approx(0.5)
+    assert said["level1.acc_t1"].tolist() == [1, 1] and said["level2.acc_t1"].tolist() == [0, 0]
+    assert said["level2.acc_t2"].tolist() == [1, 0]
+
+
+def test_what_one_sweep_asks_for_is_in_no_others_result() -> None:
+    asked = [name for figures in ASKED["thread_errors"].values() for name in figures]
+    assert all(kept(name, "thread_errors") and kept(f"base.{name}", "thread_errors") for name in asked)
+    assert not any(kept(name, "score_methods") or kept(f"base.{name}", "score_methods") for name in asked)
+    assert kept("acc_t1", "score_methods")
 
 
 def test_votes_at_equal_budgets() -> None:
@@ -111,7 +130,7 @@ def test_what_runs_cannot_say_is_said(terms: list[dict[str, object]], why: str) 
 
 
 def test_a_row_says_what_was_found_and_of_how_many() -> None:
-    found = row(arms()[0])
+    found = row(arms()[0], "one")
     assert found["arm"] == {"algo": "one", "k": 2} and found["seeds"] == [0, 1, 2] and found["cost"] == {"seconds": 2.0}
     assert found["figures"]["few"] == {"mean": 1.0, "low": 1.0, "high": 1.0, "seeds": [1.0] * 3, "problems": 3}
     assert found["curves"]["pass"] == {"x": [1.0, 2.0], "y": [1.0, 1.0], "low": [1.0, 1.0], "high": [1.0, 1.0]}

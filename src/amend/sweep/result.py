@@ -29,7 +29,7 @@ from amend.stat.many import bootstrap_many
 from amend.sweep.figures import Measured, measured
 from amend.sweep.file import Sweep, grid, read
 from amend.sweep.plan import Planned, Plans
-from amend.sweep.wording import page
+from amend.sweep.wording import kept, page
 
 CURVE_RESAMPLES = 2_000  # a figure's bands need no third digit
 POINTS = 30  # of a learning curve
@@ -93,11 +93,12 @@ def pooled(values: Float[np.ndarray, "f s p"], resamples: int = RESAMPLES) -> li
     return [{**i._asdict(), "seeds": own.tolist()} for i, own in zip(intervals, values.mean(axis=2), strict=True)]
 
 
-def row(arm: Arm) -> dict[str, Any]:
-    """An arm as it is written down."""
+def row(arm: Arm, sweep: str) -> dict[str, Any]:
+    """An arm as it is written down in the result of a sweep."""
     seeds = sorted(arm.runs)
     one = arm.runs[seeds[0]]
-    arrays = {name: array for name in one.values if (array := arm.array(name, seeds)) is not None}
+    names = [name for name in one.values if kept(name, sweep)]
+    arrays = {name: array for name in names if (array := arm.array(name, seeds)) is not None}
     figures: dict[str, Any] = dict.fromkeys(arrays)  # in this order
     for count in {array.shape[1] for array in arrays.values()}:
         alike = {name: array for name, array in arrays.items() if array.shape[1] == count}
@@ -189,7 +190,7 @@ def result(sweep: Sweep, plans: Plans, words: Sequence[str]) -> dict[str, Any]:
         **where,
         "missing": [run.label for run in missing],
         "axes": [key for key in sweep.varied if key != "seed"],
-        "rows": [row(arm) for arm in arms],
+        "rows": [row(arm, sweep.name) for arm in arms],
         "contrasts": {claim["id"]: contrast(arms, claim["terms"]) for claim in claims},
     }
 
