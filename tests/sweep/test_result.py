@@ -12,6 +12,7 @@ import pytest
 from amend.metric.table import Columns
 from amend.report.files import COLUMNS, Run
 from amend.run_folder import FINISHED
+from amend.stat.seeds import seed_interval, squares
 from amend.sweep import result
 from amend.sweep.figures import Curve, Measured, measured
 from amend.sweep.file import read
@@ -112,6 +113,9 @@ def test_a_contrast_is_taken_problem_by_problem() -> None:
     each = [float((one.runs[s].values["acc_t1"] - two.runs[s].values["acc_t1"]).mean()) for s in (0, 1, 2)]
     assert found["seeds"] == pytest.approx(each) and found["mean"] == pytest.approx(np.mean(each))
     assert found["low"] < found["mean"] < found["high"] and found["low"] > 0.3 and found["problems"] == 200
+    cells = np.stack([one.runs[s].values["acc_t1"] - two.runs[s].values["acc_t1"] for s in (0, 1, 2)])
+    assert (found["mean"], found["low"], found["high"]) == pytest.approx(seed_interval(cells))
+    assert found["squares"] == pytest.approx(squares(cells)._asdict())
     del two.runs[1]
     assert len(contrast([one, two], terms)["seeds"]) == 2, "only seeds that both have"
 
@@ -127,6 +131,23 @@ def test_a_contrast_is_taken_problem_by_problem() -> None:
 )
 def test_what_runs_cannot_say_is_said(terms: list[dict[str, object]], why: str) -> None:
     assert why in contrast(arms(), terms)["missing"]
+
+
+def test_seeds_that_differ_much_make_a_wide_interval_within_what_can_be() -> None:
+    arm = Arm({"algo": "one"})
+    for seed, rate in enumerate((0.0, 0.5, 0.9)):
+        arm.runs[seed] = Measured({"acc_t1": (np.arange(100) < 100 * rate).astype(float)}, {}, {})
+    found = row(arm, "one")["figures"]["acc_t1"]
+    assert found["low"] == 0.0 and found["high"] == 1.0, "a bootstrap of three seeds cannot leave [0, 0.9]"
+    none = Arm({"algo": "none"})
+    none.runs = {seed: Measured({"acc_t1": np.zeros(100)}, {}, {}) for seed in arm.runs}
+    terms = [{"of": {"algo": "one"}, "figure": "acc_t1"}, {"of": {"algo": "none"}, "figure": "acc_t1", "times": -1}]
+    apart = contrast([arm, none], terms)
+    assert -1.0 < apart["low"] < 0 and apart["high"] == 1.0, "a difference of shares is at most 1"
+    one = Arm({"algo": "one"})
+    one.runs[0] = arm.runs[1]
+    alone = contrast([one], [{"of": {}, "figure": "acc_t1"}])
+    assert 0.3 < alone["low"] < 0.5 < alone["high"] < 0.7 and "squares" not in alone, "problems alone"
 
 
 def test_a_row_says_what_was_found_and_of_how_many() -> None:

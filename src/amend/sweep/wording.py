@@ -63,7 +63,7 @@ def page(source: str, found: Mapping[str, Any]) -> str:
         f"    {found['command']}", "",
         f"{found['runs']} runs, {found['run_minutes']:.0f} minutes of runs in all, {found['date']}, {machine}, "
         f"Python {found['python']}, commit {commits}{UNCOMMITTED * ('+' in commits)}. "
-        "Means over test problems and seeds, in per cent, with 95 % intervals that resample both.", "",
+        "Means over test problems and seeds, in per cent, with 95 % t intervals over both.", "",
     ]  # fmt: skip
     if found["missing"]:
         lines += [f"**Not finished: {len(found['missing'])} runs**, such as `{found['missing'][0]}`.", ""]
