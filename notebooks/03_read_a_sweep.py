@@ -43,7 +43,7 @@ Markdown(claims.read_text(encoding="utf-8") if claims.exists() else "No claims a
 # %% [markdown]
 # ## Every arm with its interval
 #
-# The mean over problems and seeds; both are resampled. Where two intervals overlap widely, the data do not say which
+# The mean over problems and seeds, with its t interval over both. Where two intervals overlap widely, the data do not say which
 # arm is better.
 
 # %%

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amend.metric.survival import curve, per_step_error, second_attempt, steps
+from amend.metric.survival import by_problem, curve, per_step_error, second_attempt, steps
 
 
 def likelihood(e, length, correct):
@@ -73,3 +73,38 @@ def test_self_correction_defies_it():
 def test_steps_are_equals_signs_sentences_and_lines():
     texts = np.array(["7*7=49+3=52 ok", "One. Two! Three.", "a\nb\nc\n", "", "3.14"], dtype=object)
     assert steps(texts).tolist() == [2, 2, 2, 1, 1]
+
+
+def test_values_by_problem_have_the_same_means_as_the_whole():
+    """And the excess is of the second attempt over what the first ones' error says: 3/4 for 1/4, as above."""
+    correct = np.array([[[1, 1]], [[1, 1]], [[0, 1]], [[0, 0]]], dtype=bool)
+    found = by_problem(np.full((4, 1, 2), 10), correct)
+    assert found["error"].mean() == pytest.approx(1 - 0.5**0.1)
+    assert found["predicted"].mean() == pytest.approx(0.25) and found["excess"].mean() == pytest.approx(0.5)
+    rng = np.random.default_rng(1)
+    length, right = rng.integers(1, 9, (50, 3, 2)), rng.random((50, 3, 2)) < 0.6
+    whole, each = second_attempt(length, right), by_problem(length, right)
+    assert each["error"].mean() == pytest.approx(whole["error"])
+    assert each["predicted"].mean() == pytest.approx(whole["predicted"])
+    assert each["excess"].mean() == pytest.approx(whole["correct"] - whole["predicted"])
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_an_error_of_none_or_all_has_values_too(right):
+    found = by_problem(np.full((5, 1, 2), 3), np.full((5, 1, 2), right))
+    assert found["error"].tolist() == [float(not right)] * 5 and found["excess"].tolist() == [0.0] * 5
+
+
+def test_their_spread_is_that_of_repetitions_the_fit_included():
+    """Where the argument is true the excess is 0, and an interval over problems holds it in 95 of 100 cases or so."""
+    rng = np.random.default_rng(2)
+    means, errors, held = [], [], []
+    for _ in range(400):
+        length = rng.integers(1, 12, (150, 1, 2))
+        chance = 0.9 ** np.stack([length[:, :, 0], length.sum(axis=2)], axis=2)
+        found = by_problem(length, rng.random(chance.shape) < chance)
+        means.append([found[name].mean() for name in ("error", "excess")])
+        errors.append([found[name].std(ddof=1) / np.sqrt(150) for name in ("error", "excess")])
+        held.append(abs(means[-1][1]) < 1.96 * errors[-1][1])
+    np.testing.assert_allclose(np.std(means, axis=0), np.mean(errors, axis=0), rtol=0.1)
+    assert 0.92 <= np.mean(held) <= 0.98

@@ -75,6 +75,8 @@ def test_what_the_data_cannot_resolve_is_called_that(tmp_path: Path) -> None:
     assert not noise["against"]["acc_t2"]["resolved"] and "cannot tell yet" in noise["against"]["acc_t2"]["verdict"]
     assert noise["against"]["acc_t1"]["p"] == 1.0
     *_, told = comparison_tables(folders, 100)
+    greedy = comparison_tables(folders, 100)[0]
+    assert "interquartile mean: untrained 50.0 [50.0, 50.0], better" in str(greedy.caption)
     assert list(told.columns[0].cells) == ["better", "noise"] and "Acc@t2 against untrained" in str(told.title)
 
 

@@ -56,8 +56,9 @@ def test_the_page_has_every_section_and_asks_no_network(report: Path) -> None:
     text = report.read_text(encoding="utf-8")
     page = Page(text)
     assert re.findall(r"<h[12][^>]*>([^<]+)", text) == [
-        "algo0, algo1, algo2 on math", "Side by side", "Greedy", "Change from the base model", "Cost",
-        "Learning curves", "How much second attempts rewrite", "Attempts at the same problem",
+        "algo0, algo1, algo2 on math", "Side by side", "Greedy", "Change from the base model",
+        "Beyond accuracy", "Cost", "Learning curves", "How much second attempts rewrite",
+        "Attempts at the same problem",
     ]  # fmt: skip
     assert not re.findall(r"(?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}", text.replace("http://www.w3.org/2000/svg", ""))
     assert not re.findall(r"@import|url\(|fetch\(|XMLHttpRequest|import\(", text)

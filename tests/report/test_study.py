@@ -10,15 +10,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from amend.errors import UserError
+from amend.report.across import across
+from amend.report.beyond import BEYOND
 from amend.report.files import run_folders
 from amend.report.findings import gather, grouped
+from amend.report.gains import gain, unresolved
 from amend.report.sheets import as_csv, as_json, as_latex, as_markdown
 from amend.report.study import Study, study
 from amend.report.svg import LETTER, WIDTH, interval_chart
-from report.synthetic_run import finished, metrics
+from amend.stat.seeds import seed_interval
+from report.synthetic_run import finished, metrics, write
 
 SOME = [["1+1 ok", "1+1 ok", "2*1 ok", "no"], ["no", "no", "no", "no"]] * 2
 
@@ -38,6 +44,13 @@ def folders(tmp_path: Path) -> list[Path]:
         finished(tmp_path / "a" / "0123abcd-s1-2", again[0], 1, again[1], again[2], SOME),
         finished(tmp_path / "b" / "89abcdef-s0", "b", 0, [True] * 4, [True] * 4, SOME),
     ]
+
+
+def seeded(folder: Path, seed: int) -> Path:
+    """A synthetic run, said to be of another seed."""
+    path = folder / "summary.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "seed": seed}))
+    return folder
 
 
 def cells(of: Study, sheet: str, label: str) -> dict[str, tuple[float, float | None, float | None]]:
@@ -134,6 +147,54 @@ def test_what_a_chart_says_of_a_row_has_room() -> None:
     assert text in svg
     start = float(re.findall(r'<text x="([0-9.]+)" y="[0-9.]+">−47', svg)[0])
     assert start + LETTER * len(text) <= WIDTH
+
+
+def test_gains_that_cannot_be_told_say_what_would_tell(tmp_path: Path) -> None:
+    """Two seeds that gain 8 and 2 of 40 problems; one run; and a clear gain, of which nothing is said."""
+    rng = np.random.default_rng(0)
+    values = np.stack([rng.permutation([1.0] * up + [0.0] * (40 - up)) for up in (8, 2)])
+    said = unresolved(values, "Acc@t1")
+    _, low, high = gain(values)
+    assert low < 0 < high and (low, high) == pytest.approx(seed_interval(values)[1:])
+    assert said.startswith("Acc@t1: +12.5 [") and "with 2 seeds x 40 problems" in said and " seeds" in said[-40:]
+    assert "one seed" in unresolved(rng.choice([-1.0, 0.0, 1.0], (1, 40)), "x")
+    assert unresolved(np.ones((2, 40)), "x") == "" and unresolved(np.zeros((2, 40)), "x") == ""
+    folders = []
+    for seed, row in enumerate(values):
+        folder = write(tmp_path / "a" / f"0123abcd-s{seed}", problems=40)
+        columns = pq.read_table(folder / "episodes.parquet").to_pydict()
+        where = zip(columns["phase"], columns["problem"], strict=True)
+        columns["correct"] = [phase == "trained" and bool(row[int(p.split("-")[1])]) for phase, p in where]
+        pq.write_table(pa.table(columns), folder / "episodes.parquet")
+        folders.append(seeded(folder, seed))
+    sheet = next(s for s in made(folders).sheets if s.key == "gain")
+    assert sheet.lines and all(line.startswith("score, ") for line in sheet.lines)
+    assert sheet.lines[0] in as_markdown(made(folders)) and r"\par\footnotesize score, " in as_latex(made(folders))
+
+
+def test_what_only_summaries_hold_is_shown(tmp_path: Path) -> None:
+    folders = [seeded(write(tmp_path / "a" / f"0123abcd-s{seed}"), seed) for seed in (0, 1)]
+    summaries = [json.loads((folder / "summary.json").read_text()) for folder in folders]
+    summaries[1]["trained"]["fix_rate"] += 0.1
+    folders[1].joinpath("summary.json").write_text(json.dumps(summaries[1]))
+    found = cells(made(folders), "beyond", "score")
+    assert set(found) == set(BEYOND)
+    assert found["fix_rate"][0] == pytest.approx(summaries[0]["trained"]["fix_rate"] + 0.05)
+    second = summaries[0]["trained"]["survival"]["second_attempt"]["steps"]
+    assert [found[name][0] for name in ("error", "predicted", "correct")] == pytest.approx(
+        [second[name] for name in ("error", "predicted", "correct")]
+    )
+    spread = summaries[0]["sampled"]["base"]["diversity"]["t1"]["all"]["within"]
+    assert cells(made(folders), "beyond", "base model")["ead"] == (spread["ead"]["mean"], None, None)
+
+
+def test_algorithms_are_held_against_each_other_over_seeds_and_subjects() -> None:
+    """Of four scores the middle two count; better on one subject of two, equal on the other: 3/4."""
+    untrained = [{"A": 0.2, "B": 0.4}] * 2
+    said = across({"untrained": untrained, "a": [{"A": 0.3, "B": 0.4}] * 2, "once": [{"A": 1.0, "B": 1.0}]})
+    assert "untrained 30.0 [30.0, 30.0], a 35.0 [35.0, 35.0]" in said and "over seeds and 2 subjects" in said
+    assert "better than one of untrained on a subject: a 0.75 [0.75, 0.75]" in said and "once" not in said
+    assert across({"a": untrained}) == across({"a": untrained, "b": untrained[:1]}) == ""
 
 
 def test_same_runs_same_study(folders: list[Path]) -> None:

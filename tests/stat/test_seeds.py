@@ -7,7 +7,17 @@ import pytest
 from jaxtyping import TypeCheckError
 
 from amend.stat.interval import crossed_bootstrap
-from amend.stat.seeds import Squares, needed, seed_difference, seed_interval, squares, verdict
+from amend.stat.seeds import (
+    Squares,
+    enough,
+    needed,
+    seed_difference,
+    seed_interval,
+    seed_p,
+    seeds_needed,
+    squares,
+    verdict,
+)
 
 
 def drawn(rng, seeds, problems, between, mean=0.1, difficulty=None):
@@ -85,3 +95,40 @@ def test_what_cannot_be_told_is_refused():
         seed_interval(np.zeros((1, 5)))
     with pytest.raises((ValueError, TypeCheckError)):  # the second where shapes are checked at run time
         seed_difference(np.zeros((2, 5)), np.zeros((2, 6)))
+
+
+@pytest.mark.parametrize("between", [0.0, 0.05])
+def test_contrasts_by_seed_hold_the_truth_and_claim_little_where_there_is_none(between):
+    """What a sweep does: arms of the same seeds on the same problems, subtracted cell by cell."""
+    rng = np.random.default_rng(8)
+    held, claimed, agree = [], [], []
+    for _ in range(400):
+        difficulty = rng.normal(0, 0.3, 80)
+        first, second, same = (drawn(rng, 3, 80, between, mean, difficulty) for mean in (0.1, 0.2, 0.1))
+        interval = seed_interval(second - first)
+        held.append(interval.low <= 0.1 <= interval.high)
+        null = same - first
+        p, (_, low, high) = seed_p(squares(null), float(null.mean())), seed_interval(null)
+        claimed.append(p < 0.05)
+        agree.append((p < 0.05) == (low > 0 or high < 0))
+    assert 0.93 <= np.mean(held) <= 1.0 and np.mean(claimed) < 0.08 and all(agree)
+
+
+def test_the_seeds_a_contrast_asks_for_are_enough():
+    rng = np.random.default_rng(9)
+    true = Squares(seed=200 * 0.05**2 + 0.2**2, problem=3 * 0.1**2 + 0.2**2, rest=0.2**2, seeds=3, problems=200)
+    asked, _ = seeds_needed(true, 0.05)
+
+    def cells():
+        return 0.05 + rng.normal(0, 0.05, (asked, 1)) + rng.normal(0, 0.1, 200) + rng.normal(0, 0.2, (asked, 200))
+
+    hits = [seed_interval(cells()).low > 0 for _ in range(300)]
+    assert 3 < asked < 30 and 0.73 <= np.mean(hits) <= 0.9
+    few = Squares(seed=0.3, problem=30.0, rest=0.3, seeds=3, problems=200)  # problems differ, seeds do not
+    assert seeds_needed(few, 0.02)[0] is None and seeds_needed(few, 0.02)[1] > 200
+    assert seeds_needed(few, 0.0) == (None, None)
+
+
+def test_what_would_do_in_words():
+    assert enough((9, 4000), 3, 500) == "9 seeds or 4,000 problems"
+    assert enough((None, 4000), 3, 500) == "4,000 problems" and "more of both" in enough((None, None), 3, 500)

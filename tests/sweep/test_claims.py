@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from amend.errors import UserError
+from amend.stat.seeds import seed_interval, squares
 from amend.sweep.claims import FAILS, HOLDS, OPEN, claims, decided, page, results_in, verdict
 from amend.sweep.file import grid, read
 
@@ -31,14 +34,59 @@ def test_verdicts(expect: str, than: float, low: float, high: float, said: str) 
     assert verdict(expect, than, low, high) == said
 
 
+def found_of(values: np.ndarray) -> dict[str, Any]:
+    """A contrast as a sweep's result holds it."""
+    seeds = values.mean(axis=1).tolist()
+    made = {"seeds": seeds, "problems": values.shape[1], "squares": squares(values)._asdict()}
+    return seed_interval(values)._asdict() | made
+
+
+def drawn(mean: float, seeds: int = 3) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return mean + rng.normal(0, 0.01, (seeds, 1)) + rng.normal(0, 0.3, (1, 400)) + rng.normal(0, 0.2, (seeds, 400))
+
+
 def test_two_seeds_are_too_few_to_tell() -> None:
     claim = CLAIMS[1]
-    found = {"contrasts": {claim["id"]: {"mean": 0.05, "low": 0.03, "high": 0.07, "seeds": [0.05, 0.05]}}}
-    assert decided(claim, found) == ("+5.0 [+3.0, +7.0], 2 seeds", OPEN)
-    found["contrasts"][claim["id"]]["seeds"].append(0.05)
-    assert decided(claim, found) == ("+5.0 [+3.0, +7.0], 3 seeds", HOLDS)
-    assert decided(claim, None) == ("not run yet", OPEN)
-    assert decided(claim, {"contrasts": {claim["id"]: {"missing": "no run"}}}) == ("not run yet: no run", OPEN)
+    found = {"contrasts": {claim["id"]: found_of(drawn(0.2, 2))}}
+    assert decided(claim, found)[1:] == (OPEN, None, "3 seeds at least")
+    found = {"contrasts": {claim["id"]: found_of(drawn(0.2))}}
+    assert decided(claim, found).verdict == HOLDS and ", 3 seeds" in decided(claim, found).ours
+    assert decided(claim, None)[:2] == ("not run yet", OPEN)
+    assert decided(claim, {"contrasts": {claim["id"]: {"missing": "no run"}}})[:2] == ("not run yet: no run", OPEN)
+
+
+@pytest.mark.parametrize(
+    ("expect", "than", "mean"),
+    [
+        ("above", 0, 0.2),
+        ("above", 0, 0.02),
+        ("above", -3, -0.1),
+        ("below", 0, -0.01),
+        ("near", 40, 0.2),
+        ("near", 3, 0.2),
+    ],
+)
+def test_p_is_below_a_twentieth_where_the_interval_tells(expect: str, than: float, mean: float) -> None:
+    claim = {**CLAIMS[1], "expect": expect, "than": than}
+    said = decided(claim, {"contrasts": {claim["id"]: found_of(drawn(mean))}})
+    assert said.p is not None and (said.p < 0.05) == (said.verdict != OPEN) == (said.would == "")
+    assert said.verdict != OPEN or any(word in said.would for word in ("seeds", "problems", "more of both"))
+
+
+def test_many_claims_are_corrected_for() -> None:
+    """Two tests, one of them clear and one that only stands alone; what was not run is no test."""
+    first, second, third = ({**CLAIMS[1], "id": name, "claim": name, "sweep": "s"} for name in "abc")
+    values = drawn(0.0)
+    edge = values - values.mean() + 1.1 * (seed_interval(values).high - values.mean())
+    results = {"s": {"run_minutes": 90.0, "contrasts": {"a": found_of(drawn(0.5)), "b": found_of(edge)}}}
+    text = page([first, second, third], results)
+    assert "3 claims: 2 hold, 0 do not, 1 cannot be told yet, of which\n1 were not run." in text
+    assert "of the 2 that could be told, 2 survive Holm's" in text
+    assert "1 sweeps were run, in 1.5 hours of runs on one core each" in text
+    tests = {name: found_of(edge) for name in "abc"}
+    text = page([first, second, third], {"s": {"run_minutes": 90.0, "contrasts": tests}})
+    assert "of the 3 that could be told, 0 survive Holm's" in text and text.count(", alone only") == 3
 
 
 def test_the_committed_page_is_what_the_committed_data_say() -> None:

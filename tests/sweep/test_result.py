@@ -12,12 +12,13 @@ import pytest
 from amend.metric.table import Columns
 from amend.report.files import COLUMNS, Run
 from amend.run_folder import FINISHED
+from amend.stat.seeds import seed_interval, squares
 from amend.sweep import result
 from amend.sweep.figures import Curve, Measured, measured
 from amend.sweep.file import read
 from amend.sweep.plan import Plans
 from amend.sweep.result import Arm, contrast, curves, row
-from amend.sweep.wording import page
+from amend.sweep.wording import ASKED, kept, page
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 RESULTS = [path for path in sorted(SWEEPS.glob("*.json")) if path.with_suffix(".yaml").is_file()]
@@ -65,6 +66,25 @@ def test_figures_by_hand() -> None:
     assert not [name for name in said if name.startswith(("base.", "student."))]
 
 
+def test_the_second_attempt_is_held_against_what_errors_a_step_allow() -> None:
+    """Half are right at first in one step each: e is 1/2, two steps are right in 1/4, and 3/4 of the second are."""
+    right, wrong = ("a", True), ("b", False)
+    greedy = table("trained", "greedy", [[[right, right]], [[right, right]], [[wrong, right]], [[wrong, wrong]]])
+    greedy["level"] = [1, 1, 1, 1, 2, 2, 2, 2]
+    said = measured(run_of(greedy)).values
+    assert said["step_error"].mean() == pytest.approx(0.5) and said["step_predicted"].mean() == pytest.approx(0.25)
+    assert said["step_excess"].mean() == pytest.approx(0.5) and said["token_excess"].mean() == pytest.approx(0.5)
+    assert said["level1.acc_t1"].tolist() == [1, 1] and said["level2.acc_t1"].tolist() == [0, 0]
+    assert said["level2.acc_t2"].tolist() == [1, 0]
+
+
+def test_what_one_sweep_asks_for_is_in_no_others_result() -> None:
+    asked = [name for figures in ASKED["thread_errors"].values() for name in figures]
+    assert all(kept(name, "thread_errors") and kept(f"base.{name}", "thread_errors") for name in asked)
+    assert not any(kept(name, "score_methods") or kept(f"base.{name}", "score_methods") for name in asked)
+    assert kept("acc_t1", "score_methods")
+
+
 def test_votes_at_equal_budgets() -> None:
     """One of four first attempts is right; every correction is: two corrected beat any vote of four."""
     right, wrong = ("a", True), ("b", False)
@@ -93,6 +113,9 @@ def test_a_contrast_is_taken_problem_by_problem() -> None:
     each = [float((one.runs[s].values["acc_t1"] - two.runs[s].values["acc_t1"]).mean()) for s in (0, 1, 2)]
     assert found["seeds"] == pytest.approx(each) and found["mean"] == pytest.approx(np.mean(each))
     assert found["low"] < found["mean"] < found["high"] and found["low"] > 0.3 and found["problems"] == 200
+    cells = np.stack([one.runs[s].values["acc_t1"] - two.runs[s].values["acc_t1"] for s in (0, 1, 2)])
+    assert (found["mean"], found["low"], found["high"]) == pytest.approx(seed_interval(cells))
+    assert found["squares"] == pytest.approx(squares(cells)._asdict())
     del two.runs[1]
     assert len(contrast([one, two], terms)["seeds"]) == 2, "only seeds that both have"
 
@@ -110,8 +133,25 @@ def test_what_runs_cannot_say_is_said(terms: list[dict[str, object]], why: str) 
     assert why in contrast(arms(), terms)["missing"]
 
 
+def test_seeds_that_differ_much_make_a_wide_interval_within_what_can_be() -> None:
+    arm = Arm({"algo": "one"})
+    for seed, rate in enumerate((0.0, 0.5, 0.9)):
+        arm.runs[seed] = Measured({"acc_t1": (np.arange(100) < 100 * rate).astype(float)}, {}, {})
+    found = row(arm, "one")["figures"]["acc_t1"]
+    assert found["low"] == 0.0 and found["high"] == 1.0, "a bootstrap of three seeds cannot leave [0, 0.9]"
+    none = Arm({"algo": "none"})
+    none.runs = {seed: Measured({"acc_t1": np.zeros(100)}, {}, {}) for seed in arm.runs}
+    terms = [{"of": {"algo": "one"}, "figure": "acc_t1"}, {"of": {"algo": "none"}, "figure": "acc_t1", "times": -1}]
+    apart = contrast([arm, none], terms)
+    assert -1.0 < apart["low"] < 0 and apart["high"] == 1.0, "a difference of shares is at most 1"
+    one = Arm({"algo": "one"})
+    one.runs[0] = arm.runs[1]
+    alone = contrast([one], [{"of": {}, "figure": "acc_t1"}])
+    assert 0.3 < alone["low"] < 0.5 < alone["high"] < 0.7 and "squares" not in alone, "problems alone"
+
+
 def test_a_row_says_what_was_found_and_of_how_many() -> None:
-    found = row(arms()[0])
+    found = row(arms()[0], "one")
     assert found["arm"] == {"algo": "one", "k": 2} and found["seeds"] == [0, 1, 2] and found["cost"] == {"seconds": 2.0}
     assert found["figures"]["few"] == {"mean": 1.0, "low": 1.0, "high": 1.0, "seeds": [1.0] * 3, "problems": 3}
     assert found["curves"]["pass"] == {"x": [1.0, 2.0], "y": [1.0, 1.0], "low": [1.0, 1.0], "high": [1.0, 1.0]}

@@ -105,3 +105,31 @@ def second_attempt(length: Shaped[np.ndarray, "p n k"], correct: Bool[np.ndarray
         "correct": float(right.mean()),
         "error_after": per_step_error(both, right),
     }
+
+
+def by_problem(
+    length: Shaped[np.ndarray, "p n k"], correct: Bool[np.ndarray, "p n k"]
+) -> dict[str, Float[np.ndarray, " p"]]:
+    """``second_attempt`` as a value a problem, so that an interval can be taken over problems.
+
+    ``excess``: how much more often the second attempt is right than ``predicted``. The error is fitted to the same
+    problems, so each value has its problem's pull on the fit in it: the means are those of ``second_attempt``, and the
+    spread is that of the fit as well. The pull on theta = log(1 - e) is s / I, s the slope of the problem's
+    log-likelihood and I the mean curvature of all.
+    """
+    first, both = length[:, :, 0].astype(float), length[:, :, :2].sum(axis=2).astype(float)
+    right = correct[:, :, 0]
+    error = per_step_error(first.ravel(), right.ravel())
+    kept = (1 - error) ** both
+    pull = np.zeros(len(first))
+    if 0 < error < 1:
+        lives = (1 - error) ** first
+        slope = np.where(right, first, -first * lives / (1 - lives))
+        curvature = np.where(right, 0.0, first**2 * lives / (1 - lives) ** 2)
+        pull = slope.mean(axis=1) / curvature.mean()
+    predicted = kept.mean(axis=1) + (both * kept).mean() * pull
+    return {
+        "error": error - (1 - error) * pull,
+        "predicted": predicted,
+        "excess": correct[:, :, 1].mean(axis=1) - predicted,
+    }

@@ -28,6 +28,7 @@ from amend.metric import correction, passk
 from amend.metric.rerank import best_at_k
 from amend.metric.solutions import unique_solutions
 from amend.metric.table import arrange
+from amend.report.across import across, subject_scores
 from amend.report.against import BASELINE, against, against_table
 from amend.report.files import Run, read_run
 from amend.stat.interval import RESAMPLES, Interval, bootstrap, crossed_bootstrap
@@ -87,7 +88,15 @@ def _entry(name: str, runs: list[Run], values: dict[str, Float[np.ndarray, "s p"
     }
     k = arrange(runs[0].episodes, "trained", "wide").correct.shape[1]
     plain = {key: {n: float(v) for n, v in interval._asdict().items()} for key, interval in intervals.items()}
-    return {"algo": name, "seeds": [run.summary["seed"] for run in runs], "k": k, "figures": plain, "cost": cost}
+    subjects = [subject_scores(arrange(run.episodes, "trained", "greedy")) for run in runs]
+    return {
+        "algo": name,
+        "seeds": [run.summary["seed"] for run in runs],
+        "k": k,
+        "figures": plain,
+        "cost": cost,
+        "subjects": subjects,
+    }
 
 
 def pooled(name: str, values: Float[np.ndarray, "s p"], resamples: int) -> Interval:
@@ -114,6 +123,8 @@ def comparison_tables(folders: Sequence[Path], budget: int) -> list[Table]:
         Table(title=f"{head}: {what}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
         for what in ("greedy", f"{k} samples")
     )
+    greedy.caption = across({entry["algo"]: entry["subjects"] for entry in entries}) or None
+    greedy.caption_justify = "left"
     for table, labels in ((greedy, GREEDY), (wide, several)):
         table.add_column("trained", no_wrap=True)
         for label in labels.values():

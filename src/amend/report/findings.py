@@ -18,6 +18,8 @@ from jaxtyping import Float
 
 from amend.metric import correction, passk
 from amend.metric.table import Table, arrange
+from amend.report.across import subject_scores
+from amend.report.beyond import beyond
 from amend.report.comparison import WIDE, figures
 from amend.report.figures import BINS
 from amend.report.files import Run, read_run
@@ -44,9 +46,13 @@ class Findings:
     cost: Mapping[str, float]
     metrics: Sequence[Mapping[str, Any]]
     subjects: frozenset[str]
+    by_subject: Mapping[str, float]
+    """Accuracy of the trained model's last greedy attempt on each subject's problems."""
     values: Mapping[str, Mapping[str, Measured]]
     """By phase: name -> (problems, a value each)."""
     edits: Mapping[str, Float[np.ndarray, " bins"]]
+    beyond: Mapping[str, Mapping[str, float]]
+    """By phase: what the run's summary holds of ``beyond.BEYOND``."""
 
 
 def findings(run: Run) -> Findings | None:
@@ -78,6 +84,8 @@ def findings(run: Run) -> Findings | None:
         subjects=frozenset(str(subject) for t in greedy.values() for subject in t.subject.tolist()) - {""},
         values={phase: _values(run, phase) for phase in phases},
         edits=edited,
+        by_subject=subject_scores(greedy["trained"]),
+        beyond={phase: beyond(run.summary, phase) for phase in phases},
     )
 
 
@@ -127,3 +135,42 @@ def grouped(found: Sequence[Findings]) -> list[list[Findings]]:
         if run.seed not in seeds or run.again > seeds[run.seed].again:
             seeds[run.seed] = run
     return [[seeds[seed] for seed in sorted(seeds)] for seeds in groups.values()]
+
+
+def stacks_of(runs: Sequence[Findings], phase: str) -> dict[str, Float[np.ndarray, "s _"]]:
+    """Every figure of a phase ("base", "trained", or "gain": trained less base) that all runs have, a row a run, over
+    the problems that all were given."""
+    of = [run.values[phase] if phase != "gain" else _gain(run) for run in runs]
+    names = [name for name in of[0] if all(name in values for values in of)]
+    stacked = {name: _common([values[name] for values in of]) for name in names}
+    return {name: values for name, values in stacked.items() if values is not None}
+
+
+def _common(measured: Sequence[Measured]) -> Float[np.ndarray, "s shared"] | None:
+    """Several values a problem, as rows over the problems that stand in each."""
+    if len({ids for ids, _ in measured}) == 1:
+        return np.stack([value for _, value in measured]) if measured[0][0] else None
+    shared = sorted(set.intersection(*(set(ids) for ids, _ in measured)))
+    if not shared:
+        return None
+    places = [{problem: i for i, problem in enumerate(ids)} for ids, _ in measured]
+    return np.stack([value[[at[p] for p in shared]] for at, (_, value) in zip(places, measured, strict=True)])
+
+
+def _gain(run: Findings) -> dict[str, Measured]:
+    """Trained less base on each problem that both were given."""
+    both = {name: _pair(run, name) for name in run.values["trained"]}
+    return {name: pair for name, pair in both.items() if pair is not None}
+
+
+def _pair(run: Findings, name: str) -> Measured | None:
+    """Trained less base on each problem that both were given."""
+    if any(name not in run.values[phase] for phase in ("base", "trained")):
+        return None
+    (ids, before), (others, after) = run.values["base"][name], run.values["trained"][name]
+    if ids == others:
+        return ids, after - before
+    at = {problem: i for i, problem in enumerate(ids)}
+    mine = [i for i, problem in enumerate(others) if problem in at]
+    shared = tuple(others[i] for i in mine)
+    return (shared, after[mine] - before[[at[p] for p in shared]]) if shared else None

@@ -188,8 +188,13 @@ def _table(made: Study, sheet: Sheet) -> str:
         sheet.title,
         sheet.note,
         f'{scrolling(sheet.title)}<table class="sortable"><thead><tr><th scope="col"><button type="button">condition'
-        f"</button></th>{heads}</tr></thead><tbody>{body}</tbody></table></div>",
+        f"</button></th>{heads}</tr></thead><tbody>{body}</tbody></table></div>{_below(sheet)}",
     )
+
+
+def _below(sheet: Sheet) -> str:
+    lines = "".join(f"<li>{escape(line)}</li>" for line in sheet.lines)
+    return f'<ul class="soft">{lines}</ul>' if lines else ""
 
 
 def _drawn(made: Study) -> str:

@@ -13,7 +13,9 @@ from typing import Any
 
 from amend.report.study import Cell, Column, Sheet, Study
 
-ESCAPED = {"\\": r"\textbackslash{}", "Δ": r"$\Delta$", "→": r"$\to$", "±": r"$\pm$"} | {c: f"\\{c}" for c in "&%$#_{}"}
+ESCAPED = {"\\": r"\textbackslash{}", "Δ": r"$\Delta$", "→": r"$\to$", "±": r"$\pm$", "−": "-", "^": r"\^{}"} | {
+    c: f"\\{c}" for c in "&%$#_{}"
+}
 
 
 def shown(cell: Cell | None, column: Column) -> tuple[str, str]:
@@ -49,6 +51,7 @@ def as_markdown(study: Study) -> str:
     parts = [f"# {study.title}\n", *(f"- {note}" for note in study.notes), ""]
     for sheet in study.sheets:
         parts += [f"## {sheet.title}\n", f"{sheet.note}\n", table(study, sheet), ""]
+        parts += [*(f"- {line}" for line in sheet.lines), ""] if sheet.lines else []
     return "\n".join(parts)
 
 
@@ -78,7 +81,9 @@ def as_latex(study: Study) -> str:
             cells = (shown(cell, column) for column, cell in zip(sheet.columns, row.cells, strict=True))
             said = [f"{_tex(mean)} {{\\scriptsize {interval}}}" if interval else mean for mean, interval in cells]
             parts.append(f"{_tex(study.groups[row.group].label)} & {' & '.join(said)} \\\\")
-        parts += ["\\bottomrule", "\\end{tabular}", "\\end{table}", ""]
+        parts += ["\\bottomrule", "\\end{tabular}"]
+        parts += [f"\\par\\footnotesize {_tex(line)}" for line in sheet.lines]
+        parts += ["\\end{table}", ""]
     return "\n".join(parts)
 
 

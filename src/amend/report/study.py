@@ -19,9 +19,12 @@ import numpy as np
 from jaxtyping import Float
 
 from amend.errors import UserError
+from amend.report.across import across
+from amend.report.beyond import BEYOND, BEYOND_NOTE
 from amend.report.comparison import GREEDY, WIDE
 from amend.report.figures import BINS
-from amend.report.findings import COST, Findings, Measured, grouped
+from amend.report.findings import COST, Findings, grouped, stacks_of
+from amend.report.gains import gain, unresolved
 from amend.report.labels import labels
 from amend.stat.many import bootstrap_many
 
@@ -65,6 +68,8 @@ class Sheet(NamedTuple):
     note: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+    lines: tuple[str, ...]
+    """What is to be said below it."""
 
 
 class Series(NamedTuple):
@@ -146,11 +151,12 @@ def study(folders: Sequence[Path], found: Sequence[Findings]) -> Study:
     ]  # fmt: skip
     k = max((int(n[5:]) for run in found for n in run.values["trained"] if n.startswith("pass@")), default=0)
     pooled = [pool(groups[0][:1], "base"), *(pool(runs, "trained") for runs in groups)]
-    gained: list[Cells] = [{}, *(pool(runs, "gain") for runs in groups)]
+    standing = across({name: [run.by_subject for run in runs] for name, runs in zip(names, groups, strict=True)})
     sheets = (
-        _figures_sheet("greedy", "Greedy", GREEDY, pooled, k),
-        _figures_sheet("wide", "Many samples", WIDE, pooled, k),
-        _gains(gained, k),
+        _figures_sheet("greedy", "Greedy", GREEDY, pooled, k, standing),
+        _figures_sheet("wide", "Many samples", WIDE, pooled, k, ""),
+        _gains(groups, names, k),
+        _beyond(groups),
         _cost(groups),
     )
     drawn = (*_learning(groups), _over_k("pass", "pass@k", pooled), _over_k("maj", "maj@k", pooled), _edits(groups))
@@ -175,43 +181,22 @@ def _problems(runs: Sequence[Findings], phase: str) -> int:
     return max((len(ids) for run in runs for ids, _ in run.values[phase].values()), default=0)
 
 
-def _common(measured: Sequence[Measured]) -> Float[np.ndarray, "s shared"] | None:
-    """Several values a problem, as rows over the problems that stand in each."""
-    if len({ids for ids, _ in measured}) == 1:
-        return np.stack([value for _, value in measured]) if measured[0][0] else None
-    shared = sorted(set.intersection(*(set(ids) for ids, _ in measured)))
-    if not shared:
-        return None
-    places = [{problem: i for i, problem in enumerate(ids)} for ids, _ in measured]
-    return np.stack([value[[at[p] for p in shared]] for at, (_, value) in zip(places, measured, strict=True)])
-
-
-def pool(runs: Sequence[Findings], phase: str) -> dict[str, Cell]:
-    """Every figure of a phase ("base", "trained", or "gain": trained less base) over a group's seeds and problems.
+def pool(runs: Sequence[Findings], phase: str) -> Cells:
+    """Every figure of a phase ("base", "trained") over a group's seeds and problems.
 
     Figures over the same problems are resampled together. One that a run lacks is left out.
     """
-    of = [run.values[phase] if phase != "gain" else _gain(run) for run in runs]
-    names = [name for name in of[0] if all(name in values for values in of)]
-    stacks: dict[tuple[int, int], list[tuple[str, Float[np.ndarray, "s p"]]]] = {}
-    for name in names:
-        stacked = _common([values[name] for values in of])
-        if stacked is not None:
-            stacks.setdefault(stacked.shape, []).append((name, stacked))
-    cells: dict[str, Cell] = {}
+    stacks: dict[tuple[int, ...], list[tuple[str, Float[np.ndarray, "s p"]]]] = {}
+    for name, stacked in stacks_of(runs, phase).items():
+        stacks.setdefault(stacked.shape, []).append((name, stacked))
+    cells: Cells = {}
     for shape, figures in stacks.items():
         intervals = bootstrap_many(np.stack([values for _, values in figures]), np.random.default_rng([SEED, *shape]))
         cells |= {name: Cell(*interval) for (name, _), interval in zip(figures, intervals, strict=True)}
     return cells
 
 
-def _gain(run: Findings) -> dict[str, Measured]:
-    """Trained less base on each problem that both were given."""
-    both = {name: _pair(run, name) for name in run.values["trained"]}
-    return {name: pair for name, pair in both.items() if pair is not None}
-
-
-def _figures_sheet(key: str, title: str, names: Mapping[str, str], pooled: Sequence[Cells], k: int) -> Sheet:
+def _figures_sheet(key: str, title: str, names: Mapping[str, str], pooled: Sequence[Cells], k: int, said: str) -> Sheet:
     """The base model's line, then a line a group; a column for each figure that any of them has."""
     names = {name: label for name, label in names.items() if any(name in cells for cells in pooled)}
     columns = tuple(
@@ -222,7 +207,7 @@ def _figures_sheet(key: str, title: str, names: Mapping[str, str], pooled: Seque
         "greedy": "The trained models' greedy attempts, in points of all problems.",
         "wide": f"{k} first attempts at a problem, sampled; unique: different right solutions of a problem.",
     }[key]
-    return Sheet(key, title, note, columns, _rows(names, pooled))
+    return Sheet(key, title, note, columns, _rows(names, pooled), (said,) if said else ())
 
 
 def _rows(names: Iterable[str], pooled: Sequence[Cells]) -> tuple[Row, ...]:
@@ -231,24 +216,38 @@ def _rows(names: Iterable[str], pooled: Sequence[Cells]) -> tuple[Row, ...]:
     return tuple(row for row in rows if any(row.cells))
 
 
-def _gains(pooled: Sequence[Cells], k: int) -> Sheet:
-    """Trained less base on the same problems, seed by seed."""
+def _gains(groups: Sequence[list[Findings]], names: Sequence[str], k: int) -> Sheet:
+    """Trained less base on the same problems, seed by seed; and what would tell where these runs cannot."""
     columns = tuple(Column(name, label.format(k=k), "points", True) for name, label in GAINS.items())
-    note = "Trained less base on the same problems, in points. An interval that holds 0: the runs cannot tell."
-    return Sheet("gain", "Change from the base model", note, columns, _rows(GAINS, pooled))
+    found: list[Cells] = [{}]
+    lines = []
+    for label, runs in zip(names, groups, strict=True):
+        values = {name: value for name, value in stacks_of(runs, "gain").items() if name in GAINS}
+        found.append({name: Cell(*gain(value)) for name, value in values.items()})
+        said = (unresolved(value, GAINS[name].format(k=k)) for name, value in values.items())
+        lines += [f"{label}, {line}" for line in said if line]
+    note = (
+        "Trained less base on the same problems, in points; t intervals over seeds and problems. An interval that "
+        "holds 0: the runs cannot tell."
+    )
+    return Sheet("gain", "Change from the base model", note, columns, _rows(GAINS, found), tuple(lines))
 
 
-def _pair(run: Findings, name: str) -> Measured | None:
-    """Trained less base on each problem that both were given."""
-    if any(name not in run.values[phase] for phase in ("base", "trained")):
-        return None
-    (ids, before), (others, after) = run.values["base"][name], run.values["trained"][name]
-    if ids == others:
-        return ids, after - before
-    at = {problem: i for i, problem in enumerate(ids)}
-    mine = [i for i, problem in enumerate(others) if problem in at]
-    shared = tuple(others[i] for i in mine)
-    return (shared, after[mine] - before[[at[p] for p in shared]]) if shared else None
+def _beyond(groups: Sequence[list[Findings]]) -> Sheet:
+    """What the runs' own summaries hold and no other table shows."""
+    said = [
+        _means([run.beyond[phase] for run in runs])
+        for phase, runs in (("base", groups[0][:1]), *(("trained", runs) for runs in groups))
+    ]
+    names = [name for name in BEYOND if any(name in cells for cells in said)]
+    columns = tuple(Column(name, *BEYOND[name], False) for name in names)
+    return Sheet("beyond", "Beyond accuracy", BEYOND_NOTE, columns, _rows(names, said), ())
+
+
+def _means(each: Sequence[Mapping[str, float]]) -> Cells:
+    """Of each figure that all runs have, the mean, as a plain number."""
+    names = [name for name in each[0] if all(name in one for one in each)]
+    return {name: Cell(float(np.mean([one[name] for one in each])), None, None) for name in names}
 
 
 def _cost(groups: Sequence[list[Findings]]) -> Sheet:
@@ -264,7 +263,7 @@ def _cost(groups: Sequence[list[Findings]]) -> Sheet:
             there = [run.cost[key] for run in runs if key in run.cost]
             cells.append(Cell(float(np.mean(there)), None, None) if there else None)
         rows.append(Row(i, tuple(cells)))
-    return Sheet("cost", "Cost", "Of training, a run, averaged over its seeds.", columns, tuple(rows))
+    return Sheet("cost", "Cost", "Of training, a run, averaged over its seeds.", columns, tuple(rows), ())
 
 
 def _learning(groups: Sequence[list[Findings]]) -> list[Figure]:
@@ -365,7 +364,10 @@ def _notes(folders: Sequence[Path], found: Sequence[Findings], groups: Sequence[
             "A condition with one seed speaks of that run, not of the algorithm: its interval is over problems only."
         )
     elif seeds[0] < 5:
-        notes.append(f"{seeds[0]} seeds are few: an interval bootstrapped over them is likely too narrow.")
+        notes.append(
+            f"{seeds[0]} seeds are few: an interval bootstrapped over them is likely too narrow. Changes from the base "
+            "model have t intervals."
+        )
     if len({run.task for run in found}) > 1:
         notes.append("These runs solve different tasks: compare within a task.")
     bases = {(run.task, *map(float, run.values["base"].get("acc_t1", ((), np.zeros(0)))[1])) for run in found}

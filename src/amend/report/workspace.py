@@ -65,6 +65,7 @@ def build(study: Study, entity: str, project: str) -> Any:
         blocks.append(wr.MarkdownBlock("\n".join(f"- {note}" for note in study.notes)))
     for sheet in study.sheets:
         blocks += [wr.H2(sheet.title), wr.P(sheet.note), wr.MarkdownBlock(table(study, sheet))]
+        blocks += [wr.MarkdownBlock("\n".join(f"- {line}" for line in sheet.lines))] if sheet.lines else []
     blocks += [
         wr.H2("Learning curves"),
         wr.PanelGrid(runsets=runsets, panels=panels),

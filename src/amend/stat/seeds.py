@@ -8,7 +8,8 @@ of that two-way layout, MS_s between seeds, MS_p between problems, MS_e what is 
 and Student's t with Satterthwaite's (1946) degrees of freedom makes the interval. Three seeds are two degrees of
 freedom: wide, as they should be. A percentile bootstrap is too narrow there (``amend.stat.interval`` has figures).
 
-Two algorithms share problems and not seeds, so with D_j the difference of their means on problem j,
+A contrast of arms that share seeds and problems is one such layout, of differences. Two algorithms that share problems
+alone are two of them, so with D_j the difference of their means on problem j,
 
     Var(difference) = MS_s1 / (S1 P) + MS_s2 / (S2 P) + Var(D) / P - MS_e1 / (S1 P) - MS_e2 / (S2 P)
 
@@ -66,17 +67,31 @@ def squares(values: Float[np.ndarray, "s p"]) -> Squares:
 
 def seed_interval(values: Float[np.ndarray, "s p"], level: float = LEVEL) -> Interval:
     """The mean over seeds and problems with its t interval; row i holds seed i's value on every problem."""
-    m = squares(values)
-    cells = m.seeds * m.problems
-    # A mean square below the residual's is chance: never let it make the interval narrower than the other alone.
-    parts = [
-        (max(m.seed, m.rest) / cells, m.seeds - 1),
-        (max(m.problem, m.rest) / cells, m.problems - 1),
-        (-m.rest / cells, (m.seeds - 1) * (m.problems - 1)),
-    ]
-    half = _half(parts, level)
+    half = _half(_alone(squares(values)), level)
     mean = float(values.mean())
     return Interval(mean, mean - half, mean + half)
+
+
+def seed_p(m: Squares, distance: float) -> float:
+    """The two-sided p-value of a mean that is ``distance`` away from what it is held against."""
+    return _p(distance, _alone(m))
+
+
+def seeds_needed(m: Squares, distance: float, level: float = LEVEL) -> tuple[int | None, int | None]:
+    """How many seeds (with these problems), and how many problems (with these seeds), would resolve ``distance``."""
+    own = max(m.seed - m.rest, 0.0) / m.problems
+    between = max(m.problem - m.rest, 0.0) / m.seeds
+
+    def resolves(seeds: int, problems: int) -> bool:
+        then = Squares(own * problems + m.rest, between * seeds + m.rest, m.rest, seeds, problems)
+        return _resolves(_alone(then), distance, level)
+
+    if distance == 0:
+        return None, None
+    return (
+        _least(lambda s: resolves(s, m.problems), 2, MOST_SEEDS),
+        _least(lambda p: resolves(m.seeds, p), 2, MOST_PROBLEMS),
+    )
 
 
 def seed_difference(
@@ -92,11 +107,7 @@ def seed_difference(
     mean = float(second.mean() - first.mean())
     apart = float((second.mean(axis=0) - first.mean(axis=0)).var(ddof=1))
     parts = _parts((one, two), apart)
-    half, error, freedom = _half(parts, level), *_spread(parts)
-    if error > 0:
-        p = float(2 * student.sf(abs(mean) / error, freedom))
-    else:
-        p = 1.0 if mean == 0 else 0.0
+    half, p = _half(parts, level), _p(mean, parts)
     resolved = p < 1 - level
     seeds, problems = (None, None) if resolved else needed(one, two, apart, mean, level)
     return Difference(Interval(mean, mean - half, mean + half), p, resolved, seeds, problems)
@@ -114,9 +125,7 @@ def needed(one: Squares, two: Squares, apart: float, mean: float, level: float) 
 
     def resolves(seeds: Sequence[int], problems: int) -> bool:
         then = [Squares(o * problems + r, 0.0, r, s, problems) for o, r, s in zip(own, rest, seeds, strict=True)]
-        parts = _parts(then, between + sum(r / s for r, s in zip(rest, seeds, strict=True)))
-        error, freedom = _spread(parts)
-        return bool(abs(mean) >= error * (student.ppf(0.5 + level / 2, freedom) + student.ppf(POWER, freedom)))
+        return _resolves(_parts(then, between + sum(r / s for r, s in zip(rest, seeds, strict=True))), mean, level)
 
     if mean == 0:
         return None, None
@@ -136,19 +145,35 @@ def verdict(found: Difference, one: int, two: int, problems: int, unit: float = 
     said = f"{mean:+.1f} [{low:+.1f}, {high:+.1f}] {name}"
     if found.resolved:
         return f"{said}, p = {found.p:.2g}"
-    ways = []
-    if found.seeds is not None and found.seeds > max(one, two):
-        ways.append(f"{found.seeds:,} seeds of each")
-    if found.problems is not None and found.problems > problems:
-        ways.append(f"{found.problems:,} problems")
-    would = f"would take {' or '.join(ways)}" if ways else "would take more than can be run"
+    would = enough((found.seeds, found.problems), max(one, two), problems, "seeds of each")
     return (
         f"{said}: cannot tell yet from {one} and {two} seeds x {problems:,} problems; if that is the true difference, "
-        f"showing it in {POWER:.0%} of repetitions {would}"
+        f"showing it in {POWER:.0%} of repetitions would take {would}"
     )
 
 
+def enough(needed: tuple[int | None, int | None], seeds: int, problems: int, name: str = "seeds") -> str:
+    """What would do, in words: numbers of seeds or of problems that are more than these."""
+    ways = [
+        f"{wanted:,} {what}"
+        for wanted, now, what in zip(needed, (seeds, problems), (name, "problems"), strict=True)
+        if wanted is not None and wanted > now
+    ]
+    return " or ".join(ways) or "more of both, or more than can be run"
+
+
 Part = tuple[float, float]  # a share of a variance, negative where it is taken back; its degrees of freedom
+
+
+def _alone(m: Squares) -> list[Part]:
+    """Of one layout's mean. A mean square below the residual's is chance: never let it make an interval narrower than
+    the other alone would."""
+    cells = m.seeds * m.problems
+    return [
+        (max(m.seed, m.rest) / cells, m.seeds - 1.0),
+        (max(m.problem, m.rest) / cells, m.problems - 1.0),
+        (-m.rest / cells, (m.seeds - 1.0) * (m.problems - 1.0)),
+    ]
 
 
 def _parts(each: Sequence[Squares], apart: float) -> list[Part]:
@@ -171,6 +196,19 @@ def _spread(parts: Sequence[Part]) -> tuple[float, float]:
 def _half(parts: Sequence[Part], level: float) -> float:
     error, freedom = _spread(parts)
     return float(student.ppf(0.5 + level / 2, freedom) * error)
+
+
+def _p(distance: float, parts: Sequence[Part]) -> float:
+    error, freedom = _spread(parts)
+    if error > 0:
+        return float(2 * student.sf(abs(distance) / error, freedom))
+    return 1.0 if distance == 0 else 0.0
+
+
+def _resolves(parts: Sequence[Part], distance: float, level: float) -> bool:
+    """Whether a repetition would find ``distance`` at this level in ``POWER`` of cases."""
+    error, freedom = _spread(parts)
+    return bool(abs(distance) >= error * (student.ppf(0.5 + level / 2, freedom) + student.ppf(POWER, freedom)))
 
 
 def _least(holds: Callable[[int], bool], low: int, high: int) -> int | None:

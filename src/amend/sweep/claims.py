@@ -7,7 +7,9 @@ contrast of which sweep decides it; sweeps/X.json has that contrast with its int
                    other, else it cannot be told yet
     near           holds where the whole interval lies within ``than`` of 0, does not where it lies beyond
 
-so a claim cannot be tuned until it holds, and a difference that the data cannot resolve is called that.
+so a claim cannot be tuned until it holds, and a difference that the data cannot resolve is called that, with the seeds
+or problems that would. Many claims are held against one level, so each verdict's p-value stands beside Holm's, over all
+claims that were run: over those decided alone would be to choose by outcome.
 """
 
 from __future__ import annotations
@@ -16,12 +18,16 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import yaml
 
 from amend.config import REFUSED, say
 from amend.errors import UserError
+from amend.stat.interval import LEVEL
+from amend.stat.paired import holm
+from amend.stat.seeds import POWER, Squares, enough, seed_p, seeds_needed
 
 KEYS = {"id", "claim", "who", "where", "theirs", "trust", "sweep", "terms", "expect", "than", "unit"}
 TRUST = {
@@ -33,6 +39,18 @@ TRUST = {
 EXPECT = ("above", "below", "near")
 UNITS = {"points": 100.0, "number": 1.0}
 HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot tell yet"
+LEAST = 3  # seeds: one says nothing of the algorithm, and two hardly anything
+
+
+class Decision(NamedTuple):
+    """What our runs say of a claim: the figure in words, the verdict, and how sure it is."""
+
+    ours: str
+    verdict: str
+    p: float | None = None
+    """Of the contrast being on the side of its margin on which it is; None where the claim was not put to the test."""
+    would: str = ""
+    """What would resolve it, where it cannot be told yet."""
 
 
 def claims(path: Path) -> list[dict[str, Any]]:
@@ -65,24 +83,43 @@ def verdict(expect: str, than: float, low: float, high: float) -> str:
 
 def page(found: Sequence[Mapping[str, Any]], results: Mapping[str, Mapping[str, Any]]) -> str:
     """CLAIMS.md. ``results``: what is in sweeps/X.json, by X."""
-    tally: dict[str, int] = {HOLDS: 0, FAILS: 0, OPEN: 0}
+    decisions = [decided(claim, results.get(claim["sweep"])) for claim in found]
+    tested = [i for i, one in enumerate(decisions) if one.p is not None]
+    adjusted = dict(zip(tested, holm(np.array([decisions[i].p for i in tested], dtype=float)).tolist(), strict=True))
+    survive = [i for i in tested if decisions[i].verdict != OPEN and adjusted[i] < 1 - LEVEL]
+    tally = {said: sum(one.verdict == said for one in decisions) for said in (HOLDS, FAILS, OPEN)}
+    hours = sum(one["run_minutes"] for one in results.values()) / 60
     rows = []
-    for claim in found:
-        ours, said = decided(claim, results.get(claim["sweep"]))
-        tally[said] += 1
+    for i, (claim, one) in enumerate(zip(found, decisions, strict=True)):
         theirs = f"{claim['theirs']} ({TRUST[claim['trust']]})" if claim["theirs"] else TRUST[claim["trust"]]
         source = f"[{claim['sweep']}]({claim['sweep']}.md)"
-        rows.append((claim["claim"], f"{claim['who']}, {claim['where']}", theirs, ours, f"**{said}**", source))
-    head = ("claim", "who, where", "theirs", "ours, 95 %", "verdict", "sweep")
+        who = f"{claim['who']}, {claim['where']}"
+        rows.append((claim["claim"], who, theirs, one.ours, f"**{one.verdict}**", _sure(one, adjusted.get(i)), source))
+    head = ("claim", "who, where", "theirs", "ours, 95 %", "verdict", "how sure, or what would tell", "sweep")
     lines = [
         "# Claims",
         "",
         "Written by `python -m amend.sweep.claims` from the committed results; edit sweeps/claims.yaml, not this page.",
         "Ours are of the built-in model of 0.8 million parameters on built-in problems: a verdict is about the claim",
-        "at this scale, not about the paper. In points of per cent, unless said otherwise; intervals resample seeds",
-        "and problems.",
+        "at this scale, not about the paper. In points of per cent, unless said otherwise; Student's t intervals over",
+        "seeds and problems, two arms paired by both. The base model is one and the same under every seed, so claims",
+        "about it alone speak of that model.",
         "",
-        f"{len(rows)} claims: {tally[HOLDS]} hold, {tally[FAILS]} do not, {tally[OPEN]} cannot be told yet.",
+        f"{len(rows)} claims: {tally[HOLDS]} hold, {tally[FAILS]} do not, {tally[OPEN]} cannot be told yet, of which",
+        f"{len(rows) - len(tested)} were not run.",
+        "",
+        f"That is many: at 95 % one in twenty of {len(tested)} tests would be on some side by chance. A verdict is its",
+        f"claim's own; of the {tally[HOLDS] + tally[FAILS]} that could be told, {len(survive)} survive Holm's",
+        "correction over all that were run (Holm's p below 0.05), which stands beside each. Where it cannot be told",
+        "yet, the seeds (on as many problems) or problems (with as many seeds) are those that would tell in",
+        f"{POWER:.0%} of repetitions, were the difference that was seen the true one.",
+        "",
+        f"{len(results)} sweeps were run, in {hours:.1f} hours of runs on one core each, two at a time; a run that",
+        "several sweeps share is counted in each of them.",
+        "",
+        "Not here: SCoRe's Table 3 (MBPP and HumanEval). The built-in model writes no programs, so no sweep can run it",
+        "at this scale; its rows for a machine with a GPU are `experiment=paper_untrained_humaneval`,",
+        "`experiment=paper_pair_sft_humaneval` and `experiment=paper_score_humaneval`.",
         "",
         f"| {' | '.join(head)} |",
         f"| {' | '.join('---' for _ in head)} |",
@@ -92,20 +129,37 @@ def page(found: Sequence[Mapping[str, Any]], results: Mapping[str, Mapping[str, 
     return "\n".join(lines)
 
 
-def decided(claim: Mapping[str, Any], result: Mapping[str, Any] | None) -> tuple[str, str]:
-    """Our figure in words, and the verdict."""
+def _sure(one: Decision, adjusted: float | None) -> str:
+    """p and Holm's p of a verdict; of what cannot be told, what would."""
+    if one.verdict == OPEN or adjusted is None:
+        return one.would
+    alone = "" if adjusted < 1 - LEVEL else ", alone only"
+    return f"p {_p(one.p or 0.0)}, Holm's {_p(adjusted)}{alone}"
+
+
+def _p(p: float) -> str:
+    return "< 0.0001" if p < 0.0001 else f"= {p:.2g}"
+
+
+def decided(claim: Mapping[str, Any], result: Mapping[str, Any] | None) -> Decision:
+    """Our figure in words, the verdict, and how sure it is."""
     found = (result or {}).get("contrasts", {}).get(claim["id"])
     if found is None:
-        return "not run yet", OPEN
+        return Decision("not run yet", OPEN)
     if "missing" in found:
-        return f"not run yet: {found['missing']}", OPEN
+        return Decision(f"not run yet: {found['missing']}", OPEN)
     by = UNITS[claim["unit"]]
     mean, low, high = (found[key] * by for key in ("mean", "low", "high"))
     seeds = len(found["seeds"])
     words = f"{mean:+.1f} [{low:+.1f}, {high:+.1f}], {seeds} seed{'s' * (seeds > 1)}"
-    # One seed says nothing of the algorithm, and two hardly anything.
-    said = verdict(claim["expect"], claim["than"], low, high) if seeds > 2 else OPEN
-    return words, said
+    if seeds < LEAST or "squares" not in found:
+        return Decision(words, OPEN, None, f"{LEAST} seeds at least")
+    said = verdict(claim["expect"], claim["than"], low, high)
+    than = claim["than"] / by
+    distance = than - abs(found["mean"]) if claim["expect"] == "near" else found["mean"] - than
+    made = Squares(**found["squares"])
+    would = enough(seeds_needed(made, distance), seeds, found["problems"]) if said == OPEN else ""
+    return Decision(words, said, seed_p(made, distance), would)
 
 
 def results_in(folder: Path) -> dict[str, Any]:

@@ -6,6 +6,9 @@
     mean, maj, rerank, pass, unique                 of many first attempts at temperature 1, k of them
     parallel_k, sequential_k                        a vote over k attempts; over k/2 that were each corrected once
     fixed_t2                                        the correction of a first attempt that is always the base model's
+    step_error, step_predicted, step_excess         e a step of first attempts, (1 - e)^n for the n steps of both, how
+                                                    much more often the second is right; token_ the same
+    level3.acc_t1, level3.acc_t2                    greedy, of the problems of one level alone
 
 A comparison stays paired as long as it is made problem by problem, so means are taken last (``result``).
 """
@@ -18,7 +21,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from amend.metric import correction, passk
+from amend.metric import correction, passk, survival
 from amend.metric.diversity import within
 from amend.metric.rerank import best_at_k
 from amend.metric.solutions import unique_solutions
@@ -28,7 +31,7 @@ from amend.report.files import Run
 NO_EDIT = 0.1  # edit-distance ratio below which SCoRe's Figure 3 has its spike
 BINS = 20  # of the edit-distance histogram
 
-Values = dict[str, Float[np.ndarray, " p"]]
+Values = dict[str, Float[np.ndarray, " _"]]  # of each figure a value a problem
 
 
 @dataclass(frozen=True)
@@ -104,9 +107,31 @@ def _greedy(table: Table) -> tuple[Values, dict[str, Curve]]:
         "edit_distance": ratio.mean(axis=1),
         "no_edit": (ratio < NO_EDIT).mean(axis=1),
     }
+    values |= _lasting(table) | _by_level(table, accuracy)
     within = np.minimum((ratio[:, 0] * BINS).astype(int), BINS - 1)
     histogram = Curve(tuple(i / BINS for i in range(BINS)), np.eye(BINS)[within])
     return values, {"edits": histogram, "attempts": Curve(tuple(range(1, table.turns + 1)), accuracy)}
+
+
+def _lasting(table: Table) -> Values:
+    """The second attempt against (1 - e)^n (``metric.survival``), n counted in steps and in tokens."""
+    lengths = {"step": survival.steps(table.text), "token": table.tokens}
+    return {
+        f"{unit}_{name}": value
+        for unit, length in lengths.items()
+        for name, value in survival.by_problem(length, table.correct).items()
+    }
+
+
+def _by_level(table: Table, accuracy: Float[np.ndarray, "p k"]) -> Values:
+    """Accuracy at both attempts of each level's problems, where there are several levels."""
+    levels = np.unique(table.level)
+    return {
+        f"level{level}.acc_t{turn + 1}": accuracy[table.level == level, turn]
+        for turn in range(2)
+        for level in levels
+        if len(levels) > 1
+    }
 
 
 def _wide(table: Table) -> tuple[Values, dict[str, Curve]]:

@@ -1,8 +1,9 @@
 """What a sweep came to: ``python -m amend.sweep.result sweeps/X.yaml`` writes sweeps/X.json and sweeps/X.md.
 
-Every figure is a mean over test problems and seeds, with the interval of the crossed bootstrap, which resamples both.
-Contrasts that a claim needs (sweeps/claims.yaml) are computed here, from the runs, problem by problem and seed by seed:
-two arms that were trained from one seed and met the same problems are compared on each of them.
+Every figure is a mean over test problems and seeds with Student's t interval of that layout (``stat.seeds``): a
+bootstrap over three seeds is too narrow. With one seed problems alone are resampled. Contrasts that a claim needs
+(sweeps/claims.yaml) are computed here, from the runs, problem by problem and seed by seed: two arms that were trained
+from one seed and met the same problems are compared on each of them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import math
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,14 +26,13 @@ from amend.config import REFUSED, say
 from amend.errors import UserError
 from amend.report.files import read_run
 from amend.run_folder import FINISHED, finished, plain
-from amend.stat.interval import RESAMPLES
 from amend.stat.many import bootstrap_many
+from amend.stat.seeds import seed_interval, squares
 from amend.sweep.figures import Measured, measured
 from amend.sweep.file import Sweep, grid, read
 from amend.sweep.plan import Planned, Plans
-from amend.sweep.wording import page
+from amend.sweep.wording import NUMBERS, SIGNED, kept, page
 
-CURVE_RESAMPLES = 2_000  # a figure's bands need no third digit
 POINTS = 30  # of a learning curve
 
 
@@ -85,24 +86,38 @@ def gathered(sweep: Sweep, plans: Plans) -> tuple[list[Arm], list[Planned], dict
     return list(arms.values()), missing, where
 
 
-def pooled(values: Float[np.ndarray, "f s p"], resamples: int = RESAMPLES) -> list[dict[str, Any]]:
+def pooled(values: Float[np.ndarray, "f s p"]) -> list[dict[str, Any]]:
     """Of each figure mean and interval over seeds and problems (problems alone, where there is one seed), and each
-    seed's mean. The resamples depend on nothing but how many seeds and problems there are."""
-    generator = np.random.default_rng(values.shape[1:])
-    intervals = bootstrap_many(values, generator, resamples=resamples)
+    seed's mean. Resamples, where there are any, depend on nothing but how many problems there are."""
+    if min(values.shape[1:]) > 1:
+        intervals = [seed_interval(of) for of in values]
+    else:
+        intervals = bootstrap_many(values, np.random.default_rng(values.shape[1:]))
     return [{**i._asdict(), "seeds": own.tolist()} for i, own in zip(intervals, values.mean(axis=2), strict=True)]
 
 
-def row(arm: Arm) -> dict[str, Any]:
-    """An arm as it is written down."""
+def bounds(name: str) -> tuple[float, float]:
+    """The least and the most that a figure can be."""
+    last = name.split(".")[-1]
+    return -1.0 if last in SIGNED else 0.0, math.inf if last in (*NUMBERS, "tokens") else 1.0
+
+
+def possible(found: Mapping[str, Any], least: float, most: float) -> dict[str, Any]:
+    """The figure with its interval cut where it cannot be."""
+    return {**found, "low": max(found["low"], least), "high": min(found["high"], most)}
+
+
+def row(arm: Arm, sweep: str) -> dict[str, Any]:
+    """An arm as it is written down in the result of a sweep."""
     seeds = sorted(arm.runs)
     one = arm.runs[seeds[0]]
-    arrays = {name: array for name in one.values if (array := arm.array(name, seeds)) is not None}
+    names = [name for name in one.values if kept(name, sweep)]
+    arrays = {name: array for name in names if (array := arm.array(name, seeds)) is not None}
     figures: dict[str, Any] = dict.fromkeys(arrays)  # in this order
     for count in {array.shape[1] for array in arrays.values()}:
         alike = {name: array for name, array in arrays.items() if array.shape[1] == count}
         for name, found in zip(alike, pooled(np.stack(list(alike.values()))), strict=True):
-            figures[name] = {**found, "problems": count}
+            figures[name] = {**possible(found, *bounds(name)), "problems": count}
     cost = {key: float(np.mean([arm.runs[seed].cost[key] for seed in seeds])) for key in one.cost}
     return {
         "arm": arm.parameters, "seeds": seeds, "figures": figures, "cost": cost, "curves": curves(arm, seeds),
@@ -129,7 +144,7 @@ def curves(arm: Arm, seeds: Sequence[int]) -> dict[str, Any]:
         if len({line.y.shape for line in known}) > 1:
             continue
         stacked = np.stack([line.y for line in known])
-        bands = pooled(np.moveaxis(stacked, 2, 0), CURVE_RESAMPLES)
+        bands = [possible(band, *bounds(name)) for band in pooled(np.moveaxis(stacked, 2, 0))]
         ends = {"y": "mean", "low": "low", "high": "high"}
         found[name] = {"x": list(first.x), **{to: _short([band[of] for band in bands]) for to, of in ends.items()}}
     return found
@@ -163,7 +178,12 @@ def contrast(arms: Sequence[Arm], terms: Sequence[Mapping[str, Any]]) -> dict[st
             return {"missing": f"no {term['figure']} of {_named(arm.parameters)} on the same problems"}
         total = term.get("times", 1) * array + (0 if total is None else total)
     assert total is not None
-    return {**pooled(total[None])[0], "problems": total.shape[1]}
+    ends = [sorted(term.get("times", 1) * end for end in bounds(term["figure"])) for term in terms]
+    least, most = (sum(end) for end in zip(*ends, strict=True))
+    made = possible(pooled(total[None])[0], least, most) | {"problems": total.shape[1]}
+    if min(total.shape) > 1:  # what the interval is made of, for a verdict to say how sure it is
+        made["squares"] = squares(total)._asdict()
+    return made
 
 
 def _named(parameters: Mapping[str, Any]) -> str:
@@ -189,7 +209,7 @@ def result(sweep: Sweep, plans: Plans, words: Sequence[str]) -> dict[str, Any]:
         **where,
         "missing": [run.label for run in missing],
         "axes": [key for key in sweep.varied if key != "seed"],
-        "rows": [row(arm) for arm in arms],
+        "rows": [row(arm, sweep.name) for arm in arms],
         "contrasts": {claim["id"]: contrast(arms, claim["terms"]) for claim in claims},
     }
 

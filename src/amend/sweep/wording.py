@@ -14,7 +14,20 @@ TABLES = {  # heading -> figures, in this order, where the sweep has them
     "What it generates": ("generated.mean", "generated.unique", "generated.distinct_2", "generated.vendi"),
     "A student trained on what it generates": ("student.acc_t1", "student.mean", "student.maj", "student.pass"),
 }
+LEVELS = range(1, 6)
+ASKED = {  # further ones, of a sweep whose question they answer
+    "thread_errors": {
+        "Errors a step: e of first attempts, (1 − e)^n for the n steps of both, and how far the second is above": (
+            "step_error", "step_predicted", "step_excess",
+        ),
+        "The same, counted in tokens": ("token_error", "token_predicted", "token_excess"),
+        "First attempts by level": tuple(f"level{n}.acc_t1" for n in LEVELS),
+        "Second attempts by level": tuple(f"level{n}.acc_t2" for n in LEVELS),
+    },
+}  # fmt: skip
 LABELS = {
+    "step_error": "e", "step_predicted": "predicted", "step_excess": "excess",
+    "token_error": "e", "token_predicted": "predicted", "token_excess": "excess",
     "delta": "Δ(t1,t2)", "i_to_c": "i→c", "c_to_i": "c→i", "fixed_t2": "Acc@t2, first attempt the base's",
     "change_rate": "answer changed", "copy_rate": "copied", "edit_distance": "edit distance", "no_edit": "moved < 0.1",
     "mean": "mean of one", "maj": "maj@k", "rerank": "rerank@k", "pass": "pass@k", "unique": "unique right solutions",
@@ -24,6 +37,19 @@ LABELS = {
 }  # fmt: skip
 UNCOMMITTED = " (+: with files that were not committed)"
 NUMBERS = ("unique", "vendi", "distinct_answers")  # not per cent
+SIGNED = ("delta", "step_excess", "token_excess")
+
+
+def tables(sweep: str) -> dict[str, tuple[str, ...]]:
+    """The tables of a sweep's page: heading -> figures."""
+    return TABLES | ASKED.get(sweep, {})
+
+
+def kept(name: str, sweep: str) -> bool:
+    """Whether a sweep's result holds a figure: those that some sweep asks for are in the results of no other."""
+    bare = name.removeprefix("base.").removeprefix("student.").removeprefix("generated.")
+    asked = {figure for some in ASKED.values() for figures in some.values() for figure in figures}
+    return bare not in asked or any(bare in figures for figures in tables(sweep).values())
 
 
 def page(source: str, found: Mapping[str, Any]) -> str:
@@ -37,11 +63,11 @@ def page(source: str, found: Mapping[str, Any]) -> str:
         f"    {found['command']}", "",
         f"{found['runs']} runs, {found['run_minutes']:.0f} minutes of runs in all, {found['date']}, {machine}, "
         f"Python {found['python']}, commit {commits}{UNCOMMITTED * ('+' in commits)}. "
-        "Means over test problems and seeds, in per cent, with 95 % intervals that resample both.", "",
+        "Means over test problems and seeds, in per cent, with 95 % t intervals over both.", "",
     ]  # fmt: skip
     if found["missing"]:
         lines += [f"**Not finished: {len(found['missing'])} runs**, such as `{found['missing'][0]}`.", ""]
-    for heading, names in TABLES.items():
+    for heading, names in tables(found["sweep"]).items():
         here = [name for name in names if any(name in row["figures"] for row in found["rows"])]
         if here:
             lines += [f"## {heading}", "", *table(found, here), ""]
@@ -90,6 +116,8 @@ def arm(parameters: Mapping[str, Any]) -> str:
 def label(name: str) -> str:
     """A figure in words."""
     name = name.removeprefix("student.").removeprefix("generated.")
+    if name.startswith("level"):
+        return f"level {name.removeprefix('level').partition('.')[0]}"
     return f"Acc@t{name.removeprefix('acc_t')}" if name.startswith("acc_t") else LABELS.get(name, name)
 
 
@@ -99,5 +127,5 @@ def cell(figure: Mapping[str, Any] | None, name: str) -> str:
         return "–"
     by = 1 if name.split(".")[-1] in NUMBERS else 100
     mean, low, high = (figure[key] * by for key in ("mean", "low", "high"))
-    sign = "+" if name == "delta" else ""
+    sign = "+" if name in SIGNED else ""
     return f"{mean:{sign}.1f} [{low:.1f}, {high:.1f}]"
