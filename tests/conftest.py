@@ -8,14 +8,18 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from beartype.claw import beartype_package
 from jaxtyping import install_import_hook
+
+from typecheck import CONF, shaped
 
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-install_import_hook("amend", "typecheck.check")
+beartype_package("amend", conf=CONF)
+install_import_hook(shaped(), "typecheck.check")
 
 
 def pytest_configure() -> None:
