@@ -32,7 +32,7 @@ from amend.compare import compare
 from amend.config import command, typed
 from amend.doctor import doctor
 from amend.errors import UserError
-from amend.evaluate import COLUMNS, SCORED, Attempt, evaluate
+from amend.evaluate import COLUMNS, SCORED, Attempt, evaluate, unsettled
 from amend.explore.start import Offline
 from amend.facts import expected, facts, pace
 from amend.fit import fit, restore, whole
@@ -189,6 +189,8 @@ def measure_all(cfg: DictConfig, made: House, phase: str, view: View, attempt: A
             asked = partial(made.play, start=Offline(share=1.0)) if decoding == "fixed" else attempt
             part = evaluate(asked, made.play.attempts, made.task, some, phase, decoding, samples, how, rank)
             made.play.sync()
+            if said := unsettled(part):
+                view.note(said)
             for name in columns:
                 columns[name] += part[name]
     return columns
@@ -286,8 +288,8 @@ def grade(cfg: DictConfig) -> int:
     """Re-check the replies of one JSONL file into another."""
     from amend.task.grade import grade_file
 
-    grade_file(task_of(cfg), Path(cfg.responses), Path(cfg.verdicts))
-    print(f"verdicts: {cfg.verdicts}")
+    whys = grade_file(task_of(cfg), Path(cfg.responses), Path(cfg.verdicts))
+    print(f"verdicts: {cfg.verdicts} ({', '.join(f'{why} {count}' for why, count in whys.most_common())})")
     return 0
 
 

@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import re
 import threading
+import time
 import weakref
 from collections import OrderedDict
 from concurrent.futures import CancelledError, Future
@@ -27,18 +28,23 @@ WORKERS = 2
 STARTING = 60.0  # seconds in which the first worker must have answered
 MEMORY = 2 * 2**30  # bytes of address space a worker may use
 REMEMBERED = 2**16  # comparisons
+AGAIN = 60.0  # seconds after which a comparison that ran out of time is tried once more: the machine may have been busy
 log = logging.getLogger(__name__)
 
 Pair = tuple[str, str]  # gold, answer
 
 
 class Pool:
-    """Compares (gold, answer) pairs, ``seconds`` of wall clock each at the most, and remembers what it found."""
+    """Compares (gold, answer) pairs, ``seconds`` of wall clock each at the most, and remembers what it found.
+
+    "timeout" tells of the machine as much as of the answer, so it is remembered for a minute; the second one for good.
+    """
 
     def __init__(self, *, seconds: float) -> None:
         self._seconds = seconds
         self._lock = threading.Lock()
         self._known: OrderedDict[Pair, str] = OrderedDict()
+        self._late: OrderedDict[Pair, float] = OrderedDict()  # those that ran out of time once, and when
         self._workers: ProcessPool | None = None
         self._owner = 0  # the process that started the workers: a fork must start its own
         self._ending: weakref.finalize[..., Any] | None = None
@@ -46,7 +52,12 @@ class Pool:
     def compare(self, pairs: list[Pair]) -> dict[Pair, str]:
         """The reason for each distinct pair: right, wrong, unparsed or timeout. UserError if workers do not start."""
         with self._lock:
-            found = {pair: self._known[pair] for pair in pairs if pair in self._known}
+            now = time.monotonic()
+            found = {
+                pair: self._known[pair]
+                for pair in pairs
+                if pair in self._known and now - self._late.get(pair, now) < AGAIN
+            }
             for pair in found:
                 self._known.move_to_end(pair)
         asked = [pair for pair in pairs if pair not in found]
@@ -63,9 +74,14 @@ class Pool:
         if late := sum(why == "timeout" for why in fresh.values()):
             log.warning("%d of %d answers not decided in %g s: verdict 'timeout'", late, len(fresh), self._seconds)
         with self._lock:
+            for pair, why in fresh.items():
+                if self._late.pop(pair, None) is None and why == "timeout":
+                    self._late[pair] = time.monotonic()
             self._known.update(fresh)
             while len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
+            while len(self._late) > REMEMBERED:
+                self._late.popitem(last=False)
         return found | fresh
 
     def close(self) -> None:
