@@ -1,8 +1,9 @@
 """Worker processes that compare two answers with math-verify, each comparison under a limit that really ends it.
 
-A worker is forked from a server that has math-verify loaded, so that replacing a killed one takes milliseconds. Three
-fences: the pool kills a worker whose task ran too long; a memory limit turns a number of a billion digits into a
-verdict; and an alarm that the kernel delivers ends a worker that the pool could not, even one whose parent is gone.
+A worker is forked from a server that has math-verify loaded, so that replacing a killed one takes milliseconds; where
+not even a local socket can be had to speak to that server, workers are started from nothing, which takes a second.
+Three fences: the pool kills a worker whose task ran too long; a memory limit turns a number of a billion digits into
+a verdict; and an alarm that the kernel delivers ends a worker that the pool could not, even one whose parent is gone.
 
 As with all multiprocessing, a script that uses this must guard its own work with ``if __name__ == "__main__"``.
 """
@@ -29,6 +30,7 @@ STARTING = 60.0  # seconds in which the first worker must have answered
 MEMORY = 2 * 2**30  # bytes of address space a worker may use
 REMEMBERED = 2**16  # comparisons
 AGAIN = 60.0  # seconds after which a comparison that ran out of time is tried once more: the machine may have been busy
+WAYS = ("forkserver", "spawn")  # to start a worker; the first is spoken to through a local socket, the second never
 log = logging.getLogger(__name__)
 
 Pair = tuple[str, str]  # gold, answer
@@ -107,19 +109,24 @@ class Pool:
             if self._workers is not None and self._owner == os.getpid() and self._workers.active:
                 return self._workers
             self._workers = None
-            forkserver = "forkserver" in multiprocessing.get_all_start_methods()
-            context = multiprocessing.get_context("forkserver" if forkserver else "spawn")
-            if forkserver:
-                context.set_forkserver_preload(["math_verify", __name__])
-            workers = ProcessPool(max_workers=WORKERS, initializer=fence, context=context)
-            ending = weakref.finalize(self, _end, workers, os.getpid())
-            try:
-                workers.schedule(compare, args=["x", "x", STARTING]).result(timeout=STARTING)
-            except Exception as error:
-                ending()
-                raise self._broken(f"{type(error).__name__}: {error}") from error
-            self._workers, self._owner, self._ending = workers, os.getpid(), ending
-            return workers
+            error: Exception | None = None
+            for way in WAYS:
+                if way not in multiprocessing.get_all_start_methods():
+                    continue
+                context = multiprocessing.get_context(way)
+                if way == "forkserver":
+                    context.set_forkserver_preload(["math_verify", __name__])
+                workers = ProcessPool(max_workers=WORKERS, initializer=fence, context=context)
+                ending = weakref.finalize(self, _end, workers, os.getpid())
+                try:
+                    workers.schedule(compare, args=["x", "x", STARTING]).result(timeout=STARTING)
+                except Exception as why:  # whatever keeps a process from starting: the other way may do
+                    error = error or why
+                    ending()
+                    continue
+                self._workers, self._owner, self._ending = workers, os.getpid(), ending
+                return workers
+            raise self._broken(f"{type(error).__name__}: {error}") from error
 
     def _broken(self, what: str) -> UserError:
         return UserError(
