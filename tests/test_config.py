@@ -27,7 +27,8 @@ NEEDED = {
     "entropy/kl_cov": ["algo.updates=2"],
 }
 EVERY = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.glob("*/*.yaml"))
-FILES = [name for name in EVERY if not name.startswith("loop/")]  # no choice: what conf/algo files are made of
+PARTS = ("loop", "scale_task")  # no choices: what conf/algo files are made of, and what a scale is for one task
+FILES = [name for name in EVERY if name.split("/")[0] not in PARTS]
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +105,8 @@ def test_every_file_opens_with_the_command_that_uses_it(name: str) -> None:
     group, _, choice = name.partition("/")
     words = shlex.split(re.split(r"\s{3,}", lines[0].removeprefix("# python run.py "))[0])
     used = f"{group}={choice}" in words or words in ([f"job={group}"], [f"job=train_{group}"])
+    if group == "scale_task":
+        used = [f"{part}={value}" for part, value in zip(("scale", "task"), choice.split("_"), strict=True)] == words
     assert not choice or group == "loop" or used
     config.check(composed(*words, *(NEEDED.get(name, []) if not any("path=" in word for word in words) else [])))
 
