@@ -4,6 +4,7 @@
 # make coverage     is every line and branch of ops/ reached by its exact tests?
 # make benchmark    our engine against transformers.generate, a round against its floor, GRPO against TRL's
 # make benchmark-gpu  local, hf and TRL side by side on a CUDA device
+# make graders FOLDER=DATA  the grader on the real MATH and GSM8K, beside others (tests/benchmark/graders.md)
 # make mutants      one fault at a time: do the tests notice?            make mutants ARGS="gae ppo"
 #
 # Nothing is needed beside Python 3.11 or newer. The environment is made once, in .venv, of the very versions in
@@ -16,8 +17,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ARGS   ?=
+FOLDER ?= $(AMEND_DATA)
 
-.PHONY: run test lint coverage benchmark benchmark-gpu mutants install install-dev clean
+.PHONY: run test lint coverage benchmark benchmark-gpu graders mutants install install-dev clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
@@ -41,6 +43,9 @@ benchmark: $(VENV)/.installed-dev
 
 benchmark-gpu: $(VENV)/.installed-dev
 	PYTHONPATH=tests $(BIN)/python tests/benchmark/gpu.py $(ARGS)
+
+graders: $(VENV)/.installed-dev
+	PYTHONPATH=tests $(BIN)/python tests/benchmark/graders.py $(FOLDER) $(ARGS)
 
 mutants: $(VENV)/.installed-dev
 	$(BIN)/python tests/mutation/run.py $(ARGS)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
@@ -46,6 +46,7 @@ class Kind(NamedTuple):
     pad: str | None
     template: str | None = None
     thinking: bool | None = None
+    pieces: bool = False  # a tokenizer as SentencePiece makes them: a space before each text, bytes for rare characters
 
 
 CHATML = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
@@ -56,6 +57,7 @@ KINDS = {
     "qwen3": Kind((*CHATML, *THOUGHT), None, "<|im_end|>", "<|endoftext|>", "qwen3", thinking=False),
     "gemma2": Kind(("<pad>", "<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>"), "<bos>", "<eos>", "<pad>", "gemma"),
     "llama": Kind(HEADERS, "<|begin_of_text|>", "<|eot_id|>", None, "llama3_2"),
+    "llama2": Kind(("<unk>", "<s>", "</s>"), "<s>", "</s>", None, pieces=True),
     "gpt_neox": Kind(("<|endoftext|>",), None, "<|endoftext|>", None),
     "gpt2": Kind(("<|endoftext|>",), None, "<|endoftext|>", "<|endoftext|>"),
 }
@@ -80,12 +82,33 @@ def _trained(special: tuple[str, ...]) -> str:
     return core.to_str()
 
 
+@cache
+def _pieces(special: tuple[str, ...]) -> str:
+    core = Tokenizer(models.BPE(byte_fallback=True, unk_token=special[0]))
+    core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    core.decoder = decoders.Sequence(
+        [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    raw = [f"<0x{byte:02X}>" for byte in range(256)]
+    core.train_from_iterator(
+        WORDS, trainers.BpeTrainer(vocab_size=500, special_tokens=[*special, *raw], show_progress=False)
+    )
+    # Bytes are words like any other and no marks: only the family's own are special.
+    plain = Tokenizer(core.model)
+    plain.pre_tokenizer, plain.decoder = core.pre_tokenizer, core.decoder
+    plain.add_special_tokens(list(special))
+    begin = (special[1], plain.token_to_id(special[1]))
+    plain.post_processor = processors.TemplateProcessing(single=f"{begin[0]} $A", special_tokens=[begin])
+    return plain.to_str()
+
+
 def tokenizer(name: str) -> PreTrainedTokenizerFast:
-    """A byte-level BPE of 400 tokens, with the family's special tokens and its chat template."""
+    """A BPE of 400 tokens over bytes, or of 500 over pieces, with the family's special tokens and its chat template."""
     kind = KINDS[name]
     made = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(_trained(kind.special)),
-        bos_token=kind.begin, eos_token=kind.end, pad_token=kind.pad, clean_up_tokenization_spaces=False,
+        tokenizer_object=Tokenizer.from_str((_pieces if kind.pieces else _trained)(kind.special)),
+        bos_token=kind.begin, eos_token=kind.end, pad_token=kind.pad,
+        **({"unk_token": kind.special[0]} if kind.pieces else {}), clean_up_tokenization_spaces=False,
         chat_template=trl_template(kind.template) if kind.template else None,
     )  # fmt: skip
     return made

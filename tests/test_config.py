@@ -28,7 +28,8 @@ NEEDED = {
     "entropy/kl_cov": ["algo.updates=2"],
 }
 EVERY = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.glob("*/*.yaml"))
-FILES = [name for name in EVERY if not name.startswith("loop/")]  # no choice: what conf/algo files are made of
+PARTS = ("loop", "scale_task")  # no choices: what conf/algo files are made of, and what a scale is for one task
+FILES = [name for name in EVERY if name.split("/")[0] not in PARTS]
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +106,8 @@ def test_every_file_opens_with_the_command_that_uses_it(name: str) -> None:
     group, _, choice = name.partition("/")
     words = shlex.split(re.split(r"\s{3,}", lines[0].removeprefix("# python run.py "))[0])
     used = f"{group}={choice}" in words or words in ([f"job={group}"], [f"job=train_{group}"])
+    if group == "scale_task":
+        used = [f"{part}={value}" for part, value in zip(("scale", "task"), choice.split("_"), strict=True)] == words
     assert not choice or group == "loop" or used
     config.check(composed(*words, *(NEEDED.get(name, []) if not any("path=" in word for word in words) else [])))
 
@@ -194,6 +197,22 @@ def test_every_file_opens_with_the_command_that_uses_it(name: str) -> None:
         (["task=mixture", "+task.tasks.more=3"], ["task.tasks.more=3", "+task@task.tasks.more=gsm8k"]),
         (["+task.tasks.math.test=1"], ["task.tasks", "no such key"]),
         (["eval.problems=1001"], ["eval.problems=1001", "task.test=1000"]),
+        (
+            ["policy=qwen2.5-1.5b", "task=gsm8k"],
+            [
+                "algo.max_tokens=40",
+                "policy=qwen2.5-1.5b",
+                "task=gsm8k",
+                "scale=paper",
+                "algo.max_tokens=512 algo.lr=1e-6",
+            ],
+        ),
+        (["policy=hf", "policy.path=owner/model", "task=gsm8k"], ["algo.max_tokens=40", "policy=owner/model"]),
+        (["policy=qwen2.5-1.5b", "task.source=hendrycks", "scale=smoke"], ["algo.max_tokens=32", "task=math"]),
+        (
+            ["policy=hf", "policy.path=owner/model", "algo.max_tokens=512", "task=mbpp", "task.first_attempts=x.jsonl"],
+            ["dialogue=self_correct", "first_attempts", "allowed: dialogue=single"],
+        ),
         (["job=grade"], ["responses", "job=grade"]),
         (["job=report"], ["run=null", "job=report", "neither is given"]),
         (["job=report", "runs=a", "run=conf"], ["both are given", "allowed: run=FOLDER, or runs="]),
@@ -221,6 +240,21 @@ def test_an_extra_that_is_not_installed_is_named(
 ) -> None:
     monkeypatch.setattr(rules, "installed", lambda library: False)
     assert f'allowed: pip install "amend[{extra}]"' in refused(*overrides)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["policy=qwen2.5-1.5b", "task=gsm8k", "scale=paper"],
+        ["policy=qwen2.5-1.5b", "task=gsm8k", "algo.max_tokens=512"],
+        ["policy=qwen2.5-1.5b", "task=gsm8k", "scale.max_tokens=512"],
+        ["policy=qwen2.5-1.5b", "task=gsm8k", "job=doctor"],  # which finds it out by itself
+        ["policy=qwen2.5-1.5b"],  # the built-in problems
+        ["policy=hf", f"policy.path={ROOT}", "task=gsm8k"],  # a folder: any model, a small one too
+    ],
+)
+def test_what_has_room_to_speak_is_not_refused(words: list[str]) -> None:
+    config.check(composed(*words))
 
 
 def test_leave_one_out_is_not_asked_of_other_baselines() -> None:

@@ -78,6 +78,12 @@ def test_one_line_to_change_is_a_status(monkeypatch: pytest.MonkeyPatch, capsys:
     assert "CHANGE  end token" in capsys.readouterr().out
 
 
+def test_fragments_that_gain_a_space_are_found(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Renderer, "joins", lambda self, before, piece: not piece.startswith("So"))
+    finding = found(list(doctor.template(patient.made)), "template")
+    assert not finding.ok and "'So 5' after the question is no longer that" in finding.says
+
+
 @pytest.mark.parametrize(
     ("name", "more", "says"),
     [
@@ -191,6 +197,8 @@ def test_memory_that_is_not_there(patient: Patient, key: str, value: int, says: 
         patient.made.policy.micro_tokens = value
     else:
         patient.cfg.rollout.batch = value
+        assert doctor.memory(patient).ok  # a round has no more rows than its episodes
+        patient.cfg.algo.samples = value
     finding = doctor.memory(patient)
     assert not finding.ok and says in finding.says
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from amend import facts, ranks
+from amend import doctor, facts, ranks
 from amend.build import House
 from amend.dialogue import SelfCorrect
 from amend.footprint import footprint, held
 from amend.policy.model import Policy
+from amend.types import Sampling
 from composed import composed
 from learners import build
 from toys import policy
@@ -51,6 +52,31 @@ def test_more_memory_than_there_is_is_said(monkeypatch: pytest.MonkeyPatch) -> N
     assert "too much" not in said(*LOOP)["memory"]
     monkeypatch.setattr(facts, "available", lambda device: 2**10)
     assert "too much" in said(*LOOP)["memory"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "wanted"),
+    [
+        (["algo=grpo", "rollout.batch=8"], 8),  # fewer at once than a round has
+        (["algo=grpo", "rollout.batch=512"], 30),  # never more than a round has
+        (["algo=grpo", "rollout=vllm", "policy.path=owner/model", "trainer.accelerator=gpu"], 0),  # on the server
+        (["algo=untrained"], 1),
+    ],
+)
+def test_the_cache_is_that_of_the_rows_sampled_at_once(
+    overrides: list[str], wanted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = LOOP if overrides[0] != "algo=untrained" else ()
+    cfg = composed(*overrides, *loop)
+    assert facts.rows(cfg) == wanted
+    seen: list[int] = []
+    monkeypatch.setattr(doctor, "footprint", lambda policy, rows, longest: seen.append(rows) or {"weights": 0})
+    algorithm, task = build("score")
+    house = House(task, SelfCorrect(turns=2, instruction="try"), algorithm.policy, algorithm.play, algorithm.score)  # type: ignore[arg-type]
+    how = [Sampling(1.0, 1)] * 2
+    scored = house.score(house.play(task.problems("test")[:1], 2, how, (0,)))
+    assert doctor.memory(doctor.Patient(cfg, house, algorithm, scored)).ok
+    assert seen == [wanted]
 
 
 def test_the_pace_is_that_of_the_evaluation() -> None:

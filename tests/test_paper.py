@@ -45,6 +45,27 @@ SAYS = {  # figures that may be called a paper's, written down here a second tim
     "paper_pag_score_math": {"algo.alpha": 1, "algo.lr": 1e-6, "algo.problems": 512, "algo.samples": 4},
     "paper_sft_algorithmic": {"algo.lr": 1e-4, "policy.path": "EleutherAI/pythia-410m", "task.train": 20000},
     "paper_dpo_gsm8k": {"algo.beta": 0.1, "algo.lr": 5e-7},
+    "paper_untrained_math": {"task.source": "hendrycks", "task.validation": 0, "eval.problems": 500},
+    "paper_untrained_humaneval": {"eval.problems": 164, "task.shots": 3},
+    "paper_self_refine_math": {"dialogue.name": "self_refine", "eval.problems": 500},
+    "paper_self_refine_humaneval": {"dialogue.name": "self_refine", "eval.problems": 164},
+    "paper_best_of_n_math": {"algo.n": 32, "algo.heat": 0.7},
+    "paper_pair_sft_humaneval": {"algo.iterations": 1, "algo.keep_correct": False, "eval.problems": 164},
+    "paper_expert_iteration_gsm8k": {
+        "algo.samples": 96, "algo.iterations": 5, "algo.begin": "base", "temperature.value": [0.7], "init.name": "sft",
+        "policy.path": "meta-llama/Llama-2-7b-hf", "eval.wide": 96,
+    },
+    "paper_ppo_gsm8k": {"algo.beta": 0.05, "temperature.value": [0.7], "init.name": "sft", "eval.wide": 96},
+    "paper_rcrl_gsm8k": {"algo.tags": "steps", "temperature.value": [0.7], "init.name": "sft", "eval.wide": 96},
+    "paper_sft_gsm8k": {"algo.epochs": 2, "algo.problems": 7473, "policy.path": "meta-llama/Llama-2-7b-hf"},
+    "paper_rloo_math": {"algo.beta": 0.03, "algo.lr": 1e-6, "algo.samples": 4, "algo.updates": 2},
+}  # fmt: skip
+TASKS = {  # each algorithm's recipes
+    "best_of_n": {"math"}, "dpo": {"gsm8k"}, "expert_iteration": {"gsm8k"}, "grpo": {"math", "gsm8k"},
+    "multi_turn": {"math"}, "pair_sft": {"math", "humaneval"}, "ppo": {"gsm8k"}, "rcrl": {"gsm8k"},
+    "reinforce": {"math"}, "rloo": {"math"}, "score": {"math", "humaneval"}, "self_consistency": {"math"},
+    "self_refine": {"math", "humaneval"}, "sft": {"algorithmic", "gsm8k"}, "single_turn": {"math"}, "star": {"math"},
+    "untrained": {"math", "humaneval"},
 }  # fmt: skip
 BATCH = {
     "paper_score_math": 512,
@@ -52,10 +73,12 @@ BATCH = {
     "paper_single_turn_math": 512,
     "paper_grpo_math": 1024,
     "paper_score_humaneval": 128,
+    "paper_rloo_math": 512,
+    "paper_reinforce_math": 2048,
 }
 
 
-@pytest.mark.parametrize("name", SAYS)
+@pytest.mark.parametrize("name", FILES)
 def test_it_says_what_the_paper_says(name: str) -> None:
     cfg = composed(f"experiment={name}")
     for key, value in SAYS[name].items():
@@ -64,8 +87,9 @@ def test_it_says_what_the_paper_says(name: str) -> None:
         assert cfg.algo.problems * cfg.algo.samples == BATCH[name]
 
 
-def test_the_prompts_of_score_word_for_word() -> None:
-    cfg = composed("experiment=paper_score_math")
+@pytest.mark.parametrize("words", [("experiment=paper_score_math",), ("scale=paper", "task=math"), ("scale=paper",)])
+def test_the_prompts_of_score_word_for_word(words: tuple[str, ...]) -> None:
+    cfg = composed(*words)
     assert cfg.task.prompt == (
         "You are a math expert. When you respond, respond only with the Solution of the final Problem, thinking step "
         'by step. At the end of the Solution, when you give your final answer, write it in the form "Final Answer: '
@@ -79,8 +103,42 @@ def test_the_prompts_of_score_word_for_word() -> None:
     )
 
 
-def test_every_algorithm_has_a_recipe() -> None:
-    assert {composed(f"experiment={name}").algo.name for name in FILES} == set(ALGORITHMS)
+def test_every_algorithm_has_its_recipes_and_none_is_missing() -> None:
+    assert set(TASKS) == set(ALGORITHMS)
+    named: dict[str, set[str]] = {name: set() for name in ALGORITHMS}
+    for name in FILES:
+        cfg = composed(f"experiment={name}")
+        named[cfg.algo.name].add(cfg.task.name)
+        assert cfg.algo.name in name and name.endswith(cfg.task.name)
+    assert named == TASKS
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.endswith(("gsm8k", "math"))])
+def test_a_recipe_withholds_no_training_problem_and_evaluates_all(name: str) -> None:
+    cfg = composed(f"experiment={name}")
+    assert (cfg.task.validation, cfg.eval.problems) == (0, 1319 if cfg.task.name == "gsm8k" else 500)
+
+
+@pytest.mark.parametrize("task", ["math", "gsm8k", "humaneval", "mbpp"])
+def test_one_word_is_the_papers_values_for_each_task(task: str) -> None:
+    """``scale=paper`` alone: SCoRe's split, and for programs its other column of Table 5."""
+    cfg = composed("scale=paper", f"task={task}", "algo=score")
+    values = (cfg.algo.lr, cfg.algo.rounds, cfg.algo.problems * cfg.algo.samples, cfg.algo.beta2)
+    programs = task in ("humaneval", "mbpp")
+    assert values == ((1e-5, 1500, 128, 0.25) if programs else (5e-6, 3000, 512, 0.1))
+    assert cfg.algo.stage1_rounds == cfg.algo.rounds // 2
+    assert cfg.eval.problems == {"math": 500, "gsm8k": 1319, "humaneval": 164, "mbpp": 500}[task]
+    assert programs or cfg.task.validation == 0
+
+
+@pytest.mark.parametrize("task", ["mbpp", "humaneval"])
+def test_programs_are_corrected_in_the_words_for_programs(task: str) -> None:
+    hf = ("policy=hf", "policy.path=owner/model", "algo.max_tokens=512", "algo.lr=1e-6")
+    for scale in ("laptop", "paper"):
+        said = composed(f"task={task}", f"scale={scale}", *hf).dialogue.instruction
+        assert said.startswith("# There might be an error in the code above")
+    assert composed(f"task={task}", "dialogue=self_correct", *hf).dialogue.instruction.startswith("There might")
+    assert composed(f"task={task}", "algo=self_refine", *hf[:3]).dialogue.name == "self_refine"
 
 
 def programs(path: Path) -> Path:
@@ -134,12 +192,13 @@ def small(name: str, tmp_path: Path, *more: str) -> DictConfig:
     stages = ["algo.stage1_rounds=1"] if "stage1_rounds" in whole.algo else []
     made_up = "source" not in whole.task
     rows = tmp_path if made_up else data(whole.task.name, tmp_path / "data")
+    taught = ["init.problems=2", "init.updates=1", "init.epochs=1"] if whole.init.name == "sft" else []
     of = {"humaneval": [f"task.source={rows}", f"task.train={rows}"], "algorithmic": ["task.train=20", "task.test=4"]}
     return composed(
         f"experiment={name}", f"policy.path={model}", *of.get(whole.task.name, [f"task.source={rows}"]),
         "task.validation=2", "algo.max_tokens=8", "eval.problems=2", "eval.samples=0", "eval.wide=0",
         "eval.wide_problems=1", "trainer.threads=1", "logger=none", f"runs_dir={tmp_path / 'runs'}",
-        *(loop if learns else []), *fits, *once, *stages, *more,
+        *(loop if learns else []), *fits, *once, *stages, *taught, *more,
     )  # fmt: skip
 
 

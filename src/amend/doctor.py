@@ -22,6 +22,7 @@ from amend.algo.base import Algorithm
 from amend.batch import Batch, collate
 from amend.build import House, algorithm_of, house
 from amend.errors import UserError
+from amend.facts import rows
 from amend.footprint import available, footprint, held
 from amend.measure import measure
 from amend.policy.model import Policy
@@ -34,6 +35,7 @@ GOLD = 200  # problems whose own answers are graded
 EXACT, HALF = 2e-3, 0.25  # largest difference of log-probabilities: float32, and anything computed in bfloat16
 ZERO_VARIANCE = 0.8  # share of groups that teach nothing
 REACH = 0.5  # share of the trained weights that one step of algo.lr must change
+JOINED = ("So 5", "\n\nAgain.", "24>>")  # what is put after other tokens: a reply, a question, a tool's answer
 SEED = 7_000_009
 GIB = 2**30
 
@@ -163,7 +165,7 @@ def template(made: House) -> Iterator[Finding]:
                 return
     opening = policy.renderer.opening(made.task.ask(problem))
     text = str(policy.tokenizer.decode(list(opening), skip_special_tokens=False, clean_up_tokenization_spaces=False))
-    again = policy.renderer.encode(text)
+    again = policy.renderer.whole(text)
     begin = policy.tokenizer.bos_token_id
     if begin is not None and opening[:2] == (begin, begin):
         yield Finding("template", False, "the text begins twice: take the begin token out of the template")
@@ -171,6 +173,9 @@ def template(made: House) -> Iterator[Finding]:
         unknown = policy.tokenizer.unk_token_id in opening
         why = "has tokens that the tokenizer does not know" if unknown else "is not what it was once decoded"
         yield Finding("template", False, f"the rendered question {why}: another tokenizer, or policy.template=plain")
+    elif apart := [piece for piece in JOINED if not policy.renderer.joins(text, piece)]:
+        says = f"{apart[0]!r} after the question is no longer that once encoded by itself: another tokenizer"
+        yield Finding("template", False, says)
     else:
         says = f"only appends; a question of {len(opening)} tokens" if play.turns > 1 else "one turn, nothing to append"
         yield Finding("template", True, says)
@@ -268,7 +273,7 @@ def memory(patient: Patient) -> Finding:
     """What training will need at the most, about, against what this machine has."""
     cfg, policy = patient.cfg, patient.made.policy
     longest = max(len(s.episode.turns[-1].prompt) for s in patient.scored) + int(cfg.algo.max_tokens)
-    parts = footprint(policy, int(cfg.rollout.get("batch", 1)), longest)
+    parts = footprint(policy, rows(cfg), longest)
     need, have = sum(parts.values()), available(policy.device) + held(policy)
     says = f"about {need / GIB:.1f} GiB of {have / GIB:.1f}"
     advice = {

@@ -7,6 +7,7 @@ temperature stands beside it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ COLUMNS = (
 )  # fmt: skip
 SCORED = (*COLUMNS, "score")  # where eval.ranker is given: what it thinks the chance is that the reply is right
 Attempt = Callable[[Sequence[Problem], int, Sequence[Sampling], tuple[int, ...]], list[Episode]]  # how one answers
+UNSETTLED = ("timeout", "untested")  # reasons that tell of the check as much as of the reply
 EVALUATION_SEED = 7_000_003  # one evaluation draws the same uniforms in every run: paired comparisons stay paired
 
 
@@ -69,3 +71,12 @@ def table(
         place = {id(e): i for i, e in enumerate(episodes)}
         columns["score"] = [float(ranked[place[id(e)]][k]) for e, _, k in turns]
     return columns
+
+
+def unsettled(columns: dict[str, list[Any]]) -> str:
+    """Of the replies of a table, how many count as wrong without having been found wrong, by reason; "" where none."""
+    whys = Counter(why for why in columns["why"] if why in UNSETTLED)
+    if not whys:
+        return ""
+    counts = ", ".join(f"{why} {count}" for why, count in whys.most_common())
+    return f"{whys.total()} of {len(columns['why'])} replies count as wrong without having been found wrong: {counts}"

@@ -43,8 +43,7 @@ def expected(cfg: DictConfig, made: House) -> dict[str, str]:
     if not algo.get("rounds"):
         return {}
     policy = made.policy
-    rows = min(int(cfg.rollout.batch), -(-algo.problems * algo.samples // ranks.size()))
-    parts = footprint(policy, rows, longest(cfg, policy, made.play, made.task))
+    parts = footprint(policy, rows(cfg), longest(cfg, policy, made.play, made.task))
     sharing = 1 if policy.device.type == "cuda" else max(ranks.size() // cfg.trainer.nodes, 1)
     have = available(policy.device) / sharing + held(policy)
     about = ", ".join(f"{name} {size / GIB:.2g}" for name, size in parts.items())
@@ -56,6 +55,12 @@ def expected(cfg: DictConfig, made: House) -> dict[str, str]:
         "at most": f"{algo.rounds:,} rounds, {steps:,} optimizer steps, {episodes(cfg):,} episodes, "
         f"{min(tokens, cfg.budget.sampled_tokens or tokens):,} sampled tokens",
     }
+
+
+def rows(cfg: DictConfig) -> int:
+    """Conversations whose cache each process holds at once while a round is sampled; a server holds its own."""
+    episodes = int(cfg.algo.get("problems", 1) * cfg.algo.get("samples", 1))
+    return 0 if cfg.rollout.name == "vllm" else min(int(cfg.rollout.batch), -(-episodes // ranks.size()))
 
 
 def pace(cfg: DictConfig, replies: int, seconds: float) -> str:

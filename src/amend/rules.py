@@ -24,6 +24,7 @@ FIXED = {  # what an algorithm is by its nature
     "single_turn": {"turns": 1},
 }
 GROUP_BASELINES = ("problem", "context")  # values of algo.baseline that hold an episode against its problem's others
+BUILTIN_REPLY = 40  # tokens that the built-in model's replies have at the most
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
 
@@ -57,6 +58,12 @@ def together(c: Mapping[str, Any]) -> None:
         return
     turns = c["dialogue"].get("turns", {"single": 1, "self_refine": 3}.get(c["dialogue"]["name"], 1))
     _fits(algo["max_tokens"], turns, path)
+    _long_enough(c)
+    if c["task"].get("first_attempts") and c["dialogue"]["name"] != "single":
+        raise UserError(
+            f"dialogue={c['dialogue']['name']}: task.first_attempts are part of the question already; "
+            "allowed: dialogue=single"
+        )
     _around(c, turns)
     _asks(algo["name"], c["dialogue"]["name"], turns)
     if "rounds" not in algo:
@@ -107,6 +114,21 @@ def together(c: Mapping[str, Any]) -> None:
 def installed(library: str) -> bool:
     """Whether an optional library is there, without importing it."""
     return importlib.util.find_spec(library) is not None
+
+
+def _long_enough(c: Mapping[str, Any]) -> None:
+    """A model from the hub on a real task has more to say than the built-in one, whose reply length is the default."""
+    length, name, path = c["algo"]["max_tokens"], c["policy"]["name"], c["policy"]["path"]
+    real = (
+        c["task"].get("source", "builtin") != "builtin" and path != "builtin" and not Path(path).expanduser().is_dir()
+    )
+    if c["job"] in ("train", "evaluate") and real and length == c["scale"]["max_tokens"] <= BUILTIN_REPLY:
+        who = path if name == "hf" else name
+        raise UserError(
+            f"algo.max_tokens={length}: the built-in model's length (and algo.lr its learning rate), which cuts nearly "
+            f"every reply of policy={who} on task={c['task']['name']}; allowed: scale=paper policy={who}, or "
+            "algo.max_tokens=512 algo.lr=1e-6 and the like"
+        )
 
 
 def _report(c: Mapping[str, Any]) -> None:

@@ -116,6 +116,7 @@ class Scale(TypedDict):
     max_tokens: Count
     lr: NonNegative
     decay: Literal["none", "linear"]
+    beta2: NonNegative
     eval_problems: Count
     eval_samples: Natural
     eval_wide: Natural

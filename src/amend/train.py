@@ -32,7 +32,7 @@ from amend.compare import compare
 from amend.config import command, typed
 from amend.doctor import doctor
 from amend.errors import UserError
-from amend.evaluate import COLUMNS, SCORED, Attempt, evaluate
+from amend.evaluate import COLUMNS, SCORED, Attempt, evaluate, unsettled
 from amend.explore.start import Offline
 from amend.facts import expected, facts, pace
 from amend.fit import fit, restore, whole
@@ -198,6 +198,8 @@ def measure_all(
             part = evaluate(asked, made.play.attempts, made.task, some, phase, decoding, samples, how, rank)
             tokens[decoding] = (made.play.sampled_tokens - before) / len(some)
             made.play.sync()
+            if said := unsettled(part):
+                view.note(said)
             for name in columns:
                 columns[name] += part[name]
     return columns
@@ -296,8 +298,8 @@ def grade(cfg: DictConfig) -> int:
     """Re-check the replies of one JSONL file into another."""
     from amend.task.grade import grade_file
 
-    grade_file(task_of(cfg), Path(cfg.responses), Path(cfg.verdicts))
-    print(f"verdicts: {cfg.verdicts}")
+    whys = grade_file(task_of(cfg), Path(cfg.responses), Path(cfg.verdicts))
+    print(f"verdicts: {cfg.verdicts} ({', '.join(f'{why} {count}' for why, count in whys.most_common())})")
     return 0
 
 

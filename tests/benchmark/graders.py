@@ -1,6 +1,6 @@
 """What the grader does on the real MATH and GSM8K, beside other graders, and how fast it is.
 
-    PYTHONPATH=src:tests python tests/benchmark/graders.py FOLDER [--every 10] [--lm-eval PATH]
+    make graders FOLDER=FOLDER ARGS="--every 10 --lm-eval PATH"        (its output, explained: graders.md)
 
 FOLDER has math_train.jsonl, math500.jsonl, gsm8k_train.jsonl and gsm8k_test.jsonl. The other graders are math-verify as
 its page shows it and, where lm-evaluation-harness is installed (or PATH is its unpacked wheel), MATH's own string

@@ -9,7 +9,7 @@ from amend.policy import templates
 from amend.policy import tokenizer as tokenizers
 from amend.policy.renderer import Renderer
 from amend.types import Message
-from architectures import tokenizer, trl_template
+from architectures import ARCHITECTURES, KINDS, tokenizer, trl_template
 from toys import completion
 
 ASK, AGAIN = Message("user", "a"), Message("user", "b")
@@ -131,3 +131,34 @@ def test_plain_words_for_a_model_without_a_template() -> None:
     )
     with pytest.raises(UserError, match=r"no such file.*allowed: own, plain, or the path"):
         templates.put(words, "nowhere.jinja", "gpt2")
+
+
+# fragments -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_what_is_encoded_by_itself_joins_without_a_space(name: str) -> None:
+    """SentencePiece begins a text with a space; replies, questions in between and tools' answers begin none."""
+    words = tokenizer(name)
+    templates.put(words, "own" if KINDS[name].template else "plain", name)
+    made = Renderer(words, [words.eos_token_id], name, system="", thinking=KINDS[name].thinking)
+    opening = made.opening([Message("user", "48/2?")])
+    asked = words.decode(list(opening))
+    after = made.following(opening, completion(made.reply("48/2=")), Message("user", "Again."))
+    between = words.decode(list(after[len(opening) :]))
+    assert between.startswith(f"48/2={words.decode([after[len(opening) + len(made.encode('48/2='))]])}")
+    made._spaces = False  # as it was: the check sees it
+    assert made.joins(asked, "So 5") == (not KINDS[name].pieces)
+    made._spaces = KINDS[name].pieces
+    assert made.encode("") == () and "  " not in between
+    for piece in ("So 5", " and 7", "\n\nAgain.", "24>>", "", "\u00e9\n"):
+        assert words.decode([*opening, *made.encode(piece)]) == asked + piece
+        assert made.joins(asked, piece)
+
+
+def test_plain_words_of_a_sentencepiece_model() -> None:
+    words = tokenizer("llama2")
+    templates.put(words, "plain", "llama2")
+    made = Renderer(words, [words.eos_token_id], "llama2", system="", thinking=None)
+    after = made.following(made.opening([ASK]), completion(made.reply("x")), AGAIN)
+    assert words.decode(list(after)) == "<s>Question:\na\n\nAnswer:\nx</s>\n\nQuestion:\nb\n\nAnswer:\n"

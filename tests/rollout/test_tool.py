@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import architectures
 from amend.batch import collate
 from amend.dialogue import SelfCorrect
 from amend.policy.model import Policy
@@ -203,3 +204,13 @@ def test_what_is_paid_on_the_way_is_paid_to_drawn_tokens() -> None:
     assert scored[0].reward == tuple(float(sum(turn.trained)) for turn in episodes[0].turns)
     batch = collate(scored)
     assert bool((batch.along == batch.sampled.float()).all())
+
+
+@pytest.mark.parametrize("name", ["llama2", "qwen2"])
+def test_what_a_calculator_writes_gains_no_space(name: str) -> None:
+    """SentencePiece begins each text with a space, and ``<<48/2= 24>>`` is no mark."""
+    made = architectures.policy(name)
+    text = "It is <<48/2=24>>24, then <<24+1=25>>25."
+    opening = made.renderer.opening(Identity(symbols=2, test=2).ask(Identity(symbols=2, test=2).problems("test")[0]))
+    reply = told(Calculator(), made.renderer, text)
+    assert made.renderer.decode(opening + reply.tokens) == made.renderer.decode(opening) + text

@@ -218,6 +218,12 @@ def test_repair_poses_the_attempts_of_a_file(tmp_path: Path) -> None:
     assert question == task.ask(task.recognise({"task_id": 11}))[0]
     assert task.check(posed[0], "def double(x): return 2 * x").correct
     assert task.provenance["first_attempts"]["rows"] == 3
+    graded = [{**one, "correct": right} for one, right in zip(attempts, (True, False), strict=True)]  # as job=grade
+    rows(tmp_path, *graded, name="attempts.jsonl")
+    assert [p.id for p in MBPP(source=source, sandbox="rlimit", **knobs).problems("test")] == ["mbpp-11-r2"]
+    rows(tmp_path, graded[0], name="attempts.jsonl")
+    with pytest.raises(UserError, match=r"no incorrect attempt is in it"):
+        MBPP(source=source, sandbox="rlimit", **knobs)
     rows(tmp_path, {"task_id": 99, "reply": ""}, name="attempts.jsonl")
     with pytest.raises(UserError, match=r"attempts\.jsonl, line 1: field 'task_id' is 99"):
         MBPP(source=source, sandbox="rlimit", **knobs)

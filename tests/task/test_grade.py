@@ -33,6 +33,8 @@ PIECES = [
     "$",
     "####",
     "final answer is",
+    "Final Answer:",
+    "**",
     "5",
     " ",
 ]
@@ -71,6 +73,29 @@ PIECES = [
         ("the final answer is 15 * 8 = 120 pints\n#### 120", "120"),  # a row of GSM8K
         ("#### 7\nso the final answer is 8", "8"),
         ("the final answer is 8 ####", "8 ####"),
+        ("Final Answer: 42", "42"),
+        ("**Final Answer:** 42", "42"),
+        ("**Final Answer**: 42.", "42"),
+        ("**Final Answer: 42**", "42"),
+        ("Work.\n\n### Final Answer:\n42\nDone.", "42"),
+        ("Final answer: $5$", "5"),
+        ("FINAL ANSWER : $\\frac12$.", "\\frac12"),
+        ("Final Answer: the answer is $6$.", "6"),
+        ("Final Answer: **$x = 5$**", "x = 5"),
+        ("Final Answer: 1\nNo.\nFinal Answer: 2", "2"),
+        ("Final Answer: 1, so the final answer is $2$.", "2"),
+        ("The final answer is $1$.\nFinal Answer: 2", "2"),
+        ("Final Answer: 1\n#### 2", "2"),
+        ("#### 1\nFinal Answer: 2", "2"),
+        ("#### Final Answer: 3", "3"),
+        ("Final Answer:", None),
+        ("**Final Answer:**", None),
+        ("my final answer was 5", None),
+        ("\\boxed{5}. I put it in a \\boxed environment.", "5"),  # without braces it counts where nothing else does
+        ("\\boxed 4, that is \\boxed{5}", "5"),
+        ("\\boxed{5} or \\boxed 6", "5"),
+        ("It goes in a \\boxed environment. Final Answer: 5", "5"),
+        ("\\boxed 4, no, \\boxed 5", "5"),
     ],
 )
 def test_the_answer_is_the_last_thing_boxed_or_else_what_follows_a_marker(reply: str, answer: str | None) -> None:
@@ -91,6 +116,7 @@ def test_reading_takes_linear_time_on_100_000_characters(piece: str) -> None:
     boxed(text)
     boxed("\\boxed" + text)
     boxed("final answer is" + text)
+    boxed("Final Answer:" + text)
     assert time.perf_counter() - started < 2.0  # quadratic time would be minutes
 
 
@@ -110,6 +136,13 @@ def test_reading_takes_linear_time_on_100_000_characters(piece: str) -> None:
         ("72\\%", "72"),
         ("72\\%", "0.72"),
         ("72", "72%"),
+        ("50", "50\\%"),
+        ("72\\%", "72\\%"),
+        ("0.5", "50%"),
+        ("\\frac{1}{2}", "50\\%"),
+        ("50\\%", "\\frac{1}{2}"),
+        ("-5\\%", "-0.05"),
+        ("2", "200%"),
         ("90^\\circ", "90"),
         ("\\$5", "5"),
         ("10,080", "10080"),
@@ -133,6 +166,13 @@ def test_plainly_right_without_sympy(gold: str, answer: str) -> None:
         ("10\\text{ AM}", "10\\text{ PM}"),
         ("10\\text{ a.m.}", "10\\text{ p.m.}"),
         ("2516_8", "2516_9"),
+        ("72\\%", "7200"),  # a percentage is that many hundredths, never that many hundreds
+        ("72\\%", "7200\\%"),
+        ("72\\%", "0.72\\%"),
+        ("50", "0.5%"),
+        ("0.5", "0.005%"),
+        ("0.5\\%", "50"),
+        ("5\\%", "-0.05"),
     ],
 )
 def test_plainly_wrong_without_sympy(gold: str, answer: str) -> None:

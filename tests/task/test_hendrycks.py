@@ -189,6 +189,10 @@ def test_offline_one_line_says_how_to_fetch_it(monkeypatch: pytest.MonkeyPatch) 
         math("owner/some-math")
     assert "\n" not in str(told.value)
     assert all(part in str(told.value) for part in ("load_dataset('owner/some-math')", "Couldn't reach", "=FOLDER"))
+    with pytest.raises(UserError) as told:
+        math("hendrycks")  # is made of two
+    both = "load_dataset('HuggingFaceH4/MATH-500'); datasets.load_dataset('DigitalLearningGmbH/MATH-lighteval')"
+    assert both in str(told.value)
 
 
 def test_hub_ids_are_read_split_by_split_and_configuration_by_configuration(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from amend.types import Completion, Message, Tokens
 REPLY = "amend said so"
 PROBES = (REPLY, f"<think>\nfirst\n</think>\n{REPLY}")
 DAY = "26 Jul 2024"  # Llama 3's templates print today's date: the same run tomorrow would have other prompts
+SEAMS = ("\n", "|")  # what a text is encoded after, so that it is not taken for the beginning of one
 EMPTY_THOUGHT = re.compile(r"\s*<think>\s*</think>\s*")
 
 
@@ -43,6 +44,8 @@ class Renderer:
     ) -> None:
         self._tokenizer, self._name, self._system, self._thinking = tokenizer, name, system, thinking
         self._between: dict[Message, Tokens] = {}
+        # SentencePiece writes a space before whatever it takes for a text's beginning; a fragment is none.
+        self._spaces = str(tokenizer.decode([*self.whole("a"), *self.whole("a")])) == "a a"
         if not tokenizer.chat_template:
             raise UserError(f"policy={name}: its tokenizer has no chat template; allowed: policy.template=plain")
         if thinking is not None and "enable_thinking" not in str(tokenizer.chat_template):
@@ -76,9 +79,23 @@ class Renderer:
         assert isinstance(text, str)  # one conversation in, one text out
         return text
 
-    def encode(self, text: str) -> Tokens:
-        """The tokens of a text, nothing added."""
+    def whole(self, text: str) -> Tokens:
+        """The tokens of a text that nothing comes before."""
         return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def encode(self, text: str) -> Tokens:
+        """The tokens of a text that comes after others, nothing added."""
+        for seam in SEAMS if self._spaces else ():
+            before, both = self.whole(seam), self.whole(seam + text)
+            if both[: len(before)] == before:
+                return both[len(before) :]
+        return self.whole(text)
+
+    def joins(self, before: str, text: str) -> bool:
+        """Whether a text that is encoded by itself and put after another reads as if both were encoded together."""
+        ways = ((*self.whole(before), *self.encode(text)), self.whole(before + text))
+        one, other = (self._tokenizer.decode(list(way), clean_up_tokenization_spaces=False) for way in ways)
+        return one == other
 
     def decode(self, tokens: Tokens) -> str:
         """The text of drawn tokens, the end token left out."""
@@ -92,7 +109,7 @@ class Renderer:
 
     def opening(self, messages: Sequence[Message]) -> Tokens:
         """The tokens of the first prompt, up to where the model speaks."""
-        return self.encode(self._text(messages))
+        return self.whole(self._text(messages))
 
     def between(self, message: Message) -> Tokens:
         """The tokens from the end of a reply to where the model speaks again, ``message`` said in between."""

@@ -10,6 +10,8 @@
 
     Question:
     ...
+
+Where the tokenizer begins every text with a token of its own (Llama 2's ``<s>``), so does ``plain``.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ def put(tokenizer: PreTrainedTokenizerBase, template: str, name: str) -> None:
     """Gives ``tokenizer`` its chat template: "own", one of ``NAMED``, or the Jinja file at a path. UserError where
     there is none."""
     if template in NAMED:
-        tokenizer.chat_template = NAMED[template]
+        first = list(tokenizer("")["input_ids"])[:1]
+        begins = bool(first) and first[0] == tokenizer.bos_token_id
+        tokenizer.chat_template = ("{{ bos_token }}" if begins else "") + NAMED[template]
     elif template != "own":
         try:
             tokenizer.chat_template = Path(template).expanduser().read_text(encoding="utf-8")

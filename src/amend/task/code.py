@@ -6,7 +6,8 @@ defines the function asked for, so that a rewritten solution wins over the one i
 neither. Without fences it is the text from the first line that only Python begins with.
 
 Why a verdict is what it is: right | wrong | no answer (there was no code) | refused (longer than 64 KiB) | error (it
-raised, or ended) | timeout | flood | untested (the data set's test could not be run; counted in the log).
+raised, or ended) | timeout | flood | untested (the data set's test could not be run; named in
+the log, and counted after each evaluation).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Grading of mathematical answers: read the answer out of a reply, compare it with the gold one, and say why.
 
 The answer is what stands in the last balanced ``\\boxed{}``; failing that, in ``Final Answer: The final answer is
-$...$`` (SCoRe's wording) or after ``####`` (GSM8K's), whichever comes last. Only that string is compared:
+$...$`` (SCoRe's wording, of which either half will do, in bold or not) or after ``####`` (GSM8K's), whichever comes
+last; failing that, after a ``\\boxed`` without braces. Only that string is compared:
 
     1. plain equality, once spacing, fraction styles, units and the final full stop are out of the way, and exact
        arithmetic where both are numbers: microseconds, and enough for most replies;
@@ -15,7 +16,8 @@ Why a verdict is what it is:  right | wrong | no answer (none was found) | unpar
 mathematics) | timeout (the comparison ran past its limits). Everything but "right" is not correct.
 
 Units are lenient, as in the graders of the papers: ``12`` is right for ``12\\text{ cm}``, and so is ``12\\text{ in}``;
-but the times 10 AM and 10 PM, and numbers written in different bases, differ. ``72\\%`` is 72 as well as 0.72.
+but the times 10 AM and 10 PM, and numbers written in different bases, differ. A gold ``72\\%`` is 72 as well as 0.72,
+and an answer ``50\\%`` is right for 50 as well as for 0.5; never the other way, 7200 or 0.5%.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ LONGEST_ANSWER = 200  # characters; the longest gold answer of MATH has 159
 
 _BRACES = re.compile(r"\\boxed +([^\s{}$\\]{1,40})|\\{1,2}(?:boxed|fbox)\s*+\{|\\.|[{}]", re.DOTALL)
 _DOLLARS = re.compile(r"\$+((?:\\.|[^$\\])*+)", re.DOTALL)
-_FINAL = re.compile(r"final answer is:?\s*+", re.IGNORECASE)
+_FINAL = re.compile(
+    r"final answer(?:\s++is\b:?|[*_]{0,3}\s?:)[\s*_]*+(?:the (?:final )?answer is\b:?[\s*_]*+)?", re.IGNORECASE
+)
 
 
 def boxed(text: str) -> str | None:
@@ -50,12 +54,12 @@ def boxed(text: str) -> str | None:
     An unclosed ``\\boxed{`` is no box. Of nested boxes the innermost last one counts. Escaped braces are not braces.
     """
     text = text[-LONGEST_REPLY:]
-    answer, latest = None, -1
+    answer, bare, latest = None, None, -1
     open_braces: list[tuple[bool, int, int]] = []  # is it a box's, where its \boxed starts, where its content starts
     for match in _BRACES.finditer(text):
         token = match.group()
-        if match.group(1) is not None:  # \boxed 5, without braces
-            answer, latest = match.group(1), match.start()
+        if match.group(1) is not None:  # \boxed 5, without braces; or a sentence about a \boxed environment
+            bare = match.group(1)
         elif token.endswith("{") and token != "\\{":
             open_braces.append((token != "{", match.start(), match.end()))
         elif token == "}" and open_braces:
@@ -63,12 +67,12 @@ def boxed(text: str) -> str | None:
             if is_box and start > latest:
                 answer, latest = text[content : match.start()], start
     if answer is None:
-        answer = _final(text)
+        answer = _final(text) or bare
     return answer if answer is None else answer.strip()
 
 
 def _final(text: str) -> str | None:
-    """What follows the last "final answer is" or the last ``####``, whichever comes later; None where neither does."""
+    """What follows the last "Final Answer:" (or "is") or the last ``####``, whichever is later; else None."""
     end = -1
     for match in _FINAL.finditer(text):
         end = match.end()
@@ -78,7 +82,7 @@ def _final(text: str) -> str | None:
         rest = text[end:]
         if between := _DOLLARS.match(rest):
             return between.group(1)
-        return re.split(r"\n|\. I hope|\.\s*$", rest, maxsplit=1)[0] or None
+        return re.split(r"\n|\. I hope|\.\s*$", rest, maxsplit=1)[0].rstrip("* ") or None
     return line or None
 
 
@@ -137,7 +141,9 @@ def decide(gold: str, answer: str) -> str | None:
     x, y = number(a), number(b)
     if x is None or y is None:
         return None
-    scales = (Fraction(1), Fraction(100), Fraction(1, 100)) if (a_unit == "%") != (b_unit == "%") else (Fraction(1),)
+    scales = [Fraction(1)]
+    if (a_unit == "%") != (b_unit == "%"):  # 72% is 0.72; and 72, where the question asks for a percentage
+        scales.append(Fraction(100) if a_unit == "%" else Fraction(1, 100))
     gaps = [abs(x - y * scale) for scale in scales]
     if min(gaps) == 0:
         return "right"

@@ -137,8 +137,8 @@ def _files(folder: Path, name: str) -> Table:
 def _hub(source: str) -> dict[str, Table]:
     if source != "hendrycks":
         return {name: from_hub(source, name, None, layout=LAYOUT) for name in NAMES}
-    test = from_hub(HELD_BACK, "test", None, layout=LAYOUT)
-    everything = [from_hub(WHOLE, name, None, layout=LAYOUT).rows for name in NAMES]
+    test = from_hub(HELD_BACK, "test", None, layout=LAYOUT, beside=(WHOLE,))
+    everything = [from_hub(WHOLE, name, None, layout=LAYOUT, beside=(HELD_BACK,)).rows for name in NAMES]
     held = {str(row.get("problem")).strip() for _, row in test.rows}
     rest = [placed for part in everything for placed in part if str(placed[1].get("problem")).strip() not in held]
     return {"train": Table(f"{WHOLE} less {HELD_BACK}", digest(row for _, row in rest), rest), "test": test}

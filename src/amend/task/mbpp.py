@@ -3,9 +3,10 @@
 SCoRe trains on it (arXiv 2409.12917). Posed with the paper's prompt, after MBPP's own examples: task ids 2, 3 and 4,
 read from the data set. Splits are the published ones by task id: 601-974 train, 511-600 validation, 11-510 test.
 
-With ``first_attempts`` it is MBPP-R (Ni et al. 2024): the repair of somebody else's first attempts, which a JSON Lines
-file has: a ``reply`` a line, and the ``task_id`` it answers. The attempt and the request to correct it are then part of
-the question (dialogue=single), and only problems that the file has an attempt at are posed.
+With ``first_attempts`` it is MBPP-R (Ni et al. 2024): the repair of somebody else's incorrect first attempts, which a
+JSON Lines file has: a ``reply`` a line, and the ``task_id`` it answers. The attempt and the request to correct it are
+then part of the question (dialogue=single), and only problems that the file has an attempt at are posed. Attempts that
+pass are left out where the file says so, as the verdicts of job=grade do (``"correct": true``); none is run for it.
 
 A source is a file, a folder with mbpp.jsonl, or a hub id. Rows have ``task_id``, ``text`` (or ``prompt``),
 ``test_list``, and may have ``code``, ``test_setup_code`` and ``test_imports``.
@@ -122,8 +123,12 @@ class MBPP:
                 asked = self._by_id.get(f"mbpp-{row.get('task_id')}") or self._by_id.get(str(row.get("id")))
                 if asked is None:
                     raise UserError(f"field 'task_id' is {shown(row.get('task_id'))}, which the source does not have")
+                if row.get("correct") is True:
+                    continue
                 meta = {**asked.meta, "attempt": text(row, "reply")}
                 found[f"{asked.id}-r{number}"] = Problem(f"{asked.id}-r{number}", asked.question, asked.answer, meta)
+        if not found:
+            raise UserError(f"task.first_attempts={file}: no incorrect attempt is in it; allowed: a file with some")
         return found
 
 

@@ -61,8 +61,9 @@ def first_file(folder: Path, names: Sequence[str], split: str) -> Path:
     raise UserError(f"task.source={folder}: no {split} problems; looked for {', '.join(names)}")
 
 
-def from_hub(source: str, split: str, configuration: str | None, *, layout: str) -> Table:
-    """One split of a hub data set: of one configuration or, with None, of all of them one after the other.
+def from_hub(source: str, split: str, configuration: str | None, *, layout: str, beside: Sequence[str] = ()) -> Table:
+    """One split of a hub data set: of one configuration or, with None, of all of them one after the other. ``beside``
+    are other data sets that the same choice of source needs.
 
     UserError where it cannot be had, with the command that fetches it and the folder that would do instead.
     """
@@ -79,10 +80,11 @@ def from_hub(source: str, split: str, configuration: str | None, *, layout: str)
             tables = {f" ({part})": datasets.load_dataset(source, part, split=split) for part in parts}
     except Exception as error:  # the hub's client has no one class for "not there", "no network" and "no such split"
         what = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-        asked = ", ".join(repr(word) for word in (source, configuration) if word is not None)
+        asked = [", ".join(repr(word) for word in (source, configuration) if word is not None), *map(repr, beside)]
+        fetch = "; ".join(["import datasets", *(f"datasets.load_dataset({one})" for one in asked)])
         raise UserError(
             f"task.source={source}: cannot be had from the hub ({what}); where there is a network, fetch it with: "
-            f'python -c "import datasets; datasets.load_dataset({asked})"; or name a folder with '
+            f'python -c "{fetch}"; or name a folder with '
             f"{layout} in it: task.source=FOLDER"
         ) from error
     rows = [(f"{source}{part} {split}, row {i}", row) for part, table in tables.items() for i, row in enumerate(table)]
