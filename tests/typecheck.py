@@ -1,8 +1,8 @@
 """The type checker of the tests: beartype, with an int allowed where a float is due (PEP 484's numeric tower).
 
-jaxtyping reads each call's arguments anew to compare shapes between them, which costs more than most calls do. So it has
-the modules that speak of shapes, and beartype alone all others (but for those with a NamedTuple, or names that only the
-type checker imports, whose quoted annotations beartype alone does not resolve).
+jaxtyping reads each call's arguments anew to compare shapes between them, which costs more than most calls do. So it
+has the modules that speak of shapes, and beartype alone all others (but for those with a NamedTuple, or names that only
+the type checker imports, whose quoted annotations beartype alone does not resolve).
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def train_orm(made: House, cfg: DictConfig) -> Path:
 
     how, before = Sampling(orm.temperature, cfg.algo.max_tokens), made.play.sampled_tokens
     episodes = made.play(problems, orm.samples, [how] * made.play.turns, (cfg.seed, STREAM))
-    right = correctness(made.task, episodes)
+    right = np.nan_to_num(correctness(made.task, episodes))  # what cannot be tested is not known to be right
     print(
         f"{len(episodes):,} conversations about {len(problems):,} problems sampled; {right.mean():.1%} of replies right"
     )
@@ -144,7 +144,7 @@ def completable(
 
     posed = [replace(problem, id=str(i)) for i, problem in enumerate(asked.values())]  # each once, and by itself
     ended = made.play(posed, tries, [how], seed, begin)
-    right = correctness(made.task, ended)[:, 0]
+    right = np.nan_to_num(correctness(made.task, ended)[:, 0])
     return {begun[int(episode.problem.id)] for episode, label in zip(ended, right, strict=True) if label}
 
 

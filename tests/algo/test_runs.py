@@ -1,4 +1,4 @@
-"""``python run.py algo=X task=math`` for every X, with no other word about the algorithm: it trains and leaves its folder."""
+"""Every algorithm by its one word, ``python run.py algo=X task=math``: it leaves a whole run folder."""
 
 from __future__ import annotations
 

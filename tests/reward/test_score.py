@@ -13,7 +13,7 @@ from amend.reward import Score
 from amend.reward.oracle import Oracle
 from amend.reward.progress import Progress
 from amend.task.identity import Identity
-from amend.types import Episode
+from amend.types import Episode, Problem, Verdict
 
 Build = Callable[..., Episode]
 TASK = Identity(symbols=4, test=4)
@@ -41,6 +41,16 @@ def test_the_reward_is_the_weighted_sum_of_its_parts(episode: Build) -> None:
     assert corrected.parts == {"oracle": (0.0, 1.0), "progress": (0.0, 10.0)}
     assert corrected.episode.problem is ZERO
     assert score.failures == {"oracle": 0, "progress": 0}
+
+
+def test_a_reply_whose_test_cannot_be_run_is_a_failure_and_no_silent_zero(episode: Build) -> None:
+    class Untested(Identity):
+        def check(self, problem: Problem, reply: str) -> Verdict:
+            return Verdict(None, False, "untested") if reply == "?" else super().check(problem, reply)
+
+    score = Score({"oracle": Oracle(Untested(symbols=4, test=4), weight=1.0)}, max_failures=0.5)
+    scored = score([episode(ZERO, "0"), episode(ZERO, "?"), episode(ZERO, "1")])
+    assert score.failures == {"oracle": 1} and scored[1].failed and scored[1].reward == (0.5,)
 
 
 class Beside(Fragile):

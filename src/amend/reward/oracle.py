@@ -12,6 +12,8 @@ from amend.errors import UserError
 from amend.task.base import Task
 from amend.types import Episode
 
+UNTESTED = "untested"  # the verdict of a test that fails by itself, before it has asked anything of the reply
+
 
 class Oracle:
     """r = 1{task.check says right}, each turn for itself. ``weight`` is its share in the sum of all parts."""
@@ -26,7 +28,8 @@ class Oracle:
 
 
 def correctness(task: Task, episodes: Sequence[Episode]) -> Float[np.ndarray, "b k"]:
-    """1.0 where a turn's reply is right. Equal replies to one problem are checked once."""
+    """1.0 where a turn's reply is right, NaN where its test could not be run (which fails the episode, and is no silent
+    0). Equal replies to one problem are checked once."""
     right = np.zeros((len(episodes), max((len(episode.turns) for episode in episodes), default=0)))
     # Problems hold a dict and cannot be hashed; within a batch the id says which one it is.
     places: dict[tuple[str, str], list[tuple[int, int]]] = {}
@@ -36,7 +39,7 @@ def correctness(task: Task, episodes: Sequence[Episode]) -> Float[np.ndarray, "b
     pairs = [(episodes[where[0][0]].problem, text) for (_, text), where in places.items()]
     for verdict, where in zip(task.check_many(pairs), places.values(), strict=True):
         for row, turn in where:
-            right[row, turn] = float(verdict.correct)
+            right[row, turn] = np.nan if verdict.why == UNTESTED else float(verdict.correct)
     return right
 
 
