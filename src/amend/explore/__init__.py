@@ -6,8 +6,8 @@
     entropy       what keeps the policy from settling too early, in the loss itself
 
 "Exploration is the fundamental problem" (Havrilla 2024, of reinforcement learning on reasoning), and most algorithms
-leave it to the sampler's temperature alone. Any lever goes with any algorithm; each group has a value that does
-nothing, which is the default.
+leave it to the sampler's temperature alone. A lever goes with any algorithm that would notice it (``amend.rules`` names
+those that would not); each group has a value that does nothing, which is the default.
 """
 
 from __future__ import annotations
