@@ -11,7 +11,7 @@ from pathlib import Path
 
 from beartype import BeartypeConf, beartype
 
-CONF = BeartypeConf(is_pep484_tower=True)
+CONF = BeartypeConf(is_pep484_tower=True, claw_is_pep526=False)  # calls, not assignments
 check = beartype(conf=CONF)
 SOURCE = Path(__file__).parents[1] / "src"
 

@@ -99,7 +99,8 @@ def test_it_changes_the_run(name: str, knob: str, value: Any) -> None:
     if (name, knob, value) == ("score", "turns", 1):
         companions = ["algo.stage1_rounds=0"]
     setting = f"algo.{knob}={str(value).lower() if isinstance(value, bool) else value}"
-    if knob in FIXED.get(name, {}) or (name == "dpo" and knob in ("turns", "pairs")):
+    bound = knob in ("turns", "pairs") if name == "dpo" else (name, knob) == ("star", "turns")
+    if knob in FIXED.get(name, {}) or bound:
         with pytest.raises(UserError, match=f"algo.(turns|{knob})="):  # it cannot be otherwise, and that is said
             composed(f"algo={name}", setting)
         return
