@@ -128,7 +128,7 @@ def expected(algorithm: Algorithm, world: World, apart: bool = False, values: Te
 
 
 def close(got: Gradient, want: Gradient, factor: float = 1.0) -> bool:
-    """Whether it is ``factor`` times the other, to 1e-5 of its length: log pi is in float32.."""
+    """Whether it is ``factor`` times the other, to 1e-5 of its length: log pi is in float32."""
     size = length(want)
     assert size > 1e-3  # a zero gradient would prove nothing
     return length([g - factor * w for g, w in zip(got, want, strict=True)]) < 1e-5 * abs(factor) * size
