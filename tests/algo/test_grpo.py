@@ -51,12 +51,14 @@ def test_one_update_a_round_is_reinforce() -> None:
 
 
 def test_several_updates_clip_by_the_samplers_log_probability() -> None:
-    """The sampler said log pi = -1. Now it is -1 + log 2: ratio 2, clipped to 1.2 where the credit is positive."""
-    made, batch = learner(beta=0.0, updates=2, standardize=False, clip_high=0.2), two_by_four()
-    out = likelihood(batch, -1.0 + 0.6931472, -1.0)
-    loss = made.loss(batch, made.credit(batch), out)
-    assert torch.allclose(loss[0, 1:], torch.tensor(-1.2 * 0.5))
-    assert torch.allclose(loss[1, 1], torch.tensor(2 * 0.5))
+    """The sampler said log pi = -1. Now it is -1 + log 2: ratio 2, clipped to 1.3 where the credit is positive. At -1 -
+    log 2 it is 1/2, clipped to 0.8 where the credit is negative."""
+    made, batch = learner(beta=0.0, updates=2, standardize=False, clip_high=0.3), two_by_four()
+    up, down = (
+        made.loss(batch, made.credit(batch), likelihood(batch, -1.0 + move, -1.0)) for move in (0.6931472, -0.6931472)
+    )
+    assert torch.allclose(up[0, 1:], torch.tensor(-1.3 * 0.5)) and torch.allclose(up[1, 1], torch.tensor(2 * 0.5))
+    assert torch.allclose(down[0, 1:], torch.tensor(-0.5 * 0.5)) and torch.allclose(down[1, 1], torch.tensor(0.8 * 0.5))
 
 
 def test_k3_by_hand() -> None:

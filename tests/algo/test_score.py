@@ -104,6 +104,16 @@ def test_the_kl_of_stage_one_moves_turn_one_and_the_reward_does_not() -> None:
     assert torch.allclose(by_kl[:, 1], torch.tensor(0.1))
 
 
+@pytest.mark.parametrize(("round_", "betas"), [(0, (0.1, 0.01)), (2, (0.01, 0.01))], ids=["stage one", "stage two"])
+@pytest.mark.parametrize(("kl", "cost"), [("exact", 0.25), ("k2", 0.5**2 / 2), ("k1_in_reward", 0.0)])
+def test_what_it_costs_to_leave_the_reference(round_: int, betas: tuple[float, float], kl: str, cost: float) -> None:
+    """A KL of 0.25 and log pi half above the reference's: beta times the one or the other is what the loss rises by."""
+    made, batch = learner(round_, kl=kl), two_by_four([(0.0, 0.0)])
+    logp, ref_logp, exact = (torch.where(batch.sampled, x, 0.0) for x in (-1.0, -1.5, 0.25))
+    loss = made.loss(batch, torch.zeros_like(logp), Likelihood(logp, ref_logp, exact, exact))
+    assert torch.allclose(loss, cost * torch.tensor([[0.0, betas[0], 0.0, betas[1]]]))
+
+
 def test_stages_of_three_turns() -> None:
     """I(a) trains the second attempt, I(b) the third with both before it held, then II trains all."""
     made = learner(0, turns=3)

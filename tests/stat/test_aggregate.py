@@ -1,4 +1,4 @@
-"""IQM by hand, by scipy and a recorded value; probability of improvement against every pair; coverage."""
+"""IQM by hand, by scipy and as rliable has it; probability of improvement against every pair; coverage."""
 
 from __future__ import annotations
 
@@ -25,6 +25,15 @@ def test_probability_of_improvement_against_every_pair(scores):
     pairs = [(a[m] > b[m]) + 0.5 * (a[m] == b[m]) for a in ours for b in theirs for m in range(4)]
     assert probability_of_improvement(ours, theirs) == pytest.approx(np.mean(pairs))
     assert probability_of_improvement(theirs, ours) == pytest.approx(1 - np.mean(pairs))
+
+
+def test_values_recorded_from_rliable():
+    """What rliable 1.2.0 computes from two tables of five runs on four tasks, some of them ties."""
+    ours = (np.arange(20) * 7 % 20).reshape(5, 4) + 2.0 * np.arange(4)
+    theirs = (np.arange(20) * 3 % 17).reshape(5, 4) + 4.0
+    assert (iqm(ours), iqm(theirs)) == pytest.approx((12.5, 10.9), abs=1e-12)
+    assert probability_of_improvement(ours, theirs) == pytest.approx(0.565, abs=1e-12)
+    assert performance_profile(ours, np.array([5.0, 10.0, 15.0])).tolist() == [0.85, 0.6, 0.35]
 
 
 def test_profile_falls_from_all_to_none():

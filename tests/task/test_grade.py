@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from amend.errors import UserError
 from amend.task.grade import LONGEST_ANSWER, Grader, boxed, decide, grade_file, number, plain
 from amend.task.identity import Identity
 from amend.task.pool import Pool, sides
-from amend.types import Verdict
+from amend.types import Problem, Verdict
 
 PIECES = [
     "\\boxed{",
@@ -258,21 +259,35 @@ HOSTILE = [
 ]
 
 
-def test_hostile_answers_get_a_verdict_and_do_not_delay_the_others(grader: Grader) -> None:
-    grader.grade("y", "\\boxed{z}")  # workers are up
-    started = time.perf_counter()
+def test_hostile_answers_get_a_verdict(grader: Grader) -> None:
     verdicts = grader.grade_many(
         [("7+x", f"\\boxed{{{answer}}}") for answer in HOSTILE] + [("7+x", f"\\boxed{{x+{i}}}") for i in range(20)]
     )
-    taken = time.perf_counter() - started
-    late = [verdict.why for verdict in verdicts].count("timeout")
     assert [verdict.correct for verdict in verdicts[len(HOSTILE) :]] == [i == 7 for i in range(20)]
     assert not any(verdict.correct for verdict in verdicts[: len(HOSTILE)])
-    assert late >= 1
-    assert taken < (late + 1) * (2.0 + 1.0) + 10.0  # each at most its limit and the time to replace its worker
+    assert "timeout" in [verdict.why for verdict in verdicts]
     started = time.perf_counter()
     assert grader.grade("7+x", f"\\boxed{{{HOSTILE[0]}}}").why == "timeout"
     assert time.perf_counter() - started < 0.5  # remembered
+
+
+def test_one_hostile_answer_delays_the_others_by_no_more_than_its_limit(grader: Grader) -> None:
+    """As long as the harmless ones take alone (three times that, on a machine with more to do), the limit of 2 seconds,
+    and one for a new worker."""
+
+    def taken(pairs: list[tuple[str, str]]) -> tuple[float, list[str]]:
+        started = time.perf_counter()
+        whys = [verdict.why for verdict in grader.grade_many(pairs)]
+        return time.perf_counter() - started, whys
+
+    grader.grade("y", "\\boxed{z}")  # workers are up
+    alone, whys = taken([("u+v", f"\\boxed{{v+{i}+u-{i}}}") for i in range(1, 21)])
+    assert whys == ["right"] * 20
+    beside, whys = taken(
+        [("u+v", "\\boxed{8^{8^{8^8}}}")] + [("u+v", f"\\boxed{{v+{i}+u-{i}}}") for i in range(21, 41)]
+    )
+    assert whys == ["timeout"] + ["right"] * 20
+    assert beside < 2.0 + 1.0 + 3 * alone + 1.0
 
 
 @settings(max_examples=25, deadline=None)
@@ -340,15 +355,6 @@ def test_an_equation_claims_every_side_but_a_name() -> None:
     assert sides("(1,2)", "x=1, y=2") == ["x=1, y=2"]
 
 
-def test_a_thousand_plain_answers_take_a_moment() -> None:
-    grader = Grader(seconds=2.0)
-    pairs = [(str(i), f"Some work. So the answer is \\boxed{{{i + i % 2}}}.") for i in range(1000)]
-    started = time.perf_counter()
-    verdicts = grader.grade_many(pairs)
-    assert time.perf_counter() - started < 1.0
-    assert sum(verdict.correct for verdict in verdicts) == 500
-
-
 # Files ----------------------------------------------------------------------------------------------------------------
 
 
@@ -372,6 +378,31 @@ def test_a_file_is_graded_line_by_line(tmp_path: Path) -> None:
     assert [row.get("mine") for row in judged] == [0, 1, 2, None]  # what came with a line goes out with it
     assert counts == {"right": 2, "wrong": 1, "no answer": 1}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
+
+
+class Graded(Identity):
+    """Symbols 0 to 9, read as mathematics."""
+
+    def __init__(self) -> None:
+        super().__init__(symbols=10, test=10)
+        self.grader = Grader(seconds=2.0)
+
+    def check_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
+        return self.grader.grade_many([(problem.answer, reply) for problem, reply in pairs])
+
+
+def test_two_thousand_plain_answers_a_second_from_file_to_file(tmp_path: Path) -> None:
+    """In seconds of this process, whatever else the machine does; the workers, which are not in them, have no part."""
+    task = Graded()
+    rows = [
+        {"id": f"identity-train-{i}", "reply": f"Work {i}. So the answer is \\boxed{{{(i + i % 2) % 10}}}."}
+        for i in range(4000)
+    ]
+    responses = _write(tmp_path / "in.jsonl", [*rows])
+    started = time.process_time()
+    counts = grade_file(task, responses, tmp_path / "out.jsonl")
+    assert time.process_time() - started < 4000 / 2000
+    assert counts == {"right": 2000, "wrong": 2000} and task.grader._pool._workers is None
 
 
 @pytest.mark.parametrize(
