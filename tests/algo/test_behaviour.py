@@ -72,7 +72,14 @@ def widened(batch: Batch) -> Batch:
     """Eighty columns of padding more, with tokens in them that are not to be read."""
     nothing = {"tokens": 2, "turn": -1, "temperature": 1, "ref_logp": torch.nan}
     wide = {f: torch.nn.functional.pad(getattr(batch, f), (0, 80), value=nothing.get(f, 0)) for f in ALONG_TIME}
-    return replace(batch, **wide)
+    return replace(batch, **wide, more={f: torch.nn.functional.pad(x, (0, 80)) for f, x in batch.more.items()})
+
+
+def padded(algorithm: Algorithm) -> None:
+    """From now on it takes credit and weights over a batch that is wider than its longest row."""
+    learn, weights_of = algorithm.learn, algorithm.weights
+    algorithm.learn = lambda batch, *how: learn(widened(batch), *how)  # type: ignore[method-assign]
+    algorithm.weights = lambda batch: weights_of(widened(batch))[:, : batch.tokens.shape[1]]  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("name", ONLINE)
@@ -133,8 +140,7 @@ def test_the_gradient_does_not_depend_on_the_micro_batch_or_on_padding(name: str
         algorithm, task = build(name, *one_step(name), micro_tokens=micro_tokens, cold=False)
         drift(algorithm.policy, 0.1)  # away from the reference, so that its part of the gradient is there
         if micro_tokens == 40:
-            learn = algorithm.learn
-            algorithm.learn = lambda batch, *how, learn=learn: learn(widened(batch), *how)  # type: ignore[method-assign,misc]
+            padded(algorithm)
         found.append(gradient(algorithm, beside(algorithm, flipped(algorithm, task))))
     assert float(found[0].norm()) > 0
     for other in found[1:]:
