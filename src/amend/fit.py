@@ -116,5 +116,6 @@ def foreign(algorithm: Algorithm, saved: Mapping[str, Any]) -> str:
     own, kept = (
         {name: tuple(w.shape) for name, w in of.items()} for of in (algorithm.state_dict(), saved["state_dict"])
     )
-    wrong = next((name for name in sorted({*own, *kept}) if own.get(name) != kept.get(name)), None)
+    names = {*own} & {*kept} if algorithm.policy.adapter else {*own, *kept}  # of an adapter only the update is kept
+    wrong = next((name for name in sorted(names) if own.get(name) != kept.get(name)), None)
     return "" if wrong is None else f"{wrong}: {kept.get(wrong, 'missing')} there, {own.get(wrong, 'missing')} here"
