@@ -214,3 +214,13 @@ def test_runs_on_different_problems_meet_on_those_they_share(tmp_path: Path) -> 
     one = finished(tmp_path / "0123abcd-s0", "a", 0, [True, False], [True, False], SOME[:2])
     two = finished(tmp_path / "0123abcd-s1", "a", 1, [True, True, True], [True, True, True], SOME[:3])
     assert cells(made([one, two]), "greedy", "a")["acc_t1"][0] == pytest.approx(np.mean([[1, 0], [1, 1]]))
+
+
+def test_a_long_name_is_cut_and_leaves_its_interval_room() -> None:
+    """A name that took the whole width would turn the axis round."""
+    name = "multi_turn eval.samples=32 eval.temperature=0.7 eval.problems=250 +1"
+    svg = interval_chart("Acc", {name: (0.5, 0.4, 0.6), "score": (0.3, 0.2, 0.4)}, {name: 0, "score": 1}, None)
+    ends = [(float(low), float(high)) for low, high in re.findall(r'whisker [^"]+" x1="([\d.-]+)" x2="([\d.-]+)"', svg)]
+    assert len(ends) == 2 and all(0 < low < high < WIDTH for low, high in ends)
+    assert f"<title>{name}</title>" in svg and f">{name}</text>" not in svg and "…</text>" in svg
+    assert ">score</text>" in svg

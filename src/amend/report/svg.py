@@ -22,6 +22,7 @@ MOST_POINTS = 500  # a line has no more; beyond, neighbours are averaged
 SMOOTHED_FROM = 24  # points from which a moving average is drawn
 COLOURS, DASHES = 8, 5  # of the page's styles; no two of 40 lines have both the same
 LETTER = 6.8  # pixels of an average letter of a line's name
+LEAST = 130  # pixels that an interval is drawn on at the least; longer names are cut, and whole when pointed at
 
 Values = Sequence[float | None]
 
@@ -171,8 +172,10 @@ def interval_chart(title: str, rows: Mapping[str, Interval], places: Mapping[str
     seen = [100 * v for row in rows.values() for v in row] + ([100 * against] if against is not None else [])
     ticks = nice(min(seen, default=0.0), max(seen, default=1.0))
     texts = ["{:.1f} [{:.1f}, {:.1f}]".format(*(100 * v + 0.0 for v in row)) for row in rows.values()]
-    left = round(LETTER * max(map(len, rows), default=0)) + 14
     right, step = WIDTH - round(LETTER * max(map(len, texts), default=0)) - 10, 22
+    longest = int((right - LEAST - 14) / LETTER)
+    names = [name if len(name) <= longest else f"{name[: longest - 1]}…" for name in rows]
+    left = round(LETTER * max(map(len, names), default=0)) + 14
     height = TOP + BOTTOM + step * len(rows)
 
     def px(value: float) -> float:
@@ -192,7 +195,8 @@ def interval_chart(title: str, rows: Mapping[str, Interval], places: Mapping[str
         text = text.replace("-", MINUS)
         said.append(f"{name} {text}")
         parts.append(
-            f'<g{known}><text class="end" x="{left - 8}" y="{y + 4:.1f}">{escape(name)}</text>'
+            f"<g{known}><title>{escape(name)}</title>"
+            f'<text class="end" x="{left - 8}" y="{y + 4:.1f}">{escape(names[j])}</text>'
             f'<line class="whisker {style}" x1="{low:.1f}" x2="{high:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
             f'<circle class="dot {style}" cx="{mean:.1f}" cy="{y:.1f}" r="4.5"/>'
             f'<text x="{right + 10}" y="{y + 4:.1f}">{text}</text></g>'
