@@ -24,18 +24,17 @@ def composed(words: Sequence[str]) -> DictConfig:
     """The configuration of ``python run.py WORDS``, not checked. Raises what Hydra raises where there is none."""
     values = [word for word in words if _sets_a_value(word)]
     chosen = tuple(word for word in words if not _sets_a_value(word))
-    if any(word.startswith(("+", "~")) for word in chosen):  # what is added or taken away depends on what came before
-        return copy.deepcopy(_whole(tuple(words)))
-    cfg = copy.deepcopy(_whole(chosen))
-    overrides = OverridesParser.create().parse_overrides(values)
-    try:
-        for override in overrides:
-            if override.is_sweep_override():
-                return _whole(tuple(words))
-            OmegaConf.update(cfg, override.key_or_group, override.value(), merge=True)
-    except OmegaConfBaseException:
-        return _whole(tuple(words))  # which raises as well, in Hydra's words
-    return cfg
+    if not any(word.startswith(("+", "~")) for word in chosen):  # added or taken away: depends on what came before
+        overrides = OverridesParser.create().parse_overrides(values)
+        cfg = copy.deepcopy(_whole(chosen))
+        try:
+            if not any(override.is_sweep_override() for override in overrides):
+                for override in overrides:
+                    OmegaConf.update(cfg, override.key_or_group, override.value(), merge=True)
+                return cfg
+        except OmegaConfBaseException:
+            pass  # what cannot be set Hydra refuses below, in its own words
+    return copy.deepcopy(_whole(tuple(words)))
 
 
 def _sets_a_value(word: str) -> bool:
