@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from amend.stat.interval import bootstrap, crossed_bootstrap
-from amend.stat.many import bootstrap_many
+from amend.stat.many import bootstrap_many, over_runs
+from amend.stat.seeds import seed_interval
 
 
 def values(figures: int, seeds: int, problems: int) -> np.ndarray:
@@ -39,6 +40,15 @@ def test_its_chunks_are_one_distribution(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("amend.stat.many._CHUNK", 5_000)
     for one, other in zip(whole, bootstrap_many(x, np.random.default_rng(0)), strict=True):
         assert one == pytest.approx(other, abs=0.02)
+
+
+def test_what_runs_are_shown_with() -> None:
+    """Several seeds: Student's t, of each figure alone. One seed, or one problem: what can be resampled is."""
+    x = values(3, 3, 40)
+    assert over_runs(x) == [seed_interval(of) for of in x]
+    one = over_runs(x[:, :1])
+    assert one == over_runs(x[:, :1]) == bootstrap_many(x[:, :1], np.random.default_rng((1, 40)))
+    assert [i.mean for i in over_runs(x[:, :, :1])] == pytest.approx(x[:, :, 0].mean(axis=1).tolist())
 
 
 @pytest.mark.parametrize("shape", [(0, 1, 1), (1, 0, 1), (1, 1, 0)])

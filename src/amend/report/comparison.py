@@ -6,9 +6,9 @@
     unique                                 different right solutions of a problem among them  the same
     a problem                              tokens drawn for it, greedy, replies not chosen included
 
-Seeds and problems are separate sources of noise, so both are resampled; with one seed only the problems are, and the
-row says so. Few seeds make a bootstrap's interval too narrow: three are the least, and not many. So what an
-algorithm is said to gain over ``untrained`` has another interval, and a verdict: ``amend.report.against``.
+Seeds and problems are separate sources of noise, and an interval is over both (``stat.many``); with one seed it is over
+the problems alone. What an algorithm gains over ``untrained`` has a verdict of its own:
+``amend.report.against``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 from jaxtyping import Float
@@ -31,7 +30,9 @@ from amend.metric.table import arrange
 from amend.report.across import across, subject_scores
 from amend.report.against import BASELINE, against, against_table
 from amend.report.files import Run, read_run
-from amend.stat.interval import RESAMPLES, Interval, bootstrap, crossed_bootstrap
+from amend.report.limits import limits, within
+from amend.stat.interval import Interval
+from amend.stat.many import over_runs
 
 
 def figures(run: Run, phase: str) -> dict[str, Float[np.ndarray, " p"]]:
@@ -80,7 +81,7 @@ def _values(runs: list[Run]) -> dict[str, Float[np.ndarray, "s p"]]:
 
 
 def _entry(name: str, runs: list[Run], values: dict[str, Float[np.ndarray, "s p"]]) -> dict[str, Any]:
-    intervals = {key: pooled(key, value, RESAMPLES) for key, value in values.items()}
+    intervals = {key: pooled(key, value) for key, value in values.items()}
     cost = {
         key: float(np.mean([run.summary["cost"][key] for run in runs]))
         for key in ("seconds", "sampled_tokens", "episodes", "updates", "tokens_per_problem")
@@ -99,12 +100,9 @@ def _entry(name: str, runs: list[Run], values: dict[str, Float[np.ndarray, "s p"
     }
 
 
-def pooled(name: str, values: Float[np.ndarray, "s p"], resamples: int) -> Interval:
-    """A figure over seeds (rows) and problems, both resampled; with one seed only the problems are."""
-    generator = np.random.default_rng(crc32(name.encode()))
-    if len(values) > 1:
-        return crossed_bootstrap(values, generator, resamples=resamples)
-    return bootstrap(values[0], generator, resamples=resamples)
+def pooled(name: str, values: Float[np.ndarray, "s p"]) -> Interval:
+    """A figure over seeds (rows) and problems; with one seed over problems alone."""
+    return within(over_runs(values[None])[0], *limits(name))
 
 
 HELD = ("acc_t1", "acc_t2", "delta", "maj", "pass")  # the figures that are held against the baseline

@@ -9,17 +9,14 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from amend.stat.interval import Interval, bootstrap
-from amend.stat.seeds import POWER, enough, seed_interval, seeds_needed, squares
-
-SEED = 20_240_919
+from amend.stat.interval import Interval
+from amend.stat.many import over_runs
+from amend.stat.seeds import POWER, enough, seeds_needed, squares
 
 
 def gain(values: Float[np.ndarray, "s p"]) -> Interval:
     """The mean of a gain on every problem, a row a seed."""
-    if min(values.shape) > 1:
-        return seed_interval(values)
-    return bootstrap(values.mean(axis=0), np.random.default_rng([SEED, *values.shape]))
+    return over_runs(values[None])[0]
 
 
 def unresolved(values: Float[np.ndarray, "s p"], name: str) -> str:

@@ -1,7 +1,7 @@
 """Several seeds of one configuration, together: the only figures that speak of the algorithm and not of one run of it.
 
-Every seed is evaluated on the same problems, so seeds and problems are crossed, and both are resampled (``stat``). The
-table shows each seed on its own, for a mean can hide one that failed.
+Every seed is evaluated on the same problems, so seeds and problems are two crossed sources of noise, and the interval
+is over both (``stat.seeds``). The table shows each seed on its own, for a mean can hide one that failed.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 from jaxtyping import Float
@@ -19,7 +18,9 @@ from amend.errors import UserError
 from amend.metric import correction
 from amend.metric.table import arrange
 from amend.report.files import Run, read_run
-from amend.stat.interval import Interval, crossed_bootstrap
+from amend.report.limits import limits, within
+from amend.stat.interval import Interval
+from amend.stat.many import over_runs
 
 FIGURES = {  # of the trained model, one value a problem; the last against the base model on the same problems
     "acc_t1": "Acc@t1",
@@ -56,12 +57,8 @@ def pool(folders: Sequence[Path]) -> tuple[list[dict[str, Any]], dict[str, Inter
     values = [per_problem(run) for run in runs]
     if len({len(v["delta"]) for v in values}) > 1:
         raise UserError("these runs were evaluated on different numbers of problems; allowed: the same eval.problems")
-    pooled = {
-        name: crossed_bootstrap(
-            np.stack([v[name] for v in values]), np.random.default_rng(crc32(name.encode()))
-        )
-        for name in FIGURES
-    }  # fmt: skip
+    intervals = over_runs(np.stack([[v[name] for v in values] for name in FIGURES]))
+    pooled = {name: within(i, *limits(name)) for name, i in zip(FIGURES, intervals, strict=True)}
     each = [
         {
             "seed": run.summary["seed"],

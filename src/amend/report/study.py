@@ -5,8 +5,8 @@
 A study is the specification that every report is made from: the page, the CSV, Markdown and LaTeX beside it, the JSON
 of its figures and the W&B report all say what stands here.
 
-Within a group seeds and problems are both resampled (``stat``); a group with one seed speaks of that run alone, and its
-row says so. Runs that did not finish are left out and named.
+A group's intervals are over its seeds and problems (``stat.many``); a group with one seed speaks of that run alone, and
+its row says so. Runs that did not finish are left out and named.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from amend.report.figures import BINS
 from amend.report.findings import COST, Findings, grouped, stacks_of
 from amend.report.gains import gain, unresolved
 from amend.report.labels import labels
-from amend.stat.many import bootstrap_many
+from amend.report.limits import limits, within
+from amend.stat.many import over_runs
 
 BASE = "base model"
-SEED = 20_240_919  # of every bootstrap: the same runs give the same report
 GRID = 40  # points of a learning curve
 
 
@@ -184,15 +184,15 @@ def _problems(runs: Sequence[Findings], phase: str) -> int:
 def pool(runs: Sequence[Findings], phase: str) -> Cells:
     """Every figure of a phase ("base", "trained") over a group's seeds and problems.
 
-    Figures over the same problems are resampled together. One that a run lacks is left out.
+    One that a run lacks is left out.
     """
     stacks: dict[tuple[int, ...], list[tuple[str, Float[np.ndarray, "s p"]]]] = {}
     for name, stacked in stacks_of(runs, phase).items():
         stacks.setdefault(stacked.shape, []).append((name, stacked))
     cells: Cells = {}
-    for shape, figures in stacks.items():
-        intervals = bootstrap_many(np.stack([values for _, values in figures]), np.random.default_rng([SEED, *shape]))
-        cells |= {name: Cell(*interval) for (name, _), interval in zip(figures, intervals, strict=True)}
+    for figures in stacks.values():
+        intervals = over_runs(np.stack([values for _, values in figures]))
+        cells |= {name: Cell(*within(i, *limits(name))) for (name, _), i in zip(figures, intervals, strict=True)}
     return cells
 
 
@@ -364,10 +364,7 @@ def _notes(folders: Sequence[Path], found: Sequence[Findings], groups: Sequence[
             "A condition with one seed speaks of that run, not of the algorithm: its interval is over problems only."
         )
     elif seeds[0] < 5:
-        notes.append(
-            f"{seeds[0]} seeds are few: an interval bootstrapped over them is likely too narrow. Changes from the base "
-            "model have t intervals."
-        )
+        notes.append(f"{seeds[0]} seeds are few: their t intervals are as wide as that makes them.")
     if len({run.task for run in found}) > 1:
         notes.append("These runs solve different tasks: compare within a task.")
     bases = {(run.task, *map(float, run.values["base"].get("acc_t1", ((), np.zeros(0)))[1])) for run in found}

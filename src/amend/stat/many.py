@@ -1,4 +1,7 @@
-r"""Many figures over the same seeds and problems, from the same resamples: the bootstrap of ``interval``, drawn once.
+r"""Many figures over the same seeds and problems: the interval that each of them gets wherever runs are shown.
+
+Several seeds are given Student's t interval of ``amend.stat.seeds``, which holds what it promises with as few as three;
+one seed says nothing of others, and problems alone are resampled: the bootstrap of ``interval``, drawn once for all.
 
 A report has hundreds of figures of one set of runs. Resampling is the same for all of them: draw which seeds and which
 problems, then average; so the draws are made once, as weights, and every figure is two products with them,
@@ -15,8 +18,19 @@ import numpy as np
 from jaxtyping import Float
 
 from amend.stat.interval import LEVEL, RESAMPLES, Interval
+from amend.stat.seeds import seed_interval
 
 _CHUNK = 4_000_000  # weights held at once, about 32 MB
+
+
+def over_runs(values: Float[np.ndarray, "f s p"]) -> list[Interval]:
+    """The mean of each of ``f`` figures over s seeds and p problems, and its interval. ValueError where any is 0.
+
+    Where it resamples, the draws depend on nothing but how many problems there are: the same runs, the same report.
+    """
+    if min(values.shape[1:]) > 1:
+        return [seed_interval(of) for of in values]
+    return bootstrap_many(values, np.random.default_rng(values.shape[1:]))
 
 
 def bootstrap_many(

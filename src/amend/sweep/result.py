@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import math
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,13 +24,14 @@ from jaxtyping import Float
 from amend.config import REFUSED, say
 from amend.errors import UserError
 from amend.report.files import read_run
+from amend.report.limits import limits, within
 from amend.run_folder import FINISHED, finished, plain
-from amend.stat.many import bootstrap_many
-from amend.stat.seeds import seed_interval, squares
+from amend.stat.many import over_runs
+from amend.stat.seeds import squares
 from amend.sweep.figures import Measured, measured
 from amend.sweep.file import Sweep, grid, read
 from amend.sweep.plan import Planned, Plans
-from amend.sweep.wording import NUMBERS, SIGNED, kept, page
+from amend.sweep.wording import kept, page
 
 POINTS = 30  # of a learning curve
 
@@ -86,25 +86,10 @@ def gathered(sweep: Sweep, plans: Plans) -> tuple[list[Arm], list[Planned], dict
     return list(arms.values()), missing, where
 
 
-def pooled(values: Float[np.ndarray, "f s p"]) -> list[dict[str, Any]]:
-    """Of each figure mean and interval over seeds and problems (problems alone, where there is one seed), and each
-    seed's mean. Resamples, where there are any, depend on nothing but how many problems there are."""
-    if min(values.shape[1:]) > 1:
-        intervals = [seed_interval(of) for of in values]
-    else:
-        intervals = bootstrap_many(values, np.random.default_rng(values.shape[1:]))
-    return [{**i._asdict(), "seeds": own.tolist()} for i, own in zip(intervals, values.mean(axis=2), strict=True)]
-
-
-def bounds(name: str) -> tuple[float, float]:
-    """The least and the most that a figure can be."""
-    last = name.split(".")[-1]
-    return -1.0 if last in SIGNED else 0.0, math.inf if last in (*NUMBERS, "tokens") else 1.0
-
-
-def possible(found: Mapping[str, Any], least: float, most: float) -> dict[str, Any]:
-    """The figure with its interval cut where it cannot be."""
-    return {**found, "low": max(found["low"], least), "high": min(found["high"], most)}
+def pooled(values: Float[np.ndarray, "f s p"], ends: Sequence[tuple[float, float]]) -> list[dict[str, Any]]:
+    """Of each figure mean and interval, cut at the least and the most that it can be, and each seed's mean."""
+    cut = [within(interval, *end) for interval, end in zip(over_runs(values), ends, strict=True)]
+    return [{**i._asdict(), "seeds": own.tolist()} for i, own in zip(cut, values.mean(axis=2), strict=True)]
 
 
 def row(arm: Arm, sweep: str) -> dict[str, Any]:
@@ -116,8 +101,8 @@ def row(arm: Arm, sweep: str) -> dict[str, Any]:
     figures: dict[str, Any] = dict.fromkeys(arrays)  # in this order
     for count in {array.shape[1] for array in arrays.values()}:
         alike = {name: array for name, array in arrays.items() if array.shape[1] == count}
-        for name, found in zip(alike, pooled(np.stack(list(alike.values()))), strict=True):
-            figures[name] = {**possible(found, *bounds(name)), "problems": count}
+        made = pooled(np.stack(list(alike.values())), [limits(name) for name in alike])
+        figures |= {name: {**found, "problems": count} for name, found in zip(alike, made, strict=True)}
     cost = {key: float(np.mean([arm.runs[seed].cost[key] for seed in seeds])) for key in one.cost}
     return {
         "arm": arm.parameters, "seeds": seeds, "figures": figures, "cost": cost, "curves": curves(arm, seeds),
@@ -144,7 +129,7 @@ def curves(arm: Arm, seeds: Sequence[int]) -> dict[str, Any]:
         if len({line.y.shape for line in known}) > 1:
             continue
         stacked = np.stack([line.y for line in known])
-        bands = [possible(band, *bounds(name)) for band in pooled(np.moveaxis(stacked, 2, 0))]
+        bands = pooled(np.moveaxis(stacked, 2, 0), [limits(name)] * stacked.shape[2])
         ends = {"y": "mean", "low": "low", "high": "high"}
         found[name] = {"x": list(first.x), **{to: _short([band[of] for band in bands]) for to, of in ends.items()}}
     return found
@@ -178,9 +163,9 @@ def contrast(arms: Sequence[Arm], terms: Sequence[Mapping[str, Any]]) -> dict[st
             return {"missing": f"no {term['figure']} of {_named(arm.parameters)} on the same problems"}
         total = term.get("times", 1) * array + (0 if total is None else total)
     assert total is not None
-    ends = [sorted(term.get("times", 1) * end for end in bounds(term["figure"])) for term in terms]
+    ends = [sorted(term.get("times", 1) * end for end in limits(term["figure"])) for term in terms]
     least, most = (sum(end) for end in zip(*ends, strict=True))
-    made = possible(pooled(total[None])[0], least, most) | {"problems": total.shape[1]}
+    made = pooled(total[None], [(least, most)])[0] | {"problems": total.shape[1]}
     if min(total.shape) > 1:  # what the interval is made of, for a verdict to say how sure it is
         made["squares"] = squares(total)._asdict()
     return made

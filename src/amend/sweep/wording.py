@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from amend.report.limits import NUMBERS, SIGNED
+
 TABLES = {  # heading -> figures, in this order, where the sweep has them
     "Greedy": ("acc_t1", "acc_t2", "acc_t3", "delta", "i_to_c", "c_to_i", "fixed_t2"),
     "How the second attempt relates to the first": ("change_rate", "copy_rate", "edit_distance", "no_edit"),
@@ -36,8 +38,6 @@ LABELS = {
     "parallel_32": "in parallel", "sequential_32": "corrected",
 }  # fmt: skip
 UNCOMMITTED = " (+: with files that were not committed)"
-NUMBERS = ("unique", "vendi", "distinct_answers")  # not per cent
-SIGNED = ("delta", "step_excess", "token_excess")
 
 
 def tables(sweep: str) -> dict[str, tuple[str, ...]]:
