@@ -27,9 +27,19 @@ def pytest_configure() -> None:
     import torch
     from hypothesis import settings
 
+    keep_to_own_cores()
     torch.set_num_threads(1)
     settings.register_profile("amend", deadline=None)
     settings.load_profile("amend")
+
+
+def keep_to_own_cores() -> None:
+    """A worker's share of the machine, for itself and whatever it starts: runs take as many threads as they may use
+    cores, and threads of two runs on the same core wait for each other."""
+    worker, workers = os.environ.get("PYTEST_XDIST_WORKER"), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    if worker is not None and len(cores) >= workers:
+        os.sched_setaffinity(0, cores[int(worker.removeprefix("gw")) :: workers])
 
 
 def pytest_collection_modifyitems(items: list[Any]) -> None:
