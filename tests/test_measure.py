@@ -6,9 +6,11 @@ from amend.measure import measure
 from amend.types import Completion, Episode, Problem, Scored, Turn
 
 
-def said(first: str, second: str, right: tuple[float, float], paid: tuple[float, float] | None = None) -> Scored:
+def said(
+    first: str, second: str, right: tuple[float, float], paid: tuple[float, float] | None = None, problem: str = "p"
+) -> Scored:
     turns = tuple(Turn((2,), Completion((5,), (-1.0,), text, "end")) for text in (first, second))
-    return Scored(Episode(Problem("p", "q", "a"), 0, turns), paid or right, {"oracle": right})
+    return Scored(Episode(Problem(problem, "q", "a"), 0, turns), paid or right, {"oracle": right})
 
 
 def test_flips_and_what_is_paid() -> None:
@@ -26,3 +28,11 @@ def test_an_answer_changes_with_its_box_and_a_program_with_its_text() -> None:
     assert measure([said("def f(): 1", "def f(): 2", (0, 1)), said("def f(): 1", "def f(): 1", (0, 0))])[
         "change_rate"
     ] == 0.5  # fmt: skip
+
+
+def test_groups_that_are_all_paid_alike() -> None:
+    """Of p's three one differs, in turn 2 alone; q's two do not; r's one has nothing to differ from. One of two."""
+    p = [said("a", "b", (1, 1)), said("a", "b", (1, 1)), said("a", "b", (1, 0))]
+    q, r = [said("a", "b", (0, 1), problem="q")] * 2, [said("a", "b", (0, 1), problem="r")]
+    assert measure([*p, *q, *r])["zero_variance"] == 0.5
+    assert "zero_variance" not in measure(r)

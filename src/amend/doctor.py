@@ -221,8 +221,9 @@ def something_to_learn(patient: Patient) -> Finding:
     """How often is the base model right, and do samples of one problem differ in reward?"""
     row = measure(patient.scored)
     right = ", ".join(f"{row[f'reward_t{k + 1}']:.0%} at attempt {k + 1}" for k in range(patient.made.play.turns))
-    says = f"right: {right}; all samples alike in {row['zero_variance']:.0%} of groups"
-    if row["zero_variance"] <= ZERO_VARIANCE:
+    alike = row.get("zero_variance", 0.0)
+    says = f"right: {right}; all samples alike in {alike:.0%} of groups"
+    if alike <= ZERO_VARIANCE:
         return Finding("something to learn", True, says)
     hard = (
         "easier problems (task.levels), a better model" if row["reward_t1"] < 0.5 else "harder problems (task.levels)"

@@ -49,7 +49,7 @@ def expected(cfg: DictConfig, made: House) -> dict[str, str]:
     about = ", ".join(f"{name} {size / GIB:.2g}" for name, size in parts.items())
     short = "" if sum(parts.values()) <= have else ": too much"
     steps = algo.get("iterations", algo.rounds) * algo.epochs * algo.updates
-    tokens = episodes(cfg) * algo.turns * algo.max_tokens
+    tokens = episodes(cfg) * algo.turns * algo.max_tokens if draws(cfg) else 0
     return {
         "memory": f"about {sum(parts.values()) / GIB:.2g} of {have / GIB:.2g} GiB{short} ({about})",
         "at most": f"{algo.rounds:,} rounds, {steps:,} optimizer steps, {episodes(cfg):,} episodes, "
@@ -61,6 +61,11 @@ def rows(cfg: DictConfig) -> int:
     """Conversations whose cache each process holds at once while a round is sampled; a server holds its own."""
     episodes = int(cfg.algo.get("problems", 1) * cfg.algo.get("samples", 1))
     return 0 if cfg.rollout.name == "vllm" else min(int(cfg.rollout.batch), -(-episodes // ranks.size()))
+
+
+def draws(cfg: DictConfig) -> bool:
+    """Whether the policy's own replies are trained on, and not solutions that were given."""
+    return bool(cfg.algo.get("rounds")) and cfg.algo.name != "sft"
 
 
 def pace(cfg: DictConfig, replies: int, seconds: float) -> str:

@@ -18,8 +18,8 @@ from amend.types import Scored
 def measure(scored: Sequence[Scored]) -> dict[str, float]:
     """Share right at each turn (by the oracle's part of the reward, where there is one), the mean reward where it is
     another (``paid``), flips between the first two, change rate (of the text, where neither reply boxes an answer),
-    share of second attempts that hardly edit the first, truncation, zero-variance groups, mean length, and every other
-    part of the reward."""
+    share of second attempts that hardly edit the first, truncation, zero-variance groups (where groups
+    are of several), mean length, and every other part of the reward."""
     right = np.array([s.parts.get("oracle", s.reward) for s in scored], dtype=float)
     b, k = right.shape
     row: dict[str, float] = {f"reward_t{i + 1}": float(right[:, i].mean()) for i in range(k)}
@@ -43,7 +43,9 @@ def measure(scored: Sequence[Scored]) -> dict[str, float]:
     groups: dict[str, list[tuple[float, ...]]] = {}
     for s in scored:
         groups.setdefault(s.episode.problem.id, []).append(s.reward)
-    row["zero_variance"] = sum(len(set(group)) == 1 for group in groups.values()) / len(groups)
+    several = [set(group) for group in groups.values() if len(group) > 1]  # one sample differs from nothing
+    if several:
+        row["zero_variance"] = sum(len(paid) == 1 for paid in several) / len(several)
     for name in scored[0].parts if k else ():
         if name != "oracle":  # that one is reward_t already
             part = np.array([s.parts[name] for s in scored], dtype=float).mean(axis=0)

@@ -34,7 +34,7 @@ from amend.doctor import doctor
 from amend.errors import UserError
 from amend.evaluate import COLUMNS, SCORED, Attempt, evaluate, unsettled
 from amend.explore.start import Offline
-from amend.facts import expected, facts, pace
+from amend.facts import draws, expected, facts, pace
 from amend.fit import fit, restore, whole
 from amend.keeper import Keeper
 from amend.lesson import make_orm, outcome_models, sampled_for_orms
@@ -164,7 +164,7 @@ def base_episodes(cfg: DictConfig, made: House, folder: RunFolder, view: View) -
     began = time.perf_counter()
     columns, seconds = once(cfg, made.policy, lambda: measure_all(cfg, made, "base", view, made.play, {}))
     waited = max(0.0, seconds - (time.perf_counter() - began))
-    if cfg.algo.get("rounds"):
+    if draws(cfg):
         view.note(pace(cfg, len(columns["turn"]), seconds))
     write_episodes(folder, columns)
     return columns, waited

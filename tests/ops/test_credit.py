@@ -64,12 +64,6 @@ def test_spread_reaches_the_drawn_tokens_of_its_turn_only() -> None:
     assert got.tolist() == [[0.0, 5.0, 0.0, 7.0], [0.0, 2.0, 0.0, 0.0]]
 
 
-def test_zero_variance_by_hand() -> None:
-    """Three groups: all alike, one that differs only in turn 2, all alike."""
-    value = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0], [0.0, 1.0], [0.0, 0.0], [0.0, 0.0]])
-    assert credit.zero_variance(value, torch.tensor([0, 0, 1, 1, 2, 2])) == pytest.approx(2 / 3)
-
-
 groups = st.lists(st.tuples(st.floats(-5, 5, width=32), st.integers(0, 3)), min_size=2, max_size=20)
 
 
@@ -107,12 +101,6 @@ def test_alike_by_hand() -> None:
     """The group that differs only in turn 2 differs; the others, one of them alone in its group, do not."""
     value = torch.tensor([[1.0, 0.0], [0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.3, 0.7]])
     assert credit.alike(value, torch.tensor([0, 1, 0, 1, 2])).tolist() == [True, False, True, False, True]
-
-
-def test_zero_variance_counts_groups_and_not_episodes() -> None:
-    """Three alike in one group, two unlike in the other: one of two."""
-    value = torch.tensor([[1.0], [1.0], [1.0], [1.0], [0.0]])
-    assert credit.zero_variance(value, torch.tensor([0, 0, 0, 1, 1])) == 0.5
 
 
 def test_at_turn_ends_by_hand() -> None:

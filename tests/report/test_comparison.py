@@ -75,9 +75,12 @@ def test_what_the_data_cannot_resolve_is_called_that(tmp_path: Path) -> None:
     assert not noise["against"]["acc_t2"]["resolved"] and "cannot tell yet" in noise["against"]["acc_t2"]["verdict"]
     assert noise["against"]["acc_t1"]["p"] == 1.0
     *_, told = comparison_tables(folders, 100)
-    greedy = comparison_tables(folders, 100)[0]
-    assert "interquartile mean: untrained 50.0 [50.0, 50.0], better" in str(greedy.caption)
-    assert list(told.columns[0].cells) == ["better", "noise"] and "Acc@t2 against untrained" in str(told.title)
+    assert list(told.columns[0].cells) == ["better", "noise"] and "Acc@t2 less untrained's" in str(told.title)
+    assert next(iter(told.columns[1].cells)).startswith("+48.3 [") and next(iter(told.columns[3].cells)).startswith(
+        "1.00"
+    )
+    resolved, unresolved = told.columns[4].cells
+    assert resolved == "" and unresolved == "more of both, or more than can be run"
 
 
 def test_several_looks_cost_something() -> None:

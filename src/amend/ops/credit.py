@@ -87,12 +87,6 @@ def alike(value: Float[Tensor, "b k"], group: Int[Tensor, " b"]) -> Bool[Tensor,
     return _group_sum(differs, group)[:, 0] == 0
 
 
-def zero_variance(value: Float[Tensor, "b k"], group: Int[Tensor, " b"]) -> float:
-    """The share of groups whose episodes were all paid alike."""
-    same = alike(value, group)
-    return len(torch.unique(group[same])) / max(len(torch.unique(group)), 1)
-
-
 def gae(
     pay: Float[Tensor, "b t"],
     value: Float[Tensor, "b t"],

@@ -1,4 +1,4 @@
-"""Algorithms over seeds and subjects in one line: interquartile means, and how likely a run of one beats another's.
+"""Algorithms over seeds and subjects: interquartile means, and how likely a run of one beats another's.
 
 Agarwal et al. 2021 (``stat.aggregate``): scores are [seeds, subjects], accuracy of the trained model's last greedy
 attempt; seeds are resampled within each subject. Only what was trained with two seeds or more is in it.
@@ -7,13 +7,15 @@ attempt; seeds are resampled within each subject. Only what was trained with two
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from amend.metric.table import Table
-from amend.report.against import BASELINE
 from amend.stat.aggregate import iqm, probability_of_improvement, stratified_bootstrap
+from amend.stat.interval import Interval
 
+BASELINE = "untrained"
 SEED = 20_240_919
 
 
@@ -24,25 +26,55 @@ def subject_scores(table: Table) -> dict[str, float]:
     return {subject: float(last[named == subject].mean()) for subject in sorted(set(named.tolist()))}
 
 
-def across(by_subject: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    """The line. ``by_subject``: of each algorithm, ``subject_scores`` of each seed. Empty without two to compare."""
+class Standing(NamedTuple):
+    """``mean``: interquartile, a fraction; ``chance``: that a run is better than one of the baseline on a subject, None
+    for the baseline itself. Both intervals resample seeds alone."""
+
+    mean: Interval
+    chance: Interval | None
+
+
+def standings(by_subject: Mapping[str, Sequence[Mapping[str, float]]]) -> tuple[dict[str, Standing], str, int]:
+    """Of each algorithm; the baseline (``untrained``, or the first); over how many subjects. {} without two to compare.
+
+    ``by_subject``: of each algorithm, ``subject_scores`` of each seed.
+    """
     several = {name: runs for name, runs in by_subject.items() if len(runs) > 1}
     shared = set.intersection(*(set(run) for runs in several.values() for run in runs)) if several else set()
     if len(several) < 2 or not shared:
-        return ""
+        return {}, BASELINE, 0
     scores = {name: np.array([[run[s] for s in sorted(shared)] for run in runs]) for name, runs in several.items()}
-    against = BASELINE if BASELINE in scores else next(iter(scores))
+    baseline = BASELINE if BASELINE in scores else next(iter(scores))
     generator = np.random.default_rng(SEED)
-    means, chances = [], []
+    found = {}
     for name, mine in scores.items():
-        mean, low, high = (100 * value for value in stratified_bootstrap(iqm, mine, generator=generator))
-        means.append(f"{name} {mean:.1f} [{low:.1f}, {high:.1f}]")
-        if name != against:
-            pair = mine, scores[against]
-            chance = stratified_bootstrap(probability_of_improvement, *pair, generator=generator)
-            chances.append(f"{name} {chance.mean:.2f} [{chance.low:.2f}, {chance.high:.2f}]")
+        mean = stratified_bootstrap(iqm, mine, generator=generator)
+        pair = mine, scores[baseline]
+        chance = stratified_bootstrap(probability_of_improvement, *pair, generator=generator)
+        found[name] = Standing(mean, chance if name != baseline else None)
+    return found, baseline, len(shared)
+
+
+def across(by_subject: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
+    """The same in one line; empty without two to compare."""
+    found, baseline, subjects = standings(by_subject)
+    if not found:
+        return ""
+    means = [f"{name} {in_points(of.mean)}" for name, of in found.items()]
+    chances = [f"{name} {in_parts(of.chance)}" for name, of in found.items() if of.chance]
     return (
-        f"Last attempt over seeds and {len(shared)} subject{'s' * (len(shared) > 1)}, interquartile mean: "
-        f"{', '.join(means)}. Probability that a run is better than one of {against} on a subject: "
+        f"Last attempt over seeds and {subjects} subject{'s' * (subjects > 1)}, interquartile mean: "
+        f"{', '.join(means)}. Probability that a run is better than one of {baseline} on a subject: "
         f"{', '.join(chances)}. Their 95 % intervals resample seeds alone."
     )
+
+
+def in_points(interval: Interval) -> str:
+    """A fraction, times 100."""
+    mean, low, high = (100 * value for value in interval)
+    return f"{mean:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def in_parts(interval: Interval) -> str:
+    """A probability, as it is."""
+    return f"{interval.mean:.2f} [{interval.low:.2f}, {interval.high:.2f}]"

@@ -15,11 +15,11 @@ from jaxtyping import Float
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from amend.report.across import BASELINE, Standing, in_parts
 from amend.stat.interval import LEVEL
 from amend.stat.paired import holm
-from amend.stat.seeds import seed_difference, verdict
+from amend.stat.seeds import POWER, enough, seed_difference, verdict
 
-BASELINE = "untrained"
 Values = Mapping[str, Float[np.ndarray, "s p"]]  # a figure's values, a row a seed
 
 
@@ -50,21 +50,35 @@ def against(values: Mapping[str, Values], names: Sequence[str], baseline: str) -
                 strict = seed_difference(base, others[algo], 1 - (1 - LEVEL) / len(others))
                 difference = difference._replace(seeds=strict.seeds, problems=strict.problems)
             difference = difference._replace(p=p, resolved=resolved)
+            most, needed = max(len(base), len(others[algo])), (difference.seeds, difference.problems)
+            would = "" if resolved else enough(needed, most, base.shape[1], "seeds of each")
             said = verdict(difference, len(base), len(others[algo]), base.shape[1])
             found.setdefault(algo, {})[name] = {
                 **{key: float(value) for key, value in difference.interval._asdict().items()},
                 "p": p, "resolved": resolved, "seeds": difference.seeds, "problems": difference.problems,
-                "verdict": said,
+                "verdict": said, "would": would,
             }  # fmt: skip
     return found
 
 
-def against_table(found: Mapping[str, Mapping[str, Any]], name: str, label: str, baseline: str) -> Table:
-    """One figure of every algorithm against the baseline, in sentences."""
-    table = Table(title=f"{label} against {baseline}; Holm's p", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("trained", no_wrap=True)
-    table.add_column("difference")
+def against_table(
+    found: Mapping[str, Mapping[str, Any]], name: str, label: str, ranks: Mapping[str, Standing]
+) -> Table:
+    """One figure of every algorithm less the baseline's, how sure that is, and what would tell where it is not."""
+    table = Table(title=f"{label} less {BASELINE}'s", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("trained", "difference", "Holm's p", f"P(better than {BASELINE})", "would tell"):
+        table.add_column(column, justify="left" if column in ("trained", "would tell") else "right", no_wrap=True)
     for algo, of in found.items():
         if name in of:
-            table.add_row(algo, str(of[name]["verdict"]))
+            mean, low, high = (100 * of[name][end] for end in ("mean", "low", "high"))
+            chance = ranks[algo].chance if algo in ranks else None
+            better = in_parts(chance) if chance else "-"
+            table.add_row(
+                algo, f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]", f"{of[name]['p']:.2g}", better, of[name]["would"]
+            )
+    table.caption = (
+        "P: of a run on a subject, its interval over seeds alone (Agarwal et al. 2021). Would tell: what shows such a "
+        f"difference in {POWER:.0%} of repetitions, were it the true one."
+    )
+    table.caption_justify = "left"
     return table

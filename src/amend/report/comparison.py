@@ -27,8 +27,8 @@ from amend.metric import correction, passk
 from amend.metric.rerank import best_at_k
 from amend.metric.solutions import unique_solutions
 from amend.metric.table import arrange
-from amend.report.across import across, subject_scores
-from amend.report.against import BASELINE, against, against_table
+from amend.report.across import BASELINE, standings, subject_scores
+from amend.report.against import against, against_table
 from amend.report.files import Run, read_run
 from amend.report.limits import limits, within
 from amend.stat.interval import Interval
@@ -121,8 +121,6 @@ def comparison_tables(folders: Sequence[Path], budget: int) -> list[Table]:
         Table(title=f"{head}: {what}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
         for what in ("greedy", f"{k} samples")
     )
-    greedy.caption = across({entry["algo"]: entry["subjects"] for entry in entries}) or None
-    greedy.caption_justify = "left"
     for table, labels in ((greedy, GREEDY), (wide, several)):
         table.add_column("trained", no_wrap=True)
         for label in labels.values():
@@ -137,7 +135,8 @@ def comparison_tables(folders: Sequence[Path], budget: int) -> list[Table]:
         wide.add_row(entry["algo"], *(_cell(found.get(name), name) for name in several), *spent)
     told = {entry["algo"]: entry["against"] for entry in entries if "against" in entry}
     name = "acc_t2" if any("acc_t2" in of for of in told.values()) else "acc_t1"
-    return [greedy, wide, *([against_table(told, name, GREEDY[name], BASELINE)] if told else [])]
+    ranks, _, _ = standings({entry["algo"]: entry["subjects"] for entry in entries})
+    return [greedy, wide, *([against_table(told, name, GREEDY[name], ranks)] if told else [])]
 
 
 def _cell(interval: dict[str, float] | None, name: str) -> str:
