@@ -14,7 +14,9 @@ import torch
 from amend.algo.multi_turn import MultiTurn
 from amend.batch import Batch, collate
 from amend.dialogue import SelfCorrect
+from amend.errors import UserError
 from amend.policy.model import Policy
+from amend.rollout.hf import HF
 from amend.rollout.local import Local
 from amend.rollout.play import Play
 from amend.task.identity import Identity
@@ -110,6 +112,25 @@ def test_the_models_own_forward_says_the_same(name: str) -> None:
             rows = made.lm(input_ids=batch.tokens[i : i + 1, :length]).logits[0].log_softmax(-1)
             for at in batch.sampled[i].nonzero()[:, 0].tolist():
                 assert torch.allclose(ours[i, at], rows[at - 1, batch.tokens[i, at]], atol=3e-4)
+
+
+@pytest.mark.parametrize(("name", "way"), BOTH)
+def test_so_is_that_of_transformers_own_batching(name: str, way: str) -> None:
+    """The engine for GPUs on the same prompts, of both turns and of uneven lengths: pages, windows, low-rank updates."""
+    made = toy(name, way)
+    prompts = [turn.prompt for episode in played(made) for turn in episode.turns]
+    engine, how = HF(made, batch=64, importance_cap=None), Sampling(1.0, 12)
+    seeds = [(5, i) for i in range(len(prompts))]
+    if name == "gemma2":  # its scores would be left uncapped, and its replies be another model's
+        with pytest.raises(UserError, match="rollout=hf: gemma2 caps its attention scores"):
+            engine.sample(prompts, how, seeds)
+        return
+    for prompt, reply in zip(prompts, engine.sample(prompts, how, seeds), strict=True):
+        tokens = torch.tensor([prompt + reply.tokens])
+        sampled = torch.arange(tokens.shape[1])[None] >= len(prompt)
+        with torch.no_grad():
+            read = made.logp(tokens, sampled, 1.0)[0, len(prompt) :]
+        assert torch.allclose(torch.tensor(reply.logp), read, atol=3e-4), (torch.tensor(reply.logp) - read).abs().max()
 
 
 def gradient_of(name: str, way: str, episodes: list[Episode], micro_tokens: int, **more: Any) -> torch.Tensor:

@@ -21,6 +21,11 @@ from transformers.masking_utils import sdpa_mask
 NAME = "amend"
 
 
+def caps_scores(config: Any) -> bool:
+    """Whether the model's attention bends its scores back (Gemma 2), which not every implementation does."""
+    return getattr(config.get_text_config(), "attn_logit_softcapping", None) is not None
+
+
 def attention(
     module: nn.Module,
     query: Tensor,

@@ -318,7 +318,7 @@ class Policy(nn.Module):
 def attention_for(config: Any, choice: Literal["auto", "sdpa", "eager"]) -> str:
     """The attention a model is loaded with. ``auto``: torch's own kernels (FlashAttention among them, on a GPU), and
     plain arithmetic for models that cap attention scores, which those kernels would silently leave uncapped."""
-    capped = getattr(config.get_text_config(), "attn_logit_softcapping", None) is not None
+    capped = kernels.caps_scores(config)
     if capped and choice == "sdpa":
         raise UserError(
             f"policy.attention=sdpa: {config.model_type} caps its attention scores, which sdpa does not do; "

@@ -84,6 +84,11 @@ class HF:
         manager = lm.init_continuous_batching(wanted, settings, WorkloadHints(longest, how.max_tokens, len(prompts)))
         found: dict[str, Any] = {}
         try:
+            if attention.caps_scores(lm.config) and lm.config._attn_implementation == "paged|eager":
+                raise UserError(
+                    f"rollout=hf: {lm.config.model_type} caps its attention scores, which transformers' pages do with "
+                    "FlashAttention alone (a GPU, bfloat16 weights); allowed: that, rollout=local, rollout=vllm"
+                )
             if lm.device.type == "cuda":
                 manager.warmup()
             names = manager.add_requests([list(p) for p in prompts], max_new_tokens=how.max_tokens)
