@@ -116,7 +116,7 @@ def test_the_models_own_forward_says_the_same(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "way"), BOTH)
 def test_so_is_that_of_transformers_own_batching(name: str, way: str) -> None:
-    """The engine for GPUs on the same prompts, of both turns and of uneven lengths: pages, windows, low-rank updates."""
+    """The engine for GPUs on the same prompts, of both turns and of uneven lengths: pages, windows, adapters."""
     made = toy(name, way)
     prompts = [turn.prompt for episode in played(made) for turn in episode.turns]
     engine, how = HF(made, batch=64, importance_cap=None), Sampling(1.0, 12)
