@@ -79,7 +79,7 @@ def test_a_student_learns_from_what_was_generated(tmp_path: Path) -> None:
 def test_fixed_first_attempts_are_the_base_models(tmp_path: Path) -> None:
     cfg = composed(*SMALL, "eval.fixed=true", f"runs_dir={tmp_path}")
     made = house(cfg)
-    said = measure_all(cfg, made, "base", View(total_rounds=0), made.play, {})
+    said = measure_all(cfg, made, "base", View(total_rounds=0), made.play)[0]
 
     def first(columns: dict[str, list[object]], decoding: str) -> list[object]:
         rows = zip(columns["decoding"], columns["turn"], columns["text"], strict=True)
@@ -90,7 +90,7 @@ def test_fixed_first_attempts_are_the_base_models(tmp_path: Path) -> None:
         for parameter in made.policy.lm.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
     made.play.sync()
-    moved = measure_all(cfg, made, "trained", View(total_rounds=0), made.play, {})
+    moved = measure_all(cfg, made, "trained", View(total_rounds=0), made.play)[0]
     assert first(moved, "greedy") != first(said, "greedy") and first(moved, "fixed") == first(said, "fixed")
 
 
@@ -108,7 +108,7 @@ def test_the_outcome_model_is_made_once_and_ranks_wide_attempts(tmp_path: Path) 
     assert replies <= sampled_for_orms(cfg) <= replies * cfg.algo.max_tokens
     assert sampled_for_orms(composed(*SMALL)) == 0
     made = house(cfg)
-    said = measure_all(cfg, made, "base", View(total_rounds=0), made.play, {})
+    said = measure_all(cfg, made, "base", View(total_rounds=0), made.play)[0]
     assert all(0 <= score <= 1 for score in said["score"]) and len(set(said["score"])) > 1
 
 

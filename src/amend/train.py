@@ -101,11 +101,10 @@ def train(cfg: DictConfig) -> int:
             if cfg.trainer.select == "best" and algorithm.online and keeper.best.exists():
                 divided.load(made.policy, torch.load(keeper.best, weights_only=True, map_location="cpu"))
                 made.play.sync()
-            tokens: dict[str, float] = {}
-            after = measure_all(cfg, made, "trained", view, algorithm.attempt, tokens)
+            after, tokens = measure_all(cfg, made, "trained", view, algorithm.attempt)
             if not ranks.first():
                 return 0
-            learned = taught(cfg, made, folder, lambda: measure_all(cfg, made, "student", view, made.play, {}))
+            learned = taught(cfg, made, folder, lambda: measure_all(cfg, made, "student", view, made.play)[0])
             columns = {name: before[name] + after[name] + learned.get(name, []) for name in before}
             write_episodes(folder, columns)
             cost = {"seconds": round(time.perf_counter() - began + waited, 1), **algorithm.spent}
@@ -162,7 +161,7 @@ def base_episodes(cfg: DictConfig, made: House, folder: RunFolder, view: View) -
         rows = pq.read_table(path)
         return rows.filter(pa.compute.equal(rows["phase"], "base")).to_pydict(), 0.0
     began = time.perf_counter()
-    columns, seconds = once(cfg, made.policy, lambda: measure_all(cfg, made, "base", view, made.play, {}))
+    columns, seconds = once(cfg, made.policy, lambda: measure_all(cfg, made, "base", view, made.play)[0])
     waited = max(0.0, seconds - (time.perf_counter() - began))
     if draws(cfg):
         view.note(pace(cfg, len(columns["turn"]), seconds))
@@ -171,10 +170,10 @@ def base_episodes(cfg: DictConfig, made: House, folder: RunFolder, view: View) -
 
 
 def measure_all(
-    cfg: DictConfig, made: House, phase: str, view: View, attempt: Attempt, tokens: dict[str, float]
-) -> dict[str, list[Any]]:
-    """Greedy, sampled and wide evaluation on the test problems, one table; into ``tokens``, by decoding, how many were
-    drawn for each problem, those of replies that were not chosen included.
+    cfg: DictConfig, made: House, phase: str, view: View, attempt: Attempt
+) -> tuple[dict[str, list[Any]], dict[str, float]]:
+    """Greedy, sampled and wide evaluation on the test problems, one table; and, by decoding, how many tokens were drawn
+    for each problem, those of replies that were not chosen included.
 
     Greedy and sampled have every turn of the dialogue; wide has many first attempts at some of the problems; fixed has
     corrections of the base model's greedy first attempts.
@@ -182,6 +181,7 @@ def measure_all(
     problems = made.task.problems("test")[: cfg.eval.problems]
     rank = ranker_of(cfg)
     columns: dict[str, list[Any]] = {name: [] for name in (SCORED if rank else COLUMNS)}
+    tokens: dict[str, float] = {}
     greedy, warm = (Sampling(heat, cfg.algo.max_tokens) for heat in (0.0, cfg.eval.temperature))
     plan: list[tuple[Literal["greedy", "sampled", "wide", "fixed"], int, int, list[Sampling]]] = [
         ("greedy", len(problems), 1, [greedy] * made.play.turns),
@@ -202,7 +202,7 @@ def measure_all(
                 view.note(said)
             for name in columns:
                 columns[name] += part[name]
-    return columns
+    return columns, tokens
 
 
 def write_episodes(folder: RunFolder, columns: dict[str, list[Any]]) -> None:
@@ -246,7 +246,7 @@ def evaluate_only(cfg: DictConfig) -> int:
         view = View(total_rounds=0)
         view.start(f"evaluating {made.policy.name} on {cfg.task.name}", facts(cfg, made, folder.path))
         try:
-            columns = measure_all(cfg, made, "base", view, algorithm_of(cfg, made).attempt, {})
+            columns, _ = measure_all(cfg, made, "base", view, algorithm_of(cfg, made).attempt)
         finally:
             view.stop()
         if not ranks.first():
@@ -314,7 +314,7 @@ def pretrain(cfg: DictConfig) -> int:
     seconds = time.perf_counter() - began
     cfg = OmegaConf.merge(cfg, {"policy": {"path": str(out)}})  # type: ignore[assignment]
     made, view = house(cfg), View(total_rounds=0)
-    columns = measure_all(cfg, made, "base", view, made.play, {})
+    columns, _ = measure_all(cfg, made, "base", view, made.play)
     figures = summarise(columns, phase="base", decoding="greedy")
     card = write_card(out, figures, pass_at(made, figures["n"], cfg.algo.max_tokens), seconds)
     print(f"the model: {out}   its card: {card}   to use it: policy.path={out}")
