@@ -161,12 +161,37 @@ def test_every_file_opens_with_the_command_that_uses_it(name: str) -> None:
         # several values at once
         (["algo.samples=1", "algo.baseline=problem"], ["algo.samples=1", "algo.baseline=problem", ">= 2"]),
         (["algo=grpo", "algo.samples=1"], ["algo.samples=1", "algo=grpo", ">= 2"]),
+        *(
+            ([f"algo={name}", "algo.samples=1"], ["algo.samples=1", f"algo={name}", ">= 2"])
+            for name in ("rloo", "multi_turn", "single_turn", "dpo", "pair_sft")
+        ),
         (["algo.updates=9999"], ["algo.updates=9999", "episodes"]),
         (["algo.turns=3"], ["algo.turns=3", "1 to 2", "dialogue.turns"]),
         (["algo.stage1_rounds=101", "algo.rounds=100"], ["algo.stage1_rounds=101", "0 to 100"]),
         (["dialogue.turns=3", "algo.rounds=9", "algo.stage1_rounds=5"], ["algo.stage1_rounds=5", "2 parts", "0 to 4"]),
         (["algo.baseline=context", "algo.gamma=0.5"], ["algo.baseline=context", "algo.gamma=0.5"]),
         (["start=offline", "algo.turns=1", "algo.stage1_rounds=0"], ["start=offline", "algo.turns=1"]),
+        (
+            ["algo=dpo", "algo.pairs=corrections", "algo.turns=2", "start=offline"],
+            ["start.share=0.5", "1 first attempt", "allowed: start=fresh, or a larger start.share"],
+        ),
+        (
+            ["algo=reinforce", "algo.turns=2", "algo.samples=1", "algo.baseline=none", "start=offline"],
+            ["start.share=0.5", "1 first attempt"],
+        ),
+        (
+            ["algo=grpo", "algo.turns=1", "reward=progress"],
+            ["reward=progress", "algo.turns=1", "allowed: reward=oracle"],
+        ),
+        (["algo=sft", "reward=[oracle,length]"], ['reward=["length", "oracle"]', "algo=sft", "allowed: reward=oracle"]),
+        (
+            ["algo=grpo", "algo.turns=1", "reward=orm_dense"],
+            ["reward.orm.use=difference", "algo=grpo", "allowed: sparse, value, or algo=ppo"],
+        ),
+        (["algo=untrained", "start=backtrack"], ["start=backtrack", "algo=untrained", "allowed: start=fresh"]),
+        (["algo=untrained", "entropy=bonus"], ["entropy=bonus", "algo=untrained", "allowed: entropy=nothing"]),
+        (["algo=best_of_n", "curriculum=plr"], ["curriculum=plr", "trains nothing", "allowed: curriculum=uniform"]),
+        (["algo=self_refine", "temperature=anneal"], ["temperature=anneal", "allowed: temperature=constant"]),
         (["algo=dpo", "entropy=bonus"], ["entropy=bonus", "algo=dpo", "allowed: entropy=nothing"]),
         (["algo=dpo", "algo.pairs=corrections"], ["algo.turns=1", "allowed: 2"]),
         (["algo=sft", "algo.samples=2"], ["algo.samples=2", "allowed: 1"]),

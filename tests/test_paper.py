@@ -42,7 +42,10 @@ SAYS = {  # figures that may be called a paper's, written down here a second tim
     "paper_grpo_math": {"algo.lr": 1e-6, "algo.beta": 0.04, "algo.samples": 64, "algo.max_tokens": 1024},
     "paper_grpo_gsm8k": {"algo.lr": 1e-6, "algo.beta": 0.04, "algo.samples": 64, "algo.updates": 1},
     "paper_reinforce_math": {"algo.lr": 1e-6, "algo.problems": 256, "algo.samples": 8, "algo.beta": 0},
-    "paper_pag_score_math": {"algo.alpha": 1, "algo.lr": 1e-6, "algo.problems": 512, "algo.samples": 4},
+    "paper_pag_score_math": {
+        "algo.alpha": 1, "algo.lr": 1e-6, "algo.problems": 512, "algo.samples": 4, "algo.rounds": 586,
+        "algo.stage1_rounds": 293,
+    },
     "paper_sft_algorithmic": {"algo.lr": 1e-4, "policy.path": "EleutherAI/pythia-410m", "task.train": 20000},
     "paper_dpo_gsm8k": {"algo.beta": 0.1, "algo.lr": 5e-7},
     "paper_untrained_math": {"task.source": "hendrycks", "task.validation": 0, "eval.problems": 500},

@@ -24,6 +24,8 @@ FIXED = {  # what an algorithm is by its nature
     "single_turn": {"turns": 1},
 }
 GROUP_BASELINES = ("problem", "context")  # values of algo.baseline that hold an episode against its problem's others
+GROUPS = ("rloo", "grpo", "multi_turn", "single_turn", "dpo", "pair_sft")  # learners that do, by their nature
+PLAIN = {"start": "fresh", "curriculum": "uniform", "temperature": "constant", "entropy": "nothing"}  # no lever pulled
 BUILTIN_REPLY = 40  # tokens that the built-in model's replies have at the most
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
@@ -67,15 +69,20 @@ def together(c: Mapping[str, Any]) -> None:
     _around(c, turns)
     _asks(algo["name"], c["dialogue"]["name"], turns)
     if "rounds" not in algo:
+        for group, plain in PLAIN.items():
+            if c[group]["name"] != plain:
+                raise UserError(
+                    f"{group}={c[group]['name']}: algo={algo['name']} trains nothing; allowed: {group}={plain}"
+                )
         return  # a way of asking: nothing below concerns it
     for knob, wanted in FIXED.get(algo["name"], {}).items():
         if algo[knob] != wanted:
             raise UserError(f"algo.{knob}={algo[knob]}: algo={algo['name']} has one {knob[:-1]}; allowed: {wanted}")
     if algo["name"] == "dpo" and algo["turns"] != (wanted := 1 + (algo["pairs"] == "corrections")):
         raise UserError(f"algo.turns={algo['turns']}: with algo.pairs={algo['pairs']}; allowed: {wanted}")
-    baseline = algo.get("baseline", "problem" if algo["name"] == "grpo" else "none")
-    if algo["samples"] < 2 and baseline in GROUP_BASELINES:
-        reason = f"algo.baseline={baseline}" if "baseline" in algo else f"algo={algo['name']}"
+    grouped = algo.get("baseline") in GROUP_BASELINES
+    if algo["samples"] < 2 and (grouped or algo["name"] in GROUPS):
+        reason = f"algo.baseline={algo['baseline']}" if grouped else f"algo={algo['name']}"
         raise UserError(
             f"algo.samples={algo['samples']}: {reason} compares a problem's episodes with each other; allowed: >= 2"
         )
@@ -84,6 +91,13 @@ def together(c: Mapping[str, Any]) -> None:
             f"start=offline: with algo.turns={algo['turns']} the handed-in first attempt leaves nothing to train; "
             f"allowed: start=fresh, or algo.turns >= 2"
         )
+    if c["start"]["name"] == "offline":
+        first = 1 if algo["name"] == "dpo" else algo["samples"]  # which draws one, and several corrections of it
+        if round((share := c["start"]["share"]) * first) == 0:
+            raise UserError(
+                f"start.share={share}: of {first} first attempt{'s' * (first > 1)} a problem that is none; allowed: "
+                "start=fresh, or a larger start.share"
+            )
     if c["eval"]["wide_problems"] > c["eval"]["problems"] and c["eval"]["wide"]:
         raise UserError(
             f"eval.wide_problems={c['eval']['wide_problems']}: allowed: at most eval.problems={c['eval']['problems']}"
@@ -106,6 +120,7 @@ def together(c: Mapping[str, Any]) -> None:
             f"{', or dialogue=self_correct' if turns == 1 else ', or a larger dialogue.turns'}"
         )
     _imitates(c, turns)
+    _pays(c)
     if "stage1_rounds" in algo:
         _stages(algo)
         _scores(c)
@@ -240,9 +255,14 @@ def _imitates(c: Mapping[str, Any], turns: int) -> None:
             f"algo.turns={algo['turns']}: algo=star learns corrections; allowed: 2 or more, or algo=expert_iteration"
         )
     if name == "sft":
-        for group, plain in (("start", "fresh"), ("curriculum", "uniform"), ("temperature", "constant")):
-            if c[group]["name"] != plain:
+        for group, plain in PLAIN.items():
+            if group != "entropy" and c[group]["name"] != plain:
                 raise UserError(f"{group}={c[group]['name']}: algo=sft samples nothing; allowed: {group}={plain}")
+        if set(c["reward"]) != {"oracle"}:
+            raise UserError(
+                f"reward={shown(sorted(c['reward']))}: algo=sft learns given solutions, whatever they are paid; "
+                "allowed: reward=oracle"
+            )
     retold = name in ("pair_sft", "rcrl") or (name == "star" and algo["rationalise"])
     if retold and c["start"]["name"] == "backtrack":
         raise UserError(
@@ -253,6 +273,22 @@ def _imitates(c: Mapping[str, Any], turns: int) -> None:
         raise UserError(
             f"entropy={c['entropy']['name']}: algo={name} gives every token the same credit, so none covaries with it; "
             f"allowed: nothing or bonus"
+        )
+
+
+def _pays(c: Mapping[str, Any]) -> None:
+    """Parts of the reward that would come to nothing, or to another part."""
+    algo, reward = c["algo"], c["reward"]
+    if "progress" in reward and algo["turns"] < 2:
+        raise UserError(
+            f"reward=progress: with algo.turns={algo['turns']} there is no second attempt to progress; allowed: "
+            "reward=oracle, or algo.turns >= 2"
+        )
+    compared = algo["name"] in GROUPS or algo.get("baseline") in GROUP_BASELINES
+    if reward.get("orm", {}).get("use") == "difference" and algo["turns"] == 1 and compared:
+        raise UserError(
+            f"reward.orm.use=difference: algo={algo['name']} compares whole replies to one question, and over each "
+            "the differences add up to what use=sparse pays, less what all share; allowed: sparse, value, or algo=ppo"
         )
 
 

@@ -113,6 +113,8 @@ class Scale(TypedDict):
     stage1_rounds: Natural
     problems: Count
     samples: Count
+    solutions: Count
+    fit_steps: Count
     max_tokens: Count
     lr: NonNegative
     decay: Literal["none", "linear"]

@@ -47,6 +47,10 @@ def rewritten(gold: str) -> Iterator[tuple[str, str, bool]]:
         yield "n.0", f"{gold}.0", True
         yield "n + 1", str(int(gold) + 1), False
         yield "-n", str(-int(gold)) if int(gold) else "1", False
+        yield "a+b = n", f"a+b = {gold}", True
+        yield "|AB| = n", f"|AB| = {gold}", True
+        yield "f(2) = n", f"f(2) = {gold}", True
+        yield "n dollars", f"{gold} dollars", True
         yield "n or n + 1", f"{gold} \\text{{ or }} {int(gold) + 1}", False
         if len(gold) > 3 and gold[0] != "-":
             yield "thousands", f"{int(gold):,}", True

@@ -24,7 +24,6 @@ SMALL = [
     "orm.problems=24", "orm.epochs=1", "orm.continuations=1",
 ]  # fmt: skip
 FITS = {  # what is fitted to given or generated solutions is many of them at every scale
-    "algo=sft": ["algo.problems=24", "algo.updates=2"],
     "init=sft": ["init.problems=24", "init.updates=2"],
     "student=imitate": ["student.problems=16", "student.samples=2", "student.updates=2"],
 }

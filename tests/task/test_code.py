@@ -87,6 +87,13 @@ OLD, NEW = "def f(x):\n    return 1", "def f(x):\n    return 2"
         (f"{NEW}\n[DONE]\n\nYou are an expert Python programmer, and", f"{NEW}\n"),
         (f"[BEGIN]\n{OLD}\n[DONE] no: [BEGIN]\n{NEW}\n[DONE]", f"\n{NEW}\n"),
         (f"[BEGIN]\n```python\n{NEW}\n```\n[DONE]", f"{NEW}\n"),
+        # a base model goes on with problems of its own
+        (f"{NEW}\n[DONE]\n\nYou are an expert ... [BEGIN]\ndef g(x):\n    return 3\n[DONE]", f"{NEW}\n"),
+        (f"[BEGIN]\n{NEW}\n[DONE] You are ... [BEGIN]\ndef g(x):\n    return 3\n[DONE]", f"\n{NEW}\n"),
+        ("    return 2\n[DONE]\nYou are ... [BEGIN]\ndef g(x): return 3\n[DONE]", "    return 2\n"),
+        (f"~~~python\n{NEW}\n~~~", f"{NEW}\n"),
+        (f"```python title=a.py\n{NEW}\n```", f"{NEW}\n"),
+        ("1. so\n   ```python\n   def f(x):\n       return 2\n   ```", f"{NEW}\n"),
         (f"Sure, this does it.\n{NEW}", NEW),
         (f"import math\n{NEW}", f"import math\n{NEW}"),
         ("    return 2", "    return 2"),

@@ -153,6 +153,20 @@ def test_reading_takes_linear_time_on_100_000_characters(piece: str) -> None:
         ("7", "007"),
         ("7", "7.0"),
         ("05\\!:\\!00", "5:00"),
+        *(
+            ("14", answer)
+            for answer in (
+                *("14 dollars", "14 percent", "14 km/h", "14 years old", "14 (eggs)", "14 times", "14 of them"),
+                *("14°", "14,", "14;", "€14", "\\approx 14", "\\large 14"),
+            )
+        ),
+        ("1200", "1,200 eggs"),
+        ("20000", "20 000"),
+        ("12\\%", "12 percent"),
+        ("\\frac{7}{3}", "2 1/3"),
+        ("2\\frac{1}{3}", "\\frac{7}{3}"),
+        ("\\text{east}", "East"),
+        ("ABC", "ABC"),
     ],
 )
 def test_plainly_right_without_sympy(gold: str, answer: str) -> None:
@@ -174,6 +188,10 @@ def test_plainly_right_without_sympy(gold: str, answer: str) -> None:
         ("0.5", "0.005%"),
         ("0.5\\%", "50"),
         ("5\\%", "-0.05"),
+        ("7", "2 1/3"),
+        ("14", "14 \\text{ is not right}"),
+        ("\\text{east}", "seat"),  # nor is a word the product of its letters
+        ("ABC", "ACB"),
     ],
 )
 def test_plainly_wrong_without_sympy(gold: str, answer: str) -> None:
@@ -353,6 +371,47 @@ def test_an_equation_claims_every_side_but_a_name() -> None:
     assert [side.strip() for side in sides("5", "4 = 5")] == ["4", "5"]
     assert sides("x=5", "x = 5") == ["x = 5"]
     assert sides("(1,2)", "x=1, y=2") == ["x=1, y=2"]
+    for said in ("a+b = 5", "|AB| = 5", "\\overline{AB} = 5", "\\angle A = 5", "f(f(2)) = 5", "AB^2 = 5", "5 = x"):
+        assert [side.strip() for side in sides("5", said)] == ["5"], said
+    assert [side.strip() for side in sides("2x+3", "f(x) = 2x+3")] == ["2x+3"]
+    assert [side.strip() for side in sides("5\\pi", "A = 5\\pi")] == ["5\\pi"]
+
+
+RIGHT = [
+    *(("14", said) for said in ("a+b = 14", "|AB| = 14", "\\angle A = 14^\\circ", "f(-1) = 14", "14\\ ")),
+    *(("-2,3", said) for said in ("x=-2 \\text{ or } x=3", "x=-2, x=3", "x = -2 \\text{ and } x = 3")),
+    ("3+4i", "z = 3+4i"),
+    ("xy", "yx"),
+    ("0", "x = 0"),
+]
+WRONG = [
+    *(("14", said) for said in ("a+b = 15", "4 = 14", "x = 14 = 15", "x=14 or x=15", "1 4", "2 pi", "14i", "14x")),
+    ("0", "11x + 6y + 5z + 86 = 0"),  # a plane
+    *(("14", said) for said in ("14 million", "14 and 3 eggs", "14 hours and 30 minutes", "a+b = 14+1")),
+]
+
+
+def test_whole_sentences_of_a_box(grader: Grader) -> None:
+    for correct, cases in ((True, RIGHT), (False, WRONG)):
+        found = grader.grade_many([(gold, f"\\boxed{{{said}}}") for gold, said in cases])
+        assert [case for case, v in zip(cases, found, strict=True) if v.correct is not correct] == []
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "#### 18 dollars",
+        "#### **18**",
+        "**#### 18**",
+        "####: 18",
+        "#### Answer: 18",
+        "#### $18 per day",
+        "#### 18 (eggs)",
+    ],
+)
+def test_what_may_stand_around_a_number_after_four_hashes(grader: Grader, reply: str) -> None:
+    assert grader.grade("18", reply).why == "right"
+    assert grader.grade("19", reply).why == "wrong"
 
 
 # Files ----------------------------------------------------------------------------------------------------------------

@@ -1,9 +1,10 @@
 """What the tasks of writing programs share: the code of a reply, and its verdict from the sandbox.
 
 A reply's code is what stands between ``[BEGIN]`` and ``[DONE]`` (the format of MBPP's prompt, whose ``[BEGIN]`` may
-stand in the prompt), and within that what is fenced as Python. Of several fenced blocks the last one counts that
-defines the function asked for, so that a rewritten solution wins over the one it quotes, and an example of its use over
-neither. Without fences it is the text from the first line that only Python begins with.
+stand in the prompt; of several the last that defines the function asked for), and within that what is fenced as
+Python. Of several fenced blocks the last one counts that defines the function asked for, so that a rewritten solution
+wins over the one it quotes, and an example of its use over neither. Without fences it is the text from the first line
+that only Python begins with.
 
 Why a verdict is what it is: right | wrong | no answer (there was no code) | refused (longer than 64 KiB) | error (it
 raised, or ended) | timeout | flood | untested (the data set's test could not be run; named in
@@ -16,6 +17,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from textwrap import dedent
 from typing import Any
 
 from amend.task.sandbox import Kind, Sandbox, Trial
@@ -75,14 +77,13 @@ def extracted(reply: str, entry: str) -> str | None:
     """The code of a reply; None where there is none. Total, and linear in the length."""
     text = reply[-LONGEST_REPLY:].replace("\r\n", "\n")
     marked = "[DONE]" in text or "[BEGIN]" in text
-    if "[BEGIN]" in text:
-        text = text.rpartition("[BEGIN]")[2]
-    text = text.partition("[DONE]")[0]
+    text = _answered(text.split("[BEGIN]"), entry)
     blocks = []
-    for block in text.split("```")[1::2]:
+    for block in text.replace("~~~", "```").split("```")[1::2]:
         language, line, code = block.partition("\n")
-        if line and language.strip().lower() in PYTHON:
-            blocks.append(code)
+        if line and (language.split() or [""])[0].lower() in PYTHON:
+            whole = dedent(code)  # a block in a list is indented as a whole; so is a function's rest, which has to be
+            blocks.append(whole if defines(whole, entry) else code)
     if blocks:
         asked = [code for code in blocks if defines(code, entry)]
         return (asked or [code for code in blocks if BEGINS.search(code)] or blocks)[-1]
@@ -91,6 +92,14 @@ def extracted(reply: str, entry: str) -> str | None:
     if first := BEGINS.search(text):
         return text[first.start() :]
     return text if re.match(r"\n*[ \t]+\S", text) or re.search(r"^[ \t]*return\b", text, re.MULTILINE) else None
+
+
+def _answered(parts: Sequence[str], entry: str) -> str:
+    """Of what follows each ``[BEGIN]``, up to ``[DONE]``, the last that defines what was asked for, since a base model
+    goes on with problems of its own; where none does, the first that is ended, else the last."""
+    ended = [part.partition("[DONE]") for part in parts]
+    asked = [text for text, _, _ in ended if defines(text, entry)]
+    return (asked[-1:] or [text for text, done, _ in ended if done and text.strip()][:1] or [ended[-1][0]])[0]
 
 
 def defines(code: str, name: str) -> bool:

@@ -42,10 +42,13 @@ LONGEST_ANSWER = 200  # characters; the longest gold answer of MATH has 159
 # Reading the answer ---------------------------------------------------------------------------------------------------
 
 _BRACES = re.compile(r"\\boxed +([^\s{}$\\]{1,40})|\\{1,2}(?:boxed|fbox)\s*+\{|\\.|[{}]", re.DOTALL)
+_SLASH = re.compile(r"(?<!\\)\\$")  # what is left of a space, "\\ ", at the end
 _DOLLARS = re.compile(r"\$+((?:\\.|[^$\\])*+)", re.DOTALL)
 _FINAL = re.compile(
     r"final answer(?:\s++is\b:?|[*_]{0,3}\s?:)[\s*_]*+(?:the (?:final )?answer is\b:?[\s*_]*+)?", re.IGNORECASE
 )
+
+_LABEL = re.compile(r"[#*_:\s]*+(?:(?:the )?(?:final )?answer\b(?: is\b)?[\s:*_]*+)?", re.IGNORECASE)  # after ####
 
 
 def boxed(text: str) -> str | None:
@@ -68,7 +71,7 @@ def boxed(text: str) -> str | None:
                 answer, latest = text[content : match.start()], start
     if answer is None:
         answer = _final(text) or bare
-    return answer if answer is None else answer.strip()
+    return answer if answer is None else _SLASH.sub("", answer.strip())
 
 
 def _final(text: str) -> str | None:
@@ -78,6 +81,7 @@ def _final(text: str) -> str | None:
         end = match.end()
     hashes = text.rfind("####")
     line = text[hashes + 4 :].strip().partition("\n")[0] if hashes >= 0 else ""
+    line = _LABEL.sub("", line, count=1).rstrip("*_ ")
     if end >= 0 and not (line and hashes > end):
         rest = text[end:]
         if between := _DOLLARS.match(rest):
@@ -88,10 +92,21 @@ def _final(text: str) -> str | None:
 
 # Plain comparison -----------------------------------------------------------------------------------------------------
 
-_INVISIBLE = re.compile(r"(?<!\\)\\[!,;: ]|(?<!\\)\\(?:left|right|displaystyle|q?quad)(?![a-zA-Z])|[~$\s]|\\\$")
-_DEGREES = re.compile(r"\^\{?\\circ\}?")
+_INVISIBLE = re.compile(r"(?<!\\)\\[!,;: ]|(?<!\\)\\(?:left|right|displaystyle|large|q?quad)(?![a-zA-Z])|[~$€£\s]|\\\$")
+_DEGREES = re.compile(r"\^\{?\\circ\}?|°")
 _TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
 _UNIT = re.compile(r"(.*\S)\s*\\(?:text|textrm|mathrm|mbox)\s*\{([^{}]*)\}(?:\^\{?[0-9]\}?)?", re.DOTALL)
+_WORDS = re.compile(  # a number and words: 18 dollars, 60 km per hour, 7 (eggs)
+    r"([+-]?[$€£]?[0-9][0-9,]*(?:\.[0-9]+)?|[+-]?[0-9]+/[0-9]+)\s+\(?([A-Za-z]{2,}(?:[ ./-]+[A-Za-z]+)*)\)?\.?"
+)
+_MEANT = re.compile(  # words after a number that are no unit of it
+    r"\b(?:or|and|not|to|pi|mod|hundreds?|thousands?|millions?|billions?|trillions?|dozens?|squared|cubed|plus|minus)\b"
+)
+_MIXED = re.compile(r"([+-]?)([0-9]+)(?:\s+([0-9]+)\s*/\s*([0-9]+)|\s*\\[dtc]?frac\s*\{([0-9]+)\}\s*\{([0-9]+)\})")
+_SPACED = re.compile(r"[+-]?[0-9]{1,3}(?:\s[0-9]{3})+(?:\.[0-9]+)?")  # 20 000
+_APART = re.compile(r"(?<=[0-9])\s+(?=[0-9])")
+_NOT = re.compile(r"\bnot\b")
+_WORD = re.compile(r"[A-Za-z]{4,}|[A-Z]{2,}")
 _ZEROS = re.compile(r"(?<![0-9.,])0+(?=[0-9])")
 _BASE = re.compile(r"(?:.*[0-9A-F])_\{?([0-9]{1,2})\}?")
 _HALF_DAY = re.compile(r"[^a-z]*([ap])\.?m\.?[^a-z]*")
@@ -103,12 +118,19 @@ SURELY_DIFFERENT = Fraction(1, 10**5)  # numbers further apart than this are not
 
 def plain(answer: str) -> tuple[str, str]:
     """An answer without what does not matter: (what it says, its unit). ``7\\text{ hours}.`` gives ("7", "hours")."""
-    text = answer.strip().rstrip(".").strip()
+    text = answer.strip().rstrip(".,;").strip().removeprefix("\\approx").strip()
     unit = ""
-    if found := _UNIT.fullmatch(text):
+    if (found := _UNIT.fullmatch(text) or _WORDS.fullmatch(text)) and not _MEANT.search(found.group(2).lower()):
         text, unit = found.group(1), found.group(2).strip().lower()
+        unit = "%" if unit in ("percent", "per cent") else unit
+    if found := _MIXED.fullmatch(text):
+        sign, whole, *parts = (part for part in found.groups() if part is not None)
+        top, bottom = int(parts[0]), int(parts[1])
+        text = f"{sign}\\frac{{{int(whole) * bottom + top}}}{{{bottom}}}"
     if _TEXT.fullmatch(text):  # the whole answer is a word: \text{Evelyn}
         text = _TEXT.sub(r"\1", text)
+    if not _SPACED.fullmatch(text):
+        text = _APART.sub("|", text)  # 1 2 is not 12
     text = _DEGREES.sub("", text).replace("{,}", ",")
     text = re.sub(r"\\[dtc]frac", r"\\frac", text)
     text = _INVISIBLE.sub("", text)
@@ -134,10 +156,14 @@ def decide(gold: str, answer: str) -> str | None:
     (a, a_unit), (b, b_unit) = plain(gold), plain(answer)
     if a == b and (a_unit == b_unit or not a_unit or not b_unit):
         return "right"
+    if _NOT.search(answer) and not _NOT.search(gold):
+        return "wrong"
     halves = [found.group(1) for unit in (a_unit, b_unit) if (found := _HALF_DAY.fullmatch(unit))]
     bases = [found.group(1) for text in (a, b) if (found := _BASE.fullmatch(text))]
     if any(len(marks) == 2 and marks[0] != marks[1] for marks in (halves, bases)):
         return "wrong"  # 10 AM for 10 PM, or 25 in base 8 for 25 in base 9: math-verify would see two equal numbers
+    if _WORD.fullmatch(a) and _WORD.fullmatch(b):  # which sympy would take for products of their letters
+        return "right" if a.lower() == b.lower() else "wrong"
     x, y = number(a), number(b)
     if x is None or y is None:
         return None

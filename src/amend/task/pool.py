@@ -148,6 +148,11 @@ _THOUSANDS = re.compile(r"(?<=[0-9])(?:,\\!|\{,\})(?=[0-9]{3})")  # 20,\!000: ma
 _PI_OVER = re.compile(r"\\frac\s*\\pi\s*([0-9])")  # \frac \pi4
 _EQUALS = re.compile(r"(?<![\\<>!:])=")
 _NAME = re.compile(r"\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\([A-Za-z0-9, ]+\))?|\\(?:text|mathrm|mbox)\{[^{}]*\}")
+_NUMERIC = re.compile(  # what a number may be written with: units, and commands that name nothing
+    r"\\(?:text|mathrm|mbox)\s*\{[^{}]*\}|\\(?:[dtc]?frac|sqrt|pi|cdot|times|circ|left|right|pm|q?quad)(?![A-Za-z])"
+    r"|(?<![A-Za-z\\])[ie](?![A-Za-z])"
+)
+_SEVERAL = re.compile(r",|\\text\s*\{\s*(?:or|and)\s*\}|\b(?:or|and)\b")  # x = -2 or x = 3: math-verify knows them
 
 
 def fence() -> None:
@@ -198,11 +203,23 @@ def _compare(gold: str, answer: str) -> str:
 
 
 def sides(gold: str, answer: str) -> list[str]:
-    """What an answer claims the gold value to be: ``x = 5`` claims 5; ``4 = 5`` claims both, so hedges are wrong."""
-    if _EQUALS.search(gold) or not _EQUALS.search(answer) or "," in answer:
+    """What an answer claims the gold value to be: ``x = 5`` claims 5; ``4 = 5`` claims both, so hedges are wrong.
+
+    Of a gold number only sides that are numbers speak: ``a+b = 5``, ``|AB| = 5`` and ``f(2) = 5`` claim 5. Not so of 0,
+    at which equations end: ``2x+y = 0`` claims nothing to be 0 but what it says.
+    """
+    if _EQUALS.search(gold) or not _EQUALS.search(answer) or _SEVERAL.search(answer):
         return [answer]
     first, *rest = _EQUALS.split(answer)
+    numbers = [side for side in (first, *rest) if not named(side)]
+    if not named(gold) and any(side.strip() != "0" for side in numbers):
+        return numbers
     return rest if _NAME.fullmatch(first.strip()) else [first, *rest]
+
+
+def named(side: str) -> bool:
+    """Whether a letter stands in it, beside units and the commands that numbers are written with; or nothing does."""
+    return not side.strip() or re.search(r"[A-Za-z]", _NUMERIC.sub("", side)) is not None
 
 
 def parse(answer: str) -> list[Any]:
