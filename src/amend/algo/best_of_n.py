@@ -3,8 +3,9 @@
     y = argmax_i  1 / |y_i| sum_t log pi(y_it | x),   y_1, ..., y_n ~ pi(. | x) at a temperature
 
 No verifier: what the oracle would choose is pass@n, and what a reward model would is rerank@n (``report``). The chosen
-reply stands as the second attempt, beside a first one drawn as asked. With n = 2 that is three replies, as many as
-self_refine draws (an attempt, a word about it, another attempt) and as vote in self_consistency.
+reply stands as the second attempt, beside a first one drawn as asked. With n = 4 that is five replies, about
+as many tokens as self_refine's three (of which the built-in model's word about an attempt runs to the limit), and as
+many replies as vote in self_consistency.
 """
 
 from __future__ import annotations
