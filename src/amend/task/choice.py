@@ -21,7 +21,10 @@ from amend.types import Message, Problem, Verdict
 PROMPT = (
     "Answer the question below, thinking step by step. Finish with the letter of your choice as \\boxed{letter}.\n\n"
 )
-_ANSWER_IS = re.compile(r"answer\s+is:?\s*+|answer:\s*+", re.IGNORECASE)
+_ANSWER_IS = re.compile(
+    r"\b(?:answer|option|choice)\s+is:?\s*+(?:(?:the\s+)?(?:option|choice|letter)\s+)?|answer:\s*+", re.IGNORECASE
+)
+_LETTERED = re.compile(r"[*\"']*\(?([A-Za-z0-9]{1,2})(?:\)|[*\"']*[.:](?=\s|$)|\s+(?:because|since)\b)")
 
 
 class Choice(Tabular):
@@ -70,14 +73,16 @@ class Choice(Tabular):
 
 def said(reply: str) -> str | None:
     """What a reply gives as its answer: what it boxes last; else the line after its last "answer is"; else all of it,
-    where it is one short line. None where it gives none."""
+    where it is one short line; else its last line, where that is one word. None where it gives none."""
     found = boxed(reply)
     if found is None:
         found = reply[-LONGEST_REPLY:].strip()
         if ends := [match.end() for match in _ANSWER_IS.finditer(found)]:
             found = found[ends[-1] :].partition("\n")[0]
         elif "\n" in found:
-            return None
+            thought, _, found = found.rpartition("\n")
+            if len(found.split()) != 1 or len(thought.split()) < 2:
+                return None
     found = found.strip("* \t")
     return found if 0 < len(found) <= LONGEST_ANSWER else None
 
@@ -85,7 +90,7 @@ def said(reply: str) -> str | None:
 def bare(answer: str) -> str:
     """An answer without brackets, full stop, LaTeX's text command and case."""
     inner = re.sub(r"\\(?:text|textbf|mathrm)\{([^{}]*)\}", r"\1", answer)
-    return " ".join(inner.split()).strip("().*: ").casefold()
+    return " ".join(inner.split()).strip("().*: \"'“”").casefold()
 
 
 def _checked(problem: Problem, reply: str) -> Verdict:
@@ -93,7 +98,7 @@ def _checked(problem: Problem, reply: str) -> Verdict:
     if found is None:
         return Verdict(None, False, "no answer")
     options = problem.meta["options"]
-    lettered = re.match(r"\(?([A-Za-z0-9]{1,2})(?:\)|[.:](?=\s|$))", found)
+    lettered = _LETTERED.match(found)
     named = {bare(label): label for label in options}
     texts = {bare(option): label for label, option in options.items()}
     label = (
