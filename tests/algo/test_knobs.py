@@ -1,4 +1,5 @@
-"""Law 8: every knob does something. Each knob of each file in conf/algo is changed, and the run must change.
+"""Law 8: every knob does something. Each knob of each file in conf/algo is changed, and the run must change; of those that
+only ask, what is answered.
 
 A knob is found by being in the YAML; a value for it is found from its annotation. Six rounds of the identity task,
 three of them in Stage I where there are stages, are enough for any of them to show.
@@ -16,6 +17,7 @@ import torch
 from amend.errors import UserError
 from amend.rules import FIXED
 from amend.schema import choices, fields
+from amend.types import Sampling
 from composed import IMITATING, TRAINED, composed
 from learners import build, run, weights
 
@@ -112,3 +114,22 @@ def test_rounds_is_how_many_are_asked_for(name: str) -> None:
     stages = ["algo.stage1_rounds=0"] if name == "score" else []
     algorithm, _ = build(name, "algo.rounds=7", *stages)
     assert algorithm.rounds == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("best_of_n", "algo.n=1"),
+        ("best_of_n", "algo.heat=0.1"),
+        ("self_consistency", "algo.votes=2"),
+        ("self_consistency", "algo.heat=0.1"),
+    ],
+)
+def test_it_changes_what_is_answered(name: str, setting: str) -> None:
+    """Of ways of asking: how many replies, and how hot. The reply they end with is another for some problem."""
+    said = []
+    for overrides in ([], [setting]):
+        algorithm, task = build(name, *overrides, cold=False)
+        episodes = algorithm.attempt(task.problems("test"), 4, [Sampling(1.0, 3)] * 2, (0,))
+        said.append([episode.turns[-1].reply.tokens for episode in episodes])
+    assert said[0] != said[1]
