@@ -1,5 +1,5 @@
-"""Law 8: every knob does something. Each knob of each file in conf/algo is changed, and the run must change, or, of what
-only asks, the answers.
+"""Law 8: every knob does something. Each knob of each file in conf/algo is changed, and the run must change, or,
+of what only asks, the answers.
 
 A knob is found by being in the YAML; a value for it is found from its annotation. Six rounds of the identity task,
 three of them in Stage I where there are stages, are enough for any of them to show.
