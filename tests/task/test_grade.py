@@ -382,7 +382,7 @@ RIGHT = [
     *(("-2,3", said) for said in ("x=-2 \\text{ or } x=3", "x=-2, x=3", "x = -2 \\text{ and } x = 3")),
     ("3+4i", "z = 3+4i"),
     ("xy", "yx"),
-    ("0", "x = 0"),
+    *(("0", said) for said in ("x = 0", "a+b = 0", "|AB| = 0", "f(2) = 0")),
 ]
 WRONG = [
     *(("14", said) for said in ("a+b = 15", "4 = 14", "x = 14 = 15", "x=14 or x=15", "1 4", "2 pi", "14i", "14x")),

@@ -152,6 +152,7 @@ _NUMERIC = re.compile(  # what a number may be written with: units, and commands
     r"\\(?:text|mathrm|mbox)\s*\{[^{}]*\}|\\(?:[dtc]?frac|sqrt|pi|cdot|times|circ|left|right|pm|q?quad)(?![A-Za-z])"
     r"|(?<![A-Za-z\\])[ie](?![A-Za-z])"
 )
+_MARKED = re.compile(r"\([^()]*\)|[_^]\{?[0-9]+\}?")  # digits of a name: f(2), a_1, AB^2
 _SEVERAL = re.compile(r",|\\text\s*\{\s*(?:or|and)\s*\}|\b(?:or|and)\b")  # x = -2 or x = 3: math-verify knows them
 
 
@@ -206,13 +207,14 @@ def sides(gold: str, answer: str) -> list[str]:
     """What an answer claims the gold value to be: ``x = 5`` claims 5; ``4 = 5`` claims both, so hedges are wrong.
 
     Of a gold number only sides that are numbers speak: ``a+b = 5``, ``|AB| = 5`` and ``f(2) = 5`` claim 5. Not so of 0,
-    at which equations end: ``2x+y = 0`` claims nothing to be 0 but what it says.
+    at which equations end: ``2x+y = 0`` is one, for it counts something, and ``a+b = 0`` is none.
     """
     if _EQUALS.search(gold) or not _EQUALS.search(answer) or _SEVERAL.search(answer):
         return [answer]
     first, *rest = _EQUALS.split(answer)
     numbers = [side for side in (first, *rest) if not named(side)]
-    if not named(gold) and any(side.strip() != "0" for side in numbers):
+    equation = any(re.search(r"[0-9]", _MARKED.sub("", side)) for side in (first, *rest) if named(side))
+    if not named(gold) and numbers and not (equation and all(side.strip() == "0" for side in numbers)):
         return numbers
     return rest if _NAME.fullmatch(first.strip()) else [first, *rest]
 
