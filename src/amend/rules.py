@@ -74,9 +74,8 @@ def together(c: Mapping[str, Any]) -> None:
             raise UserError(f"algo.{knob}={algo[knob]}: algo={algo['name']} has one {knob[:-1]}; allowed: {wanted}")
     if algo["name"] == "dpo" and algo["turns"] != (wanted := 1 + (algo["pairs"] == "corrections")):
         raise UserError(f"algo.turns={algo['turns']}: with algo.pairs={algo['pairs']}; allowed: {wanted}")
-    grouped = algo.get("baseline") in GROUP_BASELINES
-    if algo["samples"] < 2 and (grouped or algo["name"] in GROUPS):
-        reason = f"algo.baseline={algo['baseline']}" if grouped else f"algo={algo['name']}"
+    if algo["samples"] < 2 and _compares(algo):
+        reason = f"algo={algo['name']}" if algo["name"] in GROUPS else f"algo.baseline={algo['baseline']}"
         raise UserError(
             f"algo.samples={algo['samples']}: {reason} compares a problem's episodes with each other; allowed: >= 2"
         )
@@ -265,6 +264,11 @@ def _imitates(c: Mapping[str, Any], turns: int) -> None:
         )
 
 
+def _compares(algo: Mapping[str, Any]) -> bool:
+    """Whether an episode is held against its problem's others."""
+    return algo["name"] in GROUPS or algo.get("baseline") in GROUP_BASELINES
+
+
 def _pays(c: Mapping[str, Any]) -> None:
     """Parts of the reward that would come to nothing, or to another part."""
     algo, reward = c["algo"], c["reward"]
@@ -273,8 +277,7 @@ def _pays(c: Mapping[str, Any]) -> None:
             f"reward=progress: with algo.turns={algo['turns']} there is no second attempt to progress; allowed: "
             "reward=oracle, or algo.turns >= 2"
         )
-    compared = algo["name"] in GROUPS or algo.get("baseline") in GROUP_BASELINES
-    if reward.get("orm", {}).get("use") == "difference" and algo["turns"] == 1 and compared:
+    if reward.get("orm", {}).get("use") == "difference" and algo["turns"] == 1 and _compares(algo):
         raise UserError(
             f"reward.orm.use=difference: algo={algo['name']} compares whole replies to one question, and over each "
             "the differences add up to what use=sparse pays, less what all share; allowed: sparse, value, or algo=ppo"
