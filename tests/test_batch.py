@@ -46,6 +46,15 @@ def test_micro_batches_cover_every_row_once_within_the_budget(tokens: int) -> No
         assert len(piece) == 1 or batch.rows(piece).tokens.numel() <= tokens
 
 
+def test_a_problems_episodes_stand_side_by_side() -> None:
+    """So that their common beginning is read once; of a part of a batch too, whose groups keep their numbers."""
+    lengths = {"a": (3, 9), "b": (4, 5), "c": (8, 2)}
+    batch = collate([scored(episode([([2] * lengths[q][n], [4])], name=q), (0,)) for n in (0, 1) for q in lengths])
+    order = [int(i) for rows, _ in micro_batches(batch, 1) for i in rows]
+    assert [int(batch.group[i]) for i in order] == [0, 0, 2, 2, 1, 1]  # the problem with the longest episode first
+    assert [int(i) for rows, _ in micro_batches(batch.rows(torch.tensor([2, 5])), 1) for i in rows] == [0, 1]
+
+
 def test_rows_are_cut_to_their_longest() -> None:
     batch = collate([scored(episode([([2] * n, [4])]), (0,)) for n in (9, 1, 5)])
     assert batch.rows(torch.tensor([1, 2])).tokens.shape == (2, 6)

@@ -118,15 +118,19 @@ def collate(scored: Sequence[Scored]) -> Batch:
 
 def micro_batches(batch: Batch, tokens: int) -> list[tuple[Int[Tensor, " m"], float]]:
     """This process's share of the batch in pieces of at most ``tokens`` padded tokens (at least one episode each),
-    alike in length; and what each piece counts for, see ``ranks.dealt``."""
+    alike in length, a problem's episodes side by side (what they have in common is read once: ``policy.prefixes``);
+    and what each piece counts for, see ``ranks.dealt``."""
     length = (batch.turn >= 0).sum(dim=1)
+    groups = int(batch.group.max()) + 1
+    longest = length.new_zeros(groups).scatter_reduce(0, batch.group, length, "amax")[batch.group]
+    order = torch.argsort(batch.group - longest * groups, stable=True)  # problems by their longest episode
 
     def cut(hand: Int[Tensor, " n"]) -> list[Int[Tensor, " m"]]:
         pieces, start = [], 0
         while start < len(hand):
-            rows = max(1, tokens // int(length[hand[start]]))
+            rows = max(1, tokens // int(longest[hand[start]]))
             pieces.append(hand[start : start + rows])
             start += rows
         return pieces
 
-    return ranks.dealt(torch.argsort(length, descending=True, stable=True), cut)
+    return ranks.dealt(order, cut)

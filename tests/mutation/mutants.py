@@ -22,7 +22,7 @@ class Mutant(NamedTuple):
 
 CREDIT, GAE, KL, SURROGATE = (f"ops/test_{name}.py" for name in ("credit", "gae", "kl", "surrogate_and_reduce"))
 LIKELIHOOD, LAWS, BEHAVIOUR = "policy/test_likelihood.py", "algo/test_laws.py", "algo/test_behaviour.py"
-PLAY, BATCH = "rollout/test_play.py", "test_batch.py"
+PREFIXES, PLAY, BATCH = "policy/test_prefixes.py", "rollout/test_play.py", "test_batch.py"
 
 MUTANTS = (
     # credit ----------------------------------------------------------------------------------------------------------
@@ -331,6 +331,42 @@ MUTANTS = (
         "only the first end token ends",
         f"{LAWS} rollout/test_local.py",
     ),
+    # prefixes --------------------------------------------------------------------------------------------------------
+    Mutant(
+        "policy/prefixes.py",
+        "np.cumprod((ordered[1:] == ordered[:-1]) & inside[1:] & inside[:-1], axis=1).sum(axis=1)",
+        "((ordered[1:] == ordered[:-1]) & inside[1:] & inside[:-1]).sum(axis=1)",
+        "what agrees again later counts as a common beginning",
+        PREFIXES,
+    ),
+    Mutant(
+        "policy/prefixes.py",
+        " & inside[1:] & inside[:-1]",
+        "",
+        "padding counts as a token",
+        PREFIXES,
+    ),
+    Mutant(
+        "policy/prefixes.py",
+        "torch.from_numpy(position).to(device)",
+        "torch.arange(len(place)).to(device)",
+        "a node's place is its number",
+        PREFIXES,
+    ),
+    Mutant(
+        "policy/prefixes.py",
+        "place = order[row] * t + position",
+        "place = row * t + position",
+        "a node takes up another conversation's state",
+        PREFIXES,
+    ),
+    Mutant(
+        "policy/attention.py",
+        'return set(layers) == {"full_attention"}',
+        "return True",
+        "a window is left out of account",
+        PREFIXES,
+    ),
     # batch -----------------------------------------------------------------------------------------------------------
     Mutant(
         "batch.py",
@@ -385,8 +421,8 @@ MUTANTS = (
     Mutant("batch.py", "start < len(hand):", "start < len(hand) - 1:", "the last episode is dropped", BATCH),
     Mutant(
         "batch.py",
-        "tokens // int(length[hand[start]])",
-        "tokens // int(length[hand[-1]])",
+        "tokens // int(longest[hand[start]])",
+        "tokens // int(longest[hand[-1]])",
         "micro-batches outgrow their budget",
         BATCH,
     ),

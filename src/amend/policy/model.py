@@ -25,7 +25,7 @@ from amend.bounds import Count
 from amend.errors import UserError
 from amend.ops.likelihood import Likelihood, likelihood
 from amend.policy import attention as kernels
-from amend.policy import templates
+from amend.policy import prefixes, templates
 from amend.policy.renderer import Renderer
 from amend.policy.tuning import Tuning
 from amend.types import Tokens
@@ -67,6 +67,7 @@ class Policy(nn.Module):
         self.reference_lm = None if self.adapter else copy.deepcopy(lm).eval().requires_grad_(False)
         self._direct = self._head_is_all()
         self._layers = self._checkpointed_layers() if gradient_checkpointing else []
+        self._shares = self._reads_trees()
 
     @classmethod
     def load(
@@ -199,11 +200,12 @@ class Policy(nn.Module):
         Rows are padded on the right, where a causal model cannot see it, so no mask is needed and none is built.
         Temperature 0 (greedy) is read at temperature 1.
         """
-        hidden = self._read(self.lm, tokens, sampled)
+        tree = self._tree(tokens, sampled) if self._shares else None
+        hidden = self._read(self.lm, tokens, sampled, tree)
         ref_hidden, ref_head = None, None
         if reference:
             with torch.no_grad(), self.reading(reference=True) as lm:
-                ref_hidden, ref_head = self._read(lm, tokens, sampled), self._head(lm)
+                ref_hidden, ref_head = self._read(lm, tokens, sampled, tree), self._head(lm)
         flat = likelihood(
             hidden,
             tokens[:, 1:][sampled[:, 1:]],
@@ -246,13 +248,29 @@ class Policy(nn.Module):
             return self._head(lm)(lm.base_model(**inputs).last_hidden_state[rows, last]).float()
         return lm(**inputs).logits[rows, last].float()
 
-    def _read(self, lm: PreTrainedModel, tokens: Tensor, sampled: Tensor) -> Tensor:
+    def _read(self, lm: PreTrainedModel, tokens: Tensor, sampled: Tensor, tree: prefixes.Tree | None) -> Tensor:
         """What predicts each sampled token, [n d] (its logits [n v], for a model whose head is more than a matrix)."""
         before = sampled[:, 1:]  # position t - 1 predicts token t: the only shift there is
+        inputs = {"input_ids": tokens[:, :-1]}
+        if tree is not None:
+            inputs = {
+                "input_ids": tree.tokens[None],
+                "position_ids": tree.positions[None],
+                "attention_mask": tree.layout(),
+            }
         with self.autocast(), self._checkpointing():
             if self._direct:
-                return lm.base_model(input_ids=tokens[:, :-1], use_cache=False).last_hidden_state[before]
-            return lm(input_ids=tokens[:, :-1], use_cache=False).logits[before]
+                states = lm.base_model(**inputs, use_cache=False).last_hidden_state
+            else:
+                states = lm(**inputs, use_cache=False).logits
+        return states[before] if tree is None else nn.functional.embedding(tree.node[before], states[0])
+
+    @staticmethod
+    def _tree(tokens: Tensor, sampled: Tensor) -> prefixes.Tree:
+        """What has to be read to predict the sampled tokens: each conversation up to the last of them."""
+        before = sampled[:, 1:]
+        last = torch.arange(1, before.shape[1] + 1, device=tokens.device) * before
+        return prefixes.tree(tokens[:, :-1], last.amax(dim=1).clamp(min=1))
 
     def _head(self, lm: PreTrainedModel) -> nn.Module:
         return lm.get_output_embeddings() if self._direct else nn.Identity()
@@ -287,6 +305,19 @@ class Policy(nn.Module):
             finally:
                 hook.remove()
         return float(gap.abs().max()) < TOLERANCE * LOUD
+
+    def _reads_trees(self) -> bool:
+        """Can what conversations have in common be read once? Asked of the configuration, then of the model itself."""
+        config = self.lm.config
+        if config._attn_implementation != kernels.NAME or not kernels.sees_all(config):
+            return False
+        probe = torch.tensor([[1, 0, 1, 1], [0, 1, 1, 0], [1, 0, 0, 1]], device=self.device)
+        predicted = torch.tensor([[False, True, True, True]] * 3, device=self.device)
+        with torch.no_grad():
+            apart = self._read(self.lm, probe, predicted, None)
+            together = self._read(self.lm, probe, predicted, self._tree(probe, predicted))
+        allowed = torch.finfo(together.dtype).eps ** 0.5 * apart.abs().max()
+        return bool((apart - together).abs().max() <= allowed)
 
     def _checkpointed_layers(self) -> list[nn.Module]:
         """The layers whose inside is computed again in the backward pass. UserError for a model that has none."""
