@@ -18,6 +18,11 @@ STRIPS_THINKING = (
     "{% for m in messages %}{% if m.role == 'assistant' %}<assistant>{{ m.content.split('</think>')[-1] }}<end>"
     "{% else %}<user>{{ m.content }}{% endif %}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 )
+LEADS = (  # in the manner of Llama 2 and Mistral (a space) and of Zephyr (a line): only told replies have it
+    "{% for m in messages %}{% if m.role == 'assistant' %}{{ 'SPACE' + m.content + 'SPACE' }}<end>"
+    "{% else %}<user>{{ m.content }}<assistant>{% endif %}{% endfor %}"
+)
+FORGETS_AT_THREE = "{% if messages | length > 4 %}{% set messages = messages[2:] %}{% endif %}" + tokenizers.TEMPLATE
 COUNTS = "{{ messages | length }}" + tokenizers.TEMPLATE
 FORGETS_THE_REPLY = "{{ messages[-1].content }}<user>{{ messages | length }}<assistant>"
 
@@ -53,11 +58,25 @@ def test_what_was_drawn_is_kept_even_where_it_would_be_tokenised_otherwise() -> 
         (STRIPS_THINKING, "drops the reasoning of earlier replies"),
         (FORGETS_THE_REPLY, "rewrites the reply"),
         (COUNTS, "rewrites the conversation before"),
+        (FORGETS_AT_THREE, "rewrites the first two turns"),
     ],
 )
 def test_a_template_that_rewrites_is_refused(template: str, reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         renderer(template).between(AGAIN)
+
+
+@pytest.mark.parametrize("space", [" ", "\n"])
+def test_what_a_template_puts_before_told_replies_alone_the_model_says_itself(space: str) -> None:
+    tokenizer = tokenizers.build(f"ab{space}", [], 64)
+    tokenizer.chat_template = LEADS.replace("SPACE", space.replace("\n", "\\n"))
+    made = Renderer(tokenizer, [4], "toy", system="", thinking=None)
+    a, between = made.encode("a"), made.encode(space)
+    opening = made.opening([ASK])
+    assert opening == (2, *a, 3)
+    assert made.reply("a") == (*between, *a, 4)  # as the template tells it, and so as the model was trained to say it
+    for drawn in ((*between, *a, 4), (*a, 4)):  # the model's own tokens are kept, whatever the template would write
+        assert made.following(opening, completion(list(drawn)), ASK) == (*opening, *drawn, 2, *a, 3)
 
 
 def test_no_template_is_refused() -> None:

@@ -52,7 +52,11 @@ class Renderer:
             raise UserError(
                 f"policy.thinking={str(thinking).lower()}: {name}'s chat template has no enable_thinking; allowed: null"
             )
-        own = self._templates_end()
+        try:
+            self._lead, gap = self._around(Message("user", "amend"), REPLY)
+        except UserError:  # said when a second turn is asked for
+            self._lead, gap = "", ""
+        own = self._templates_end(gap)
         self.template_ends = bool(own)  # whether the template puts an end token after a reply
         self._end = int((*own, tokenizer.eos_token_id)[0])  # a finished reply's
         self.ends: tuple[int, ...] = tuple(dict.fromkeys((*ends, *own)))  # all that finish one
@@ -116,26 +120,31 @@ class Renderer:
         if message not in self._between:
             # With thinking off the thought is the template's own and empty, so what it does to others does not matter.
             probes = PROBES[:1] if self._thinking is False else PROBES
-            gaps = {self._gap(message, probe) for probe in probes}
+            gaps = {self._around(message, probe)[1] for probe in probes}
             if len(gaps) > 1:
                 raise UserError(f"policy={self._name}: what its chat template puts after a reply depends on the reply")
             self._between[message] = self.encode(gaps.pop())
         return self._between[message]
 
-    def _gap(self, message: Message, probe: str) -> str:
-        opening = Message("user", "amend")
-        before = self._text([opening])
-        after = self._text([opening, Message("assistant", probe), message])
+    def _around(self, message: Message, probe: str) -> tuple[str, str]:
+        """What the template writes before a reply beyond where the model was told to speak, which the model then says
+        itself (Llama 2's space), and what it writes from the reply to where the model speaks again."""
+        opening, said = Message("user", "amend"), Message("assistant", probe)
+        before, after = self._text([opening]), self._text([opening, said, message])
         at = after.find(probe)
         if at < 0:
             thought = "drops the reasoning of earlier replies (<think> to </think>)"
             raise self._refused(thought if "<think>" in probe else "rewrites the reply")
-        if not before.startswith(after[:at]):
-            raise self._refused("rewrites the conversation before the reply")
+        lead = after[:at].removeprefix(before) if after.startswith(before) else ""
         forgotten = before[at:]
+        if lead.strip() or not (before + lead).startswith(after[:at]):
+            raise self._refused("rewrites the conversation before the reply")
         if forgotten and not (self._thinking is False and EMPTY_THOUGHT.fullmatch(forgotten)):
             raise self._refused(f"opens a reply with {forgotten!r} and leaves that out of earlier replies")
-        return after[at + len(probe) :]
+        gap = after[at + len(probe) :]
+        if self._text([opening, said, message, said, message]) != after.removesuffix(forgotten) + lead + probe + gap:
+            raise self._refused("rewrites the first two turns, which it left alone until then,")
+        return lead, gap
 
     def _refused(self, what: str) -> UserError:
         """The line for a template that does not only append."""
@@ -145,13 +154,10 @@ class Renderer:
             f"policy.template=plain or the path of one that only appends, or dialogue=single"
         )
 
-    def _templates_end(self) -> Tokens:
+    def _templates_end(self, after: str) -> Tokens:
         """The special token that the template ends a reply with, where there is one: the model will say it too,
-        whether or not its generation config lists it."""
-        try:
-            gap = self.encode(self._gap(Message("user", "amend"), REPLY))
-        except UserError:
-            return ()
+        whether or not its generation config lists it. ``after``: what the template writes after a reply."""
+        gap = self.encode(after)
         first = next((token for token in gap if not self._blank(token)), None)
         added = self._tokenizer.added_tokens_decoder
         special = {*self._tokenizer.all_special_ids, *(token for token, how in added.items() if how.special)}
@@ -161,8 +167,9 @@ class Renderer:
         return not str(self._tokenizer.decode([token], skip_special_tokens=False)).strip()
 
     def reply(self, text: str) -> Tokens:
-        """A text as the model would have said it: its tokens, and the end token that the template goes on from."""
-        return (*self.encode(text), self._end)
+        """A text as the model would have said it: its tokens, and the end token that the template goes on from; before
+        them the space or line that the template puts before a reply and nowhere else."""
+        return (*self.encode(self._lead + text), self._end)
 
     def following(self, prompt: Tokens, reply: Completion, message: Message) -> Tokens:
         """The next turn's prompt: everything so far, then ``message``. The reply's own end token is not doubled."""
