@@ -31,6 +31,7 @@ from amend.types import Problem
 
 Judge = Callable[[str, str], bool]  # (gold, answer) -> right?
 INTEGER = re.compile(r"-?[0-9]{1,6}")
+INTERVAL = re.compile(r"(?:\\left)?([\[(])([^,]*),([^,]*?)(?:\\right)?([\])])")
 FRACTION = re.compile(r"(-?)\\d?frac\{([0-9]{1,4})\}\{([0-9]{1,4})\}")
 
 
@@ -42,6 +43,15 @@ def rewritten(gold: str) -> Iterator[tuple[str, str, bool]]:
         yield "dfrac", gold.replace("\\frac", "\\dfrac"), True
     if gold.startswith("(") and gold.endswith(")"):
         yield "left and right", f"\\left{gold[:-1]}\\right)", True
+    if len(gold) > 1 and "\\text" not in gold:
+        yield "underlined", f"\\underline{{{gold}}}", True
+    if (found := INTERVAL.fullmatch(gold)) and ("infty" in gold or "[" in gold or "]" in gold):
+        left, low, high, right = found.groups()
+        below, above = ("\\le" if side in "[]" else "<" for side in (left, right))
+        start, end = "" if "infty" in low else f"{low} {below} ", "" if "infty" in high else f" {above} {high}"
+        if start or end:
+            yield "inequality", f"{start}x{end}", True
+            yield "a shut end open", f"{start}x{end}".replace("\\le", "<"), "\\le" not in f"{start}x{end}"
     if INTEGER.fullmatch(gold):
         yield "x = n", f"x = {gold}", True
         yield "n.0", f"{gold}.0", True

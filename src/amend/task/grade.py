@@ -93,6 +93,8 @@ def _final(text: str) -> str | None:
 # Plain comparison -----------------------------------------------------------------------------------------------------
 
 _INVISIBLE = re.compile(r"(?<!\\)\\[!,;: ]|(?<!\\)\\(?:left|right|displaystyle|large|q?quad)(?![a-zA-Z])|[~$€£\s]|\\\$")
+_DECORATION = re.compile(r"\\(?:underline|uline|bm|boldsymbol)(?=\s*\{)|\\(?:text)?color\s*\{[^{}]*\}")
+_ORDINAL = re.compile(r"(?<=[0-9])\^\{?(?:\\(?:text|textrm|mathrm|mbox)\{)?(?:st|nd|rd|th)\}{0,2}(?![a-zA-Z])")
 _DEGREES = re.compile(r"\^\{?\\circ\}?|°")
 _TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
 _UNIT = re.compile(r"(.*\S)\s*\\(?:text|textrm|mathrm|mbox)\s*\{([^{}]*)\}(?:\^\{?[0-9]\}?)?", re.DOTALL)
@@ -114,6 +116,26 @@ _GROUPED = r"[0-9]{1,3}(?:,[0-9]{3})+"
 _DECIMAL = re.compile(rf"([+-]?)((?:{_GROUPED}|[0-9]+)?(?:\.[0-9]+)?)")
 _RATIO = re.compile(r"([+-]?)(?:\\frac\{(-?[0-9]+)\}\{(-?[0-9]+)\}|([0-9]+)/([0-9]+))")
 SURELY_DIFFERENT = Fraction(1, 10**5)  # numbers further apart than this are not one number rounded
+
+
+def undecorated(answer: str) -> str:
+    """An answer without what only makes it look otherwise: underlined, coloured, bold; ``14^{\\text{th}}`` is 14."""
+    if len(answer) > LONGEST_ANSWER:
+        return answer
+    text = _ORDINAL.sub("", _DECORATION.sub("", answer)).replace("\\varnothing", "\\emptyset").strip()
+    while _grouped(text):
+        text = text[1:-1].strip()
+    return text
+
+
+def _grouped(text: str) -> bool:
+    """Whether one pair of braces is around all of it."""
+    depth = 0
+    for place, character in enumerate(text):
+        depth += (character == "{") - (character == "}")
+        if depth == 0:
+            return character == "}" and place == len(text) - 1
+    return False
 
 
 def plain(answer: str) -> tuple[str, str]:
@@ -199,16 +221,16 @@ class Grader:
         Raises UserError only where the machine, not the reply, is at fault: worker processes that do not start.
         """
         answers = [boxed(reply) for _, reply in pairs]
-        whys = [_at_once(gold, answer) for (gold, _), answer in zip(pairs, answers, strict=True)]
-        open_pairs = {
-            (gold, answer): ""
-            for (gold, _), answer, why in zip(pairs, answers, whys, strict=True)
-            if why is None and answer is not None
-        }
-        decided = self._pool.compare(list(open_pairs))
+        bare = [
+            (undecorated(gold), None if answer is None else undecorated(answer))
+            for (gold, _), answer in zip(pairs, answers, strict=True)
+        ]
+        whys = [_at_once(gold, answer) for gold, answer in bare]
+        asked = {(gold, answer): "" for (gold, answer), why in zip(bare, whys, strict=True) if why is None and answer}
+        decided = self._pool.compare(list(asked))
         verdicts = []
-        for (gold, _), answer, why in zip(pairs, answers, whys, strict=True):
-            why = why if why is not None or answer is None else decided[gold, answer]
+        for answer, pair, why in zip(answers, bare, whys, strict=True):
+            why = why if why is not None or pair[1] is None else decided[pair[0], pair[1]]
             shown = None if why == "no answer" or answer is None else answer[:LONGEST_ANSWER]
             verdicts.append(Verdict(shown, why == "right", why or "unparsed"))
         return verdicts

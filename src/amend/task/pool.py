@@ -155,6 +155,13 @@ _NUMERIC = re.compile(  # what a number may be written with: units, and commands
 _MARKED = re.compile(r"\([^()]*\)|[_^]\{?[0-9]+\}?")  # digits of a name: f(2), a_1, AB^2
 _SEVERAL = re.compile(r",|\\text\s*\{\s*(?:or|and)\s*\}|\b(?:or|and)\b")  # x = -2 or x = 3: math-verify knows them
 
+_INTERVAL = re.compile(r"(?:\\left)?\s*[\[(].*,.*[\])]", re.DOTALL)
+_OR = re.compile(r"\\text\s*\{\s*or\s*\}|\bor\b|\\lor\b|\\vee\b")
+_ORDER = re.compile(r"\\(?:([lg])eq?(?:slant)?|([lg])t)(?![a-zA-Z])")
+_SIGNS = re.compile(r"\s*([<>≤≥])\s*")
+_MIRRORED = {">": "<", "≥": "≤"}
+_LETTER = re.compile(r"[A-Za-z]|\\(?:alpha|beta|lambda|theta)")
+
 
 def fence() -> None:
     """Make this worker easy to kill, short of memory, and silent."""
@@ -196,11 +203,34 @@ def _compare(gold: str, answer: str) -> str:
     wanted = parse(gold)
     if not wanted:
         return "unparsed"
+    if _INTERVAL.fullmatch(gold.strip()):
+        answer = intervals(answer)
     said = [parse(side) for side in sides(gold, answer)]
     if not all(said):
         return "unparsed"
     same = [verify(wanted, one, timeout_seconds=None, raise_on_error=True) for one in said]
     return "right" if all(same) else "wrong"
+
+
+def intervals(answer: str) -> str:
+    """``x > 2`` as the interval it means, ``(2,\\infty)``; ``x < 1`` or ``x > 2`` as a union. What is neither stays."""
+    text = _ORDER.sub(lambda sign: {"l": "≤<", "g": "≥>"}[sign[1] or sign[2]][sign[1] is None], answer)
+    found = []
+    for part in _OR.split(text):
+        terms = _SIGNS.split(part.strip())
+        if not {"<", "≤"} & set(terms):  # b > x >= a is a <= x < b
+            terms = [_MIRRORED.get(term, term) for term in reversed(terms)]
+        match terms:
+            case [low, "<" | "≤" as above, x, "<" | "≤" as below, high] if _LETTER.fullmatch(x):
+                pass
+            case [x, "<" | "≤" as below, high] if _LETTER.fullmatch(x):
+                low, above = "-\\infty", "<"
+            case [low, "<" | "≤" as above, x] if _LETTER.fullmatch(x):
+                below, high = "<", "\\infty"
+            case _:
+                return answer
+        found.append(f"{'[' if above == '≤' else '('}{low},{high}{']' if below == '≤' else ')'}")
+    return " \\cup ".join(found)
 
 
 def sides(gold: str, answer: str) -> list[str]:
