@@ -97,6 +97,9 @@ OLD, NEW = "def f(x):\n    return 1", "def f(x):\n    return 2"
         (f"Sure, this does it.\n{NEW}", NEW),
         (f"import math\n{NEW}", f"import math\n{NEW}"),
         ("    return 2", "    return 2"),
+        # the rest of a function, and a program that uses it
+        ("    y = 2\n    return y\n\ndef main():\n    f(1)", "    y = 2\n    return y\n\ndef main():\n    f(1)"),
+        ("return 2\n\ndef main():\n    f(1)", "return 2\n\ndef main():\n    f(1)"),
         ("", None),
         ("I do not know.", None),
         ("```text\nno code\n```", None),
@@ -106,12 +109,30 @@ def test_the_code_of_a_reply(reply: str, code: str | None) -> None:
     assert extracted(reply, "f") == code
 
 
+HELPS = "import math\nimport numpy\n\n@cache\ndef g(x):\n    return h(math.pi)\n\nprint(g(1))\n"
+USES = "def f(x):\n    return g(x)\n"
+
+
+def test_what_a_solution_uses_of_other_blocks_goes_with_it() -> None:
+    """The helper with its decorator, its own helper and its import; not the call, not what nobody asked for."""
+    fenced = [f"```python\n{code}```" for code in (HELPS, "class h:\n    pass\n", USES, "def u(): pass\n")]
+    helper = "@cache\ndef g(x):\n    return h(math.pi)\n"
+    assert extracted("\nand\n".join(fenced), "f") == f"import math\n{helper}class h:\n    pass\n{USES}"
+    own = f"def g(x):\n    return 1\n{USES}"
+    assert extracted(f"{fenced[0]} better:\n```python\n{own}```", "f") == own  # it has a g of its own
+    quoted = f"def g(x):\n    return 3\n\n{OLD}\n"
+    assert extracted(f"```python\n{quoted}```\n```python\n{USES}```", "f") == f"def g(x):\n    return 3\n{USES}"
+
+
 @given(st.text(alphabet="`[BEGINDO]\n\rdefpython f():\x00\ud800 ", max_size=300))
 def test_reading_code_is_total(reply: str) -> None:
     extracted(reply, "f")
 
 
-@pytest.mark.parametrize("nasty", ["```", "```py\n", "[BEGIN]", "def ", " \n", "    ", "\n", " return", "@"])
+HELPING = ["```py\ndef f(): g\n```\n```py\ndef g(): f\n```", "```py\nimport a, g\ndef f(): g\n```"]
+
+
+@pytest.mark.parametrize("nasty", ["```", "```py\n", "[BEGIN]", "def ", " \n", "    ", "\n", " return", "@", *HELPING])
 def test_reading_code_is_linear(nasty: str) -> None:
     """Of eight times the text, eight times the time: three times that is allowed for, and what is square takes 64."""
 
@@ -258,6 +279,15 @@ def test_repair_poses_the_attempts_of_a_file(tmp_path: Path) -> None:
         ("return sum(xs) + 1", "right"),
         ("    return sum(xs) + 1\n\nprint(total([1]))\nassert False", "right"),
         ("```python\n    return sum(xs)\n```", "wrong"),
+        ("n = 1\nfor x in xs:\n    n += x\nreturn n", "right"),  # all its lines have lost their spaces
+        ("```python\nn = sum(\n    xs\n)\nif n:\n    n += 1\n    return n\nreturn 1\n```", "right"),
+        ("n = 1\nreturn n + sum(xs)\n\ndef main():\n    print(total([1]))", "right"),
+        ("    return sum(xs) + 1\n\ndef main():\n    print(total([1]))\n", "right"),
+        ("```python\nfrom __future__ import annotations\ndef total(xs):\n    return helper(sum(xs))\n```", "right"),
+        (
+            "```python\ndef add(n):\n    return n + 1\n```\n```python\ndef total(xs):\n    return add(sum(xs))\n```",
+            "right",
+        ),
         ("def total(xs):\n    return total.__doc__.count('4') + 1", "error"),
         ("    return int(total.__doc__.split()[-1])", "error"),
         ("No.", "no answer"),

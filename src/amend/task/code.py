@@ -3,8 +3,8 @@
 A reply's code is what stands between ``[BEGIN]`` and ``[DONE]`` (the format of MBPP's prompt, whose ``[BEGIN]`` may
 stand in the prompt; of several the last that defines the function asked for), and within that what is fenced as
 Python. Of several fenced blocks the last one counts that defines the function asked for, so that a rewritten solution
-wins over the one it quotes, and an example of its use over neither. Without fences it is the text from the first line
-that only Python begins with.
+wins over the one it quotes, and an example of its use over neither; what it uses of the functions, classes and imports
+of the others goes with it. Without fences it is the text from the first line that only Python begins with.
 
 Why a verdict is what it is: right | wrong | no answer (there was no code) | refused (longer than 64 KiB) | error (it
 raised, or ended) | timeout | flood | untested (the data set's test could not be run; named in
@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from textwrap import dedent
 from typing import Any
 
@@ -26,6 +26,9 @@ from amend.types import Problem, Verdict
 LONGEST_REPLY = 2**20  # characters, from the end of a reply, in which code is looked for
 LONGEST_PROGRAM = 2**16  # characters
 PYTHON = ("", "python", "py", "python3")
+NAMED = re.compile(r"^(?:(?:async[ \t]+)?def|class)[ \t]+(\w+)", re.MULTILINE)
+WORD = re.compile(r"[^\W\d]\w*")
+FUTURE = re.compile(r"^from __future__ import .*\n?", re.MULTILINE)
 BEGINS = re.compile(r"^(?:def|class|import|from|async def)[ \t]+\w|^@\w", re.MULTILINE)
 log = logging.getLogger(__name__)
 
@@ -61,16 +64,24 @@ def whole(meta: Mapping[str, Any], reply: str) -> str | None:
     code = extracted(reply, meta["entry"])
     if code is None or not code.strip():
         return None
-    if "head" not in meta or defines(code, meta["entry"]):
-        return f"{meta['given']}\n{code}" if meta.get("given") else code
-    lines = code.strip("\r\n").split("\n")  # the rest of a function; it ends where a line is not indented
-    indented = lines[0] if lines[0][:1].isspace() else f"    {lines[0]}"
-    body = [indented]
-    for line in lines[1:]:
-        if line.strip() and not line[0].isspace():
-            break
-        body.append(line)
-    return f"{meta['given']}\n{meta['head']}\n" + "\n".join(body)
+    given = meta.get("given", "")
+    if "head" in meta and not defines(code, meta["entry"]):
+        return f"{given}\n{meta['head']}\n{body(code)}"
+    program = f"{given}\n{code}" if given else code
+    return "".join(FUTURE.findall(program)) + FUTURE.sub("", program)  # which have to come first
+
+
+def body(code: str) -> str:
+    """The rest of a function, indented: up to a line that is not, for the first may have lost its spaces to the
+    question's end; or up to its last ``return``, where one that is not indented says that all have lost them."""
+    lines = code.strip("\r\n").split("\n")
+    bare = [i for i, line in enumerate(lines) if line.strip() and not line[0].isspace()]
+    returns = [i for i in bare if i and re.match(r"return\b", lines[i])]
+    if returns and 0 in bare:
+        ends = next((i for i in bare if i > returns[-1] and lines[i][0] not in ")]}"), len(lines))
+        return "\n".join(f"    {line}" for line in lines[:ends])
+    ends = next((i for i in bare if i), len(lines))
+    return "\n".join([lines[0] if 0 not in bare else f"    {lines[0]}", *lines[1:ends]])
 
 
 def extracted(reply: str, entry: str) -> str | None:
@@ -85,13 +96,55 @@ def extracted(reply: str, entry: str) -> str | None:
             whole = dedent(code)  # a block in a list is indented as a whole; so is a function's rest, which has to be
             blocks.append(whole if defines(whole, entry) else code)
     if blocks:
-        asked = [code for code in blocks if defines(code, entry)]
-        return (asked or [code for code in blocks if BEGINS.search(code)] or blocks)[-1]
+        asked = [i for i, code in enumerate(blocks) if defines(code, entry)]
+        if not asked:
+            return ([code for code in blocks if BEGINS.search(code)] or blocks)[-1]
+        return used(blocks[asked[-1]], blocks[: asked[-1]] + blocks[asked[-1] + 1 :]) + blocks[asked[-1]]
     if marked:
         return text
-    if first := BEGINS.search(text):
+    if (first := BEGINS.search(text)) and (defines(text, entry) or not _rest(text[: first.start()])):
         return text[first.start() :]
-    return text if re.match(r"\n*[ \t]+\S", text) or re.search(r"^[ \t]*return\b", text, re.MULTILINE) else None
+    return text if _rest(text) else None
+
+
+def _rest(text: str) -> bool:
+    """Does it look like the rest of a function?"""
+    return bool(re.match(r"\n*[ \t]+\S", text) or re.search(r"^[ \t]*return\b", text, re.MULTILINE))
+
+
+def definitions(code: str) -> Iterator[tuple[set[str], str]]:
+    """The imports, functions and classes at the top level of a text: the names that each makes, and its lines."""
+    kept: list[str] = []
+    for line in [*code.split("\n"), "."]:  # the last ends what is open
+        if not line[:1].strip() or line[0] in ")]}#":
+            kept += [line] if kept else []
+            continue
+        if kept and not kept[-1].startswith("@"):  # a decorator belongs to what follows
+            text = "\n".join(kept).rstrip() + "\n"
+            named = NAMED.search(text)
+            yield ({named[1]} if named else set(WORD.findall(text)) - {"import", "from", "as"}), text
+            kept = []
+        kept = [*kept, line] if BEGINS.match(line) else []
+
+
+def used(code: str, others: Sequence[str]) -> str:
+    """What ``code`` uses and only the ``others`` define, with what that uses in turn, in their order."""
+    made = [one for other in others for one in definitions(other)]
+    places = defaultdict(list)
+    for i, (names, _) in enumerate(made):
+        for name in names:
+            places[name].append(i)
+    for names, _ in definitions(code):
+        for name in names:
+            places.pop(name, None)
+    wanted: set[int] = set()
+    todo = [code]
+    while todo:
+        for name in set(WORD.findall(todo.pop())) & places.keys():
+            fresh = set(places.pop(name)) - wanted
+            wanted |= fresh
+            todo += [made[i][1] for i in fresh]
+    return "".join(made[i][1] for i in sorted(wanted))
 
 
 def _answered(parts: Sequence[str], entry: str) -> str:
