@@ -46,8 +46,11 @@ SAYS = {  # figures that may be called a paper's, written down here a second tim
         "algo.alpha": 1, "algo.lr": 1e-6, "algo.problems": 512, "algo.samples": 4, "algo.rounds": 586,
         "algo.stage1_rounds": 293,
     },
-    "paper_sft_algorithmic": {"algo.lr": 1e-4, "policy.path": "EleutherAI/pythia-410m", "task.train": 20000},
-    "paper_dpo_gsm8k": {"algo.beta": 0.1, "algo.lr": 5e-7},
+    "paper_sft_algorithmic": {
+        "algo.lr": 1e-4, "algo.warm_up": 100, "algo.weight_decay": 0.01, "policy.path": "EleutherAI/pythia-410m",
+        "task.train": 20000,
+    },
+    "paper_dpo_gsm8k": {"algo.beta": 0.1, "algo.lr": 5e-7, "algo.warm_up": 150},
     "paper_untrained_math": {"task.source": "hendrycks", "task.validation": 0, "eval.problems": 500},
     "paper_untrained_humaneval": {"eval.problems": 164, "task.shots": 3},
     "paper_self_refine_math": {"dialogue.name": "self_refine", "eval.problems": 500},

@@ -112,7 +112,7 @@ class Silent:
 
 LOOP: dict[str, Any] = {
     "rounds": 4, "problems": 2, "samples": 4, "turns": 2, "max_tokens": 2, "lr": 1e-3, "decay": "none",
-    "clip_norm": 1e9, "epochs": 1, "updates": 1,
+    "warm_up": 0, "weight_decay": 0.0, "clip_norm": 1e9, "epochs": 1, "updates": 1,
 }  # fmt: skip
 
 

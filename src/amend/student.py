@@ -56,7 +56,8 @@ class Imitate:
         train = made.task.problems("train")[:shown]
         how = [Sampling(1.0, max_tokens)]
         rows = table(made.play(train, self._samples, how, (seed, STREAM)), (0,), made.task, "generated", "wide", rank)
-        knobs = {"begin": "base", "decay": "linear", "clip_norm": 1.0, "max_tokens": max_tokens}
+        adam = {"decay": "linear", "warm_up": 0, "weight_decay": 0.0, "clip_norm": 1.0}
+        knobs = {"begin": "base", "max_tokens": max_tokens, **adam}
         learner = lesson(
             made, "expert_iteration", seed, problems=self._problems, samples=self._samples, **knobs, **self._knobs
         )

@@ -58,6 +58,7 @@ VALUES = {
     "value_clip": 1e-3,
     "clip_norm": 1e-3,
     "turns": 2,
+    "warm_up": 4,
 }
 
 

@@ -173,6 +173,33 @@ def test_a_gradient_is_as_long_as_it_may_be() -> None:
     assert float(left.norm()) == pytest.approx(0.125, rel=1e-3)
 
 
+def test_the_learning_rate_rises_from_the_optimizers_first_step() -> None:
+    """A quarter, a half, three quarters, all, all; and from the first again after a restart. Adam's first step is as
+    long as its learning rate, for each weight that has a gradient."""
+    made = learner(stage(always("0")), warm_up=4, lr=0.01)
+    rates = []
+    for _ in range(5):
+        made.improve(rows(3))
+        rates.append(made.optimizers().param_groups[0]["lr"])
+    assert rates == pytest.approx([0.0025, 0.005, 0.0075, 0.01, 0.01])
+    made.restart()
+    before = torch.cat([w.detach().flatten().clone() for w in made.parameters() if w.requires_grad])
+    made.improve(rows(3))
+    moved = torch.cat([w.detach().flatten() for w in made.parameters() if w.requires_grad]) - before
+    assert float(moved.abs().max()) == pytest.approx(0.0025, rel=1e-2)
+
+
+def test_weights_decay_apart_from_the_gradient() -> None:
+    """By lr x weight_decay of themselves in a step, beside what the same step takes without."""
+    after = []
+    for decay in (0.0, 0.5):
+        made = learner(stage(always("0")), weight_decay=decay, lr=0.01)
+        before = torch.cat([w.detach().flatten().clone() for w in made.parameters() if w.requires_grad])
+        made.improve(rows(3))
+        after.append(torch.cat([w.detach().flatten() for w in made.parameters() if w.requires_grad]))
+    assert torch.allclose(after[1], after[0] - 0.01 * 0.5 * before, atol=1e-6)
+
+
 # the clock and the bill ----------------------------------------------------------------------------------------------
 
 

@@ -508,6 +508,14 @@ MUTANTS = (
         "the learning rate never decays",
         "algo/test_imitation.py",
     ),
+    Mutant(
+        "algo/descent.py",
+        "(taken + 1) / max(self.warm_up, 1)",
+        "taken / max(self.warm_up, 1)",
+        "the first step of a warm-up goes nowhere",
+        LAWS,
+    ),
+    Mutant("algo/descent.py", "weight_decay=self.weight_decay", "weight_decay=0.0", "weights do not decay", LAWS),
     Mutant("algo/descent.py", "optimizer.zero_grad()", "pass", "gradients pile up from step to step", LAWS),
     Mutant(
         "algo/descent.py",

@@ -5,7 +5,10 @@ minibatch is cut into micro-batches, nor on how many processes read them (``amen
 over the whole of it first, and losses summed after.
 For a loss that is no sum over tokens, a learner overrides ``accumulate``.
 
-    gradient = d/dtheta  sum_(i, t) w_it L_it(theta),     Adam, norm clipped                       Kingma and Ba 2015
+    gradient = d/dtheta  sum_(i, t) w_it L_it(theta),     norm clipped
+    theta <- theta - lr_n (Adam's direction + weight_decay theta),     lr_n = lr min(1, n / warm_up) in step n
+
+Adam: Kingma and Ba 2015. Decay apart from its direction: Loshchilov and Hutter 2019.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from torch import Tensor
 
 from amend import ranks
 from amend.batch import Batch, micro_batches
-from amend.bounds import Count, NonNegative, Positive
+from amend.bounds import Count, Natural, NonNegative, Positive
 from amend.errors import UserError
 from amend.ops import reduce
 from amend.ops.likelihood import Likelihood, measured
@@ -35,9 +38,11 @@ if TYPE_CHECKING:
 class Descent(pl.LightningModule, ABC):
     """The update of one learner.
 
-    lr:         of Adam; decay: none, or linear from ``lr`` at the beginning to nothing at the end
-    clip_norm:  largest gradient norm
-    epochs:     passes over a round's episodes, each in ``updates`` optimizer steps over disjoint minibatches
+    lr:            of Adam; decay: none, or linear from ``lr`` at the beginning to nothing at the end
+    warm_up:       steps in which it rises to that, counted from where the optimizer began (anew, after ``restart``)
+    weight_decay:  how much of the weights a step takes away, in units of the learning rate
+    clip_norm:     largest gradient norm
+    epochs:        passes over a round's episodes, each in ``updates`` optimizer steps over disjoint minibatches
     """
 
     def __init__(
@@ -48,6 +53,8 @@ class Descent(pl.LightningModule, ABC):
         *,
         lr: NonNegative,
         decay: Literal["none", "linear"],
+        warm_up: Natural,
+        weight_decay: NonNegative,
         clip_norm: Positive,
         epochs: Count,
         updates: Count,
@@ -55,7 +62,8 @@ class Descent(pl.LightningModule, ABC):
         super().__init__()
         self.automatic_optimization = False
         self.policy, self.explore, self.seed = policy, explore, seed
-        self.lr, self.decay, self.clip_norm, self.epochs, self.updates = lr, decay, clip_norm, epochs, updates
+        self.lr, self.decay, self.warm_up, self.weight_decay = lr, decay, warm_up, weight_decay
+        self.clip_norm, self.epochs, self.updates = clip_norm, epochs, updates
         self.round = 0  # rounds finished; the clock that everything is derived from
         self.spent = {"sampled_tokens": 0, "episodes": 0, "updates": 0}
 
@@ -104,8 +112,10 @@ class Descent(pl.LightningModule, ABC):
         for epoch in range(epochs):
             for part in self.parts(batch, parts, epoch):
                 share = span[0] + (span[1] - span[0]) * len(seen) / (epochs * parts)
+                rate = self.lr * (1 - share) if self.decay == "linear" else self.lr
+                taken = int(next(iter(optimizer.state.values()), {"step": 0})["step"])
                 for group in optimizer.param_groups:
-                    group["lr"] = self.lr * (1 - share) if self.decay == "linear" else self.lr
+                    group["lr"] = rate * min(1.0, (taken + 1) / max(self.warm_up, 1))
                 optimizer.zero_grad()
                 seen.append(ranks.totals(self.accumulate(batch.rows(part), credit[part])))
                 ranks.add_up(self.parameters())
@@ -162,4 +172,5 @@ class Descent(pl.LightningModule, ABC):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam, as both papers use, over all that can be trained."""
-        return torch.optim.Adam([p for p in self.parameters() if p.requires_grad], lr=self.lr)
+        trained = [p for p in self.parameters() if p.requires_grad]
+        return torch.optim.AdamW(trained, lr=self.lr, weight_decay=self.weight_decay)

@@ -32,6 +32,8 @@ class Prompting(Algorithm):
             turns=1,
             lr=0.0,
             decay="none",
+            warm_up=0,
+            weight_decay=0.0,
             clip_norm=1.0,
             epochs=1,
             updates=1,

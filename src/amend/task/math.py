@@ -4,8 +4,8 @@ Every problem has in ``meta``: level (1-5; 0 where MATH says "Level ?"), subject
 none). Built-in problems beside these have family and facts, and are checked by exact arithmetic on the facts, for
 several answers may be right. MATH is checked against its gold answer by ``Grader``.
 
-MATH is posed zero-shot, in SCoRe's words (arXiv 2409.12917, Appendix C), which ask for "Final Answer: The final answer is
-$answer$". An answer in ``\\boxed{}``, which open models know, is read as well.
+MATH is posed zero-shot, in SCoRe's words (arXiv 2409.12917, Appendix C), which ask for "Final Answer: The final answer
+is $answer$". An answer in ``\\boxed{}``, which open models know, is read as well.
 """
 
 from __future__ import annotations
