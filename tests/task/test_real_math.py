@@ -71,9 +71,10 @@ def test_a_neighbours_answer_is_wrong(task: Math) -> None:
 
 
 @pytest.mark.slow
-def test_a_neighbours_answer_is_wrong_in_all_of_math(task: Math, everything: list[Problem]) -> None:
+def test_a_neighbours_answer_is_wrong_in_a_quarter_of_math(task: Math, everything: list[Problem]) -> None:
+    """All of it: ``make graders FOLDER=DATA ARGS="--every 1"``."""
     ordered = sorted(everything, key=lambda problem: (problem.id.split("-")[1], int(problem.id.split("-")[2])))
-    pairs = swapped(ordered)
+    pairs = swapped(ordered)[::4]
     verdicts = task.check_many(pairs)
     taken = {(p.answer, reply[7:-1]) for (p, reply), verdict in zip(pairs, verdicts, strict=True) if verdict.correct}
     # Each is one number written twice, with a unit or a base or without: none is a wrong answer paid for.
