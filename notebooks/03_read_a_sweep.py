@@ -20,6 +20,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 from IPython.display import SVG, Markdown, display
 
 from amend.report.pictures import picture
@@ -63,14 +64,17 @@ for name, found in results.items():
 # %% [markdown]
 # ## Curves
 #
-# Training reward at equal sampled tokens, the mean of the seeds.
+# Training reward against sampled tokens, the mean of the seeds. Arms that spent less end earlier.
 
 # %%
 for name, found in results.items():
     names = [" ".join(f"{key.split('.')[-1]}={value}" for key, value in row["arm"].items()) or name for row in found["rows"]]
     lines = {arm: row["curves"]["learning"] for arm, row in zip(names, found["rows"]) if "learning" in row["curves"]}
-    x = next(iter(lines.values()))["x"] if lines else []
-    alike = {arm: line["y"] for arm, line in lines.items() if len(line["y"]) == len(x)}
-    if alike:
-        places = {arm: i for i, arm in enumerate(alike)}
-        display(SVG(picture(line_chart(Chart(name, x, "sampled tokens", alike, "", [], places=places)))))
+    lines = {arm: line for arm, line in lines.items() if line["x"][-1] > 0}  # what samples nothing stands at zero
+    if lines:
+        x = np.linspace(0, max(line["x"][-1] for line in lines.values()), 60)
+        inside = {arm: (x >= line["x"][0]) & (x <= line["x"][-1]) for arm, line in lines.items()}
+        read = {arm: np.interp(x, line["x"], line["y"]) for arm, line in lines.items()}
+        series = {arm: [float(y) if seen else None for y, seen in zip(read[arm], inside[arm])] for arm in lines}
+        places = {arm: i for i, arm in enumerate(series)}
+        display(SVG(picture(line_chart(Chart(name, x.tolist(), "sampled tokens", series, "", [], places=places)))))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ class Run:
     timing: tuple[Mapping[str, Any], ...]
     episodes: Columns
     summary: Mapping[str, Any]
+    student: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_run(folder: Path) -> Run:
@@ -49,6 +50,7 @@ def read_run(folder: Path) -> Run:
         timing=lines(folder / "timing.jsonl"),
         episodes=_episodes(folder / "episodes.parquet"),
         summary=_json(folder / "summary.json"),
+        student=_json(folder / "student.json"),
     )
 
 

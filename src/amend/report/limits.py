@@ -10,12 +10,15 @@ import math
 from amend.stat.interval import Interval
 
 NUMBERS = ("unique", "vendi", "distinct_answers")  # not per cent
-SIGNED = ("delta", "gain", "step_excess", "token_excess")
+RATES = ("per_1000", "per_100k_tokens")  # of a gain: nothing bounds them
+SIGNED = ("delta", "gain", "step_excess", "token_excess", *RATES)
 
 
 def limits(name: str) -> tuple[float, float]:
     """The least and the most that a figure can be; ``base.delta`` is a delta."""
     last = name.split(".")[-1]
+    if last in RATES:
+        return -math.inf, math.inf
     return -1.0 if last in SIGNED else 0.0, math.inf if last in (*NUMBERS, "tokens") else 1.0
 
 

@@ -29,10 +29,13 @@ from amend.stat.interval import LEVEL
 from amend.stat.paired import holm
 from amend.stat.seeds import POWER, Squares, enough, seed_p, seeds_needed
 
+NOTE = "note"  # what a reader has to know beside the figure; the one key that may be left out
 KEYS = {"id", "claim", "who", "where", "theirs", "trust", "sweep", "terms", "expect", "than", "unit"}
 TRUST = {
     "READ-PAPER": "read in the paper",
     "READ-CODE": "read in the authors' code",
+    "DERIVED": "worked out from the paper's figures",
+    "FIG-APPROX": "read off a figure, about",
     "PODCAST": "spoken, about",
     "NONE": "no figure of theirs is known for sure",
 }
@@ -61,8 +64,8 @@ def claims(path: Path) -> list[dict[str, Any]]:
         where = f"{path}: {claim.get('id', '?')}"
         if missing := KEYS - claim.keys():
             raise UserError(f"{where}: {min(missing)}: missing; allowed: {', '.join(sorted(KEYS))}")
-        if stray := claim.keys() - KEYS:
-            raise UserError(f"{where}: {min(stray)}: no such key; allowed: {', '.join(sorted(KEYS))}")
+        if stray := claim.keys() - KEYS - {NOTE}:
+            raise UserError(f"{where}: {min(stray)}: no such key; allowed: {', '.join(sorted(KEYS | {NOTE}))}")
         for key, known in (("trust", TRUST), ("expect", EXPECT), ("unit", UNITS)):
             if claim[key] not in known:
                 raise UserError(f"{where}: {key}={claim[key]}: allowed: {', '.join(known)}")
@@ -94,7 +97,8 @@ def page(found: Sequence[Mapping[str, Any]], results: Mapping[str, Mapping[str, 
         theirs = f"{claim['theirs']} ({TRUST[claim['trust']]})" if claim["theirs"] else TRUST[claim["trust"]]
         source = f"[{claim['sweep']}]({claim['sweep']}.md)"
         who = f"{claim['who']}, {claim['where']}"
-        rows.append((claim["claim"], who, theirs, one.ours, f"**{one.verdict}**", _sure(one, adjusted.get(i)), source))
+        said = f"{claim['claim']} ({claim[NOTE]})" if claim.get(NOTE) else claim["claim"]
+        rows.append((said, who, theirs, one.ours, f"**{one.verdict}**", _sure(one, adjusted.get(i)), source))
     head = ("claim", "who, where", "theirs", "ours, 95 %", "verdict", "how sure, or what would tell", "sweep")
     lines = [
         "# Claims",
@@ -114,8 +118,8 @@ def page(found: Sequence[Mapping[str, Any]], results: Mapping[str, Mapping[str, 
         "yet, the seeds (on as many problems) or problems (with as many seeds) are those that would tell in",
         f"{POWER:.0%} of repetitions, were the difference that was seen the true one.",
         "",
-        f"{len(results)} sweeps were run, in {hours:.1f} hours of runs on one core each, two at a time; a run that",
-        "several sweeps share is counted in each of them.",
+        f"{len(results)} sweeps were run, in {hours:.1f} hours of runs on one core each, two at a time: at most",
+        f"{hours / 2:.1f} hours on two cores, for a run that several sweeps share is counted in each of them.",
         "",
         "Not here: SCoRe's Table 3 (MBPP and HumanEval). The built-in model writes no programs, so no sweep can run it",
         "at this scale; its rows for a machine with a GPU are `experiment=paper_untrained_humaneval`,",

@@ -5,7 +5,9 @@
     change_rate, copy_rate, edit_distance, no_edit  how the second attempt relates to the first (no_edit: moved < 0.1)
     mean, maj, rerank, pass, unique                 of many first attempts at temperature 1, k of them
     parallel_k, sequential_k                        a vote over k attempts; over k/2 that were each corrected once
-    fixed_t2                                        the correction of a first attempt that is always the base model's
+    fixed_t2, fixed_i_to_c                          the correction of a first attempt that is always the base model's
+    student.per_1000, student.per_100k_tokens       the student's gain over the base model in mean, for 1,000 solutions
+                                                    that it was given, and for 100,000 tokens sampled in all
     step_error, step_predicted, step_excess         e a step of first attempts, (1 - e)^n for the n steps of both, how
                                                     much more often the second is right; token_ the same
     level3.acc_t1, level3.acc_t2                    greedy, of the problems of one level alone
@@ -62,6 +64,12 @@ def measured(run: Run) -> Measured:
     if learning := _learning(run):
         curves["learning"] = learning
     cost = {key: float(value) for key, value in run.summary.get("cost", {}).items()}
+    if run.student and {"student.mean", "base.mean"} <= values.keys():
+        given, tokens = float(run.student["imitated"]), float(run.student["sampled_tokens"])
+        cost |= {"imitated": given, "generated_tokens": tokens}
+        gain = values["student.mean"] - values["base.mean"]
+        values["student.per_1000"] = gain * 1000 / given
+        values["student.per_100k_tokens"] = gain * 100_000 / (tokens + cost.get("sampled_tokens", 0.0))
     return Measured(values, curves, cost)
 
 
@@ -87,6 +95,7 @@ def _phase(episodes: Columns, phase: str) -> tuple[Values, dict[str, Curve]]:
     fixed = arrange(episodes, phase, "fixed")
     if len(fixed) and fixed.turns > 1:
         values["fixed_t2"] = fixed.correct[:, :, 1].mean(axis=1)
+        values["fixed_i_to_c"] = correction.i_to_c(fixed.correct[:, :, 0], fixed.correct[:, :, 1])
     return values, curves
 
 

@@ -8,15 +8,26 @@ from typing import Any
 from amend.report.limits import NUMBERS, SIGNED
 
 TABLES = {  # heading -> figures, in this order, where the sweep has them
-    "Greedy": ("acc_t1", "acc_t2", "acc_t3", "delta", "i_to_c", "c_to_i", "fixed_t2"),
+    "Greedy": ("acc_t1", "acc_t2", "acc_t3", "delta", "i_to_c", "c_to_i", "fixed_t2", "fixed_i_to_c"),
     "How the second attempt relates to the first": ("change_rate", "copy_rate", "edit_distance", "no_edit"),
     "Many first attempts at temperature 1": ("mean", "maj", "rerank", "pass", "unique"),
     "Votes over 32 attempts, and over 16 that were each corrected once": ("parallel_32", "sequential_32"),
     "How various they are": ("distinct_2", "vendi", "distinct_answers"),
     "What it generates": ("generated.mean", "generated.unique", "generated.distinct_2", "generated.vendi"),
     "A student trained on what it generates": ("student.acc_t1", "student.mean", "student.maj", "student.pass"),
+    "The student's gain over the base model in mean of one": ("student.per_1000", "student.per_100k_tokens"),
 }
 LEVELS = range(1, 6)
+WIDE = ("mean", "maj", "rerank", "pass", "unique")  # of k attempts a problem
+CURVES = {  # what a sweep asks at several places, with its intervals: the line of the figure
+    "score_attempts": {"attempts": "Accuracy at each attempt"},
+    "score_parallel": {"parallel": "A vote over k attempts", "sequential": "A vote over k/2, each corrected once"},
+    "score_edits": {"edits": "How far second attempts move: the share in each twentieth of the edit-distance ratio"},
+    "reason_algorithms": {"pass": "pass@k"},
+    "reason_sft_epochs": {"pass": "pass@k"},
+    "reason_unique": {"pass": "pass@k"},
+}
+SHORT = 10  # columns that there is room for intervals in
 ASKED = {  # further ones, of a sweep whose question they answer
     "thread_errors": {
         "Errors a step: e of first attempts, (1 − e)^n for the n steps of both, and how far the second is above": (
@@ -31,6 +42,8 @@ LABELS = {
     "step_error": "e", "step_predicted": "predicted", "step_excess": "excess",
     "token_error": "e", "token_predicted": "predicted", "token_excess": "excess",
     "delta": "Δ(t1,t2)", "i_to_c": "i→c", "c_to_i": "c→i", "fixed_t2": "Acc@t2, first attempt the base's",
+    "fixed_i_to_c": "i→c, first attempt the base's",
+    "per_1000": "for 1,000 solutions given", "per_100k_tokens": "for 100,000 tokens sampled",
     "change_rate": "answer changed", "copy_rate": "copied", "edit_distance": "edit distance", "no_edit": "moved < 0.1",
     "mean": "mean of one", "maj": "maj@k", "rerank": "rerank@k", "pass": "pass@k", "unique": "unique right solutions",
     "distinct_2": "distinct-2", "vendi": "Vendi score",
@@ -70,7 +83,9 @@ def page(source: str, found: Mapping[str, Any]) -> str:
     for heading, names in tables(found["sweep"]).items():
         here = [name for name in names if any(name in row["figures"] for row in found["rows"])]
         if here:
-            lines += [f"## {heading}", "", *table(found, here), ""]
+            lines += [f"## {heading}", "", over(found, here), "", *table(found, here), ""]
+    for name, heading in CURVES.get(found["sweep"], {}).items():
+        lines += [f"## {heading}", "", *curve(found["rows"], name), ""]
     lines += ["## Cost of a run", "", *costs(found), ""]
     return "\n".join(lines)
 
@@ -86,6 +101,31 @@ def table(found: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     return grid(["", *(label(name) for name in names)], rows)
 
 
+def over(found: Mapping[str, Any], names: Sequence[str]) -> str:
+    """On how many problems, and of how many attempts at each."""
+    rows = found["rows"]
+    counts = {row["figures"][name]["problems"] for row in rows for name in names if name in row["figures"]}
+    said = f"{' or '.join(str(count) for count in sorted(counts))} test problems"
+    attempts = {int(row["curves"]["pass"]["x"][-1]) for row in rows if "pass" in row["curves"]}
+    many = {name.removeprefix("student.").removeprefix("generated.") for name in names} & set(WIDE)
+    return f"{said}, k = {attempts.pop()} attempts at each." if many and len(attempts) == 1 else f"{said}."
+
+
+def curve(rows: Sequence[Mapping[str, Any]], name: str) -> list[str]:
+    """A line of a figure as a table: an arm a row, a place a column; the base model first."""
+    lines = {arm(row["arm"]): row["curves"][name] for row in rows if name in row["curves"]}
+    bases = [row["curves"][f"base.{name}"] for row in rows if f"base.{name}" in row["curves"]]
+    if bases and all(base["y"] == bases[0]["y"] for base in bases):
+        lines = {"base model": bases[0], **lines}
+    places = next(iter(lines.values()))["x"]
+    told = [
+        [f"{100 * y:.1f}" + f" [{100 * low:.1f}, {100 * high:.1f}]" * (len(places) <= SHORT)
+         for y, low, high in zip(line["y"], line["low"], line["high"], strict=True)]
+        for line in lines.values()
+    ]  # fmt: skip
+    return grid(["", *(f"{place:g}" for place in places)], [[who, *row] for who, row in zip(lines, told, strict=True)])
+
+
 def _one_base(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> bool:
     """Whether all arms began with one model."""
     means = [[row["figures"].get(f"base.{name}", {}).get("mean") for name in names] for row in rows]
@@ -94,7 +134,8 @@ def _one_base(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> bool:
 
 def costs(found: Mapping[str, Any]) -> list[str]:
     """Means over seeds."""
-    keys = [key for key in ("sampled_tokens", "episodes", "updates", "seconds") if key in found["rows"][0]["cost"]]
+    told = ("sampled_tokens", "episodes", "updates", "seconds", "imitated", "generated_tokens")
+    keys = [key for key in told if key in found["rows"][0]["cost"]]
     rows = [
         [arm(row["arm"]), str(len(row["seeds"])), *(f"{row['cost'][key]:,.0f}" for key in keys)]
         for row in found["rows"]
@@ -127,5 +168,5 @@ def cell(figure: Mapping[str, Any] | None, name: str) -> str:
         return "–"
     by = 1 if name.split(".")[-1] in NUMBERS else 100
     mean, low, high = (figure[key] * by for key in ("mean", "low", "high"))
-    sign = "+" if name in SIGNED else ""
+    sign = "+" if name.split(".")[-1] in SIGNED else ""
     return f"{mean:{sign}.1f} [{low:.1f}, {high:.1f}]"
