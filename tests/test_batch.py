@@ -46,13 +46,22 @@ def test_micro_batches_cover_every_row_once_within_the_budget(tokens: int) -> No
         assert len(piece) == 1 or batch.rows(piece).tokens.numel() <= tokens
 
 
-def test_a_problems_episodes_stand_side_by_side() -> None:
+def test_a_problems_episodes_stand_side_by_side_where_they_are_alike_in_length() -> None:
     """So that their common beginning is read once; of a part of a batch too, whose groups keep their numbers."""
-    lengths = {"a": (3, 9), "b": (4, 5), "c": (8, 2)}
+    lengths = {"a": (20, 21), "b": (21, 20), "c": (40, 400)}
     batch = collate([scored(episode([([2] * lengths[q][n], [4])], name=q), (0,)) for n in (0, 1) for q in lengths])
     order = [int(i) for rows, _ in micro_batches(batch, 1) for i in rows]
-    assert [int(batch.group[i]) for i in order] == [0, 0, 2, 2, 1, 1]  # the problem with the longest episode first
-    assert [int(i) for rows, _ in micro_batches(batch.rows(torch.tensor([2, 5])), 1) for i in rows] == [0, 1]
+    assert order == [5, 2, 0, 3, 1, 4]  # the long ones, then the first problem's, then the second's
+    assert [int(i) for rows, _ in micro_batches(batch.rows(torch.tensor([2, 5])), 1) for i in rows] == [1, 0]
+
+
+def test_one_long_reply_a_problem_does_not_fill_the_others_rows() -> None:
+    lengths = [(400, *range(60 + q, 67 + q)) for q in range(8)]
+    batch = collate(
+        [scored(episode([([2] * n, [4])], name=str(q)), (0,)) for q, own in enumerate(lengths) for n in own]
+    )
+    pieces = [batch.rows(rows) for rows, _ in micro_batches(batch, 1024)]
+    assert sum(piece.tokens.numel() for piece in pieces) < 1.25 * int((batch.turn >= 0).sum())
 
 
 def test_rows_are_cut_to_their_longest() -> None:

@@ -311,8 +311,8 @@ def test_what_is_shared_comes_back_whole_and_in_order(together: list[dict[str, A
 
 def test_hands_are_dealt_alike_and_keep_step(together: list[dict[str, Any]]) -> None:
     one, two = (found["primitives"] for found in together)
-    assert one["dealt"] == [([0], 1.0), ([2], 1.0), ([4], 1.0), ([6], 1.0)]
-    assert two["dealt"] == [([1], 1.0), ([3], 1.0), ([5], 1.0), ([6], 0.0)]
+    assert one["dealt"] == [([0], 1.0), ([1], 1.0), ([2], 1.0), ([3], 1.0)]
+    assert two["dealt"] == [([4], 1.0), ([5], 1.0), ([6], 1.0), ([6], 0.0)]
     assert one["one"] == [([0], 1.0)] and two["one"] == [([0], 0.0)]
 
 

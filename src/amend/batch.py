@@ -7,6 +7,7 @@ and trained once, like any other token the policy drew.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -64,6 +65,7 @@ class Batch:
         return Batch(**moved, more={name: value.to(device) for name, value in self.more.items()})
 
 
+ALIKE = 1.25  # episodes are alike in length if the longer has at most so many times the tokens of the shorter
 ALONG_TIME = ("tokens", "turn", "sampled", "logp", "ref_logp", "temperature", "along")  # the fields of shape [b t]
 
 
@@ -117,20 +119,26 @@ def collate(scored: Sequence[Scored]) -> Batch:
 
 
 def micro_batches(batch: Batch, tokens: int) -> list[tuple[Int[Tensor, " m"], float]]:
-    """This process's share of the batch in pieces of at most ``tokens`` padded tokens (at least one episode each),
-    alike in length, a problem's episodes side by side (what they have in common is read once: ``policy.prefixes``);
-    and what each piece counts for, see ``ranks.dealt``."""
+    """This process's share of the batch in pieces of at most ``tokens`` padded tokens (at least one episode each), and
+    what each piece counts for, see ``ranks.dealt``.
+
+    Shares are of whole problems, as far as they go. A piece's episodes are alike in length, within ``ALIKE``, and those
+    of a problem stand side by side: what they have in common is read once (``policy.prefixes``).
+    """
     length = (batch.turn >= 0).sum(dim=1)
-    groups = int(batch.group.max()) + 1
-    longest = length.new_zeros(groups).scatter_reduce(0, batch.group, length, "amax")[batch.group]
-    order = torch.argsort(batch.group - longest * groups, stable=True)  # problems by their longest episode
+    alike = (length.double().log() / math.log(ALIKE)).floor().long()
+    order = batch.group - alike * (int(batch.group.max()) + 1)
 
     def cut(hand: Int[Tensor, " n"]) -> list[Int[Tensor, " m"]]:
-        pieces, start = [], 0
-        while start < len(hand):
-            rows = max(1, tokens // int(longest[hand[start]]))
-            pieces.append(hand[start : start + rows])
-            start += rows
-        return pieces
+        hand = hand[torch.argsort(order[hand], stable=True)]
+        sizes: list[int] = []
+        longest = 0
+        for own in length[hand].tolist():
+            longest = max(longest, own)
+            if not sizes or (sizes[-1] + 1) * longest > tokens:
+                sizes.append(0)
+                longest = own
+            sizes[-1] += 1
+        return list(hand.split(sizes))
 
-    return ranks.dealt(order, cut)
+    return ranks.dealt(torch.argsort(batch.group, stable=True), cut)

@@ -104,12 +104,14 @@ def shared(items: Sequence[Item], work: Callable[[Sequence[Item]], Sequence[Resu
 def dealt(
     rows: Int[Tensor, " m"], cut: Callable[[Int[Tensor, " n"]], Iterable[Int[Tensor, " l"]]]
 ) -> list[tuple[Int[Tensor, " l"], float]]:
-    """``rows`` dealt out like cards, and this process's hand, which ``cut`` divides: pieces with what each counts for.
+    """``rows`` in shares of neighbours, and this process's, which ``cut`` divides: pieces with what each counts for.
 
     That is 1, or 0 for a piece that is read for company: every process has as many pieces as any other, for a model
     whose weights are divided among them is read by all at once or not at all.
     """
-    hands = [[piece for piece in cut(rows[r :: size()]) if len(piece)] for r in range(size())]
+    hands = [
+        [piece for piece in (cut(share) if len(share) else ()) if len(piece)] for share in rows.tensor_split(size())
+    ]
     mine = [(piece, 1.0) for piece in hands[rank()]]
     return mine + [(rows[-1:], 0.0)] * (max(map(len, hands)) - len(mine))
 

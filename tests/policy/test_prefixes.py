@@ -125,6 +125,18 @@ def test_a_model_that_reads_a_tree_differently_is_noticed(monkeypatch: pytest.Mo
     assert not made._reads_trees()
 
 
+def test_a_model_that_stumbles_over_a_tree_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one does that cuts or adds up its mask."""
+    made = policy("llama")
+    inner = made.lm.base_model.forward
+
+    def cutting(attention_mask: torch.Tensor | None = None, **inputs: object) -> object:
+        return inner(attention_mask=None if attention_mask is None else attention_mask[..., :3] + 0.5, **inputs)
+
+    monkeypatch.setattr(made.lm.base_model, "forward", cutting)
+    assert not made._reads_trees()
+
+
 def test_bfloat16_reads_trees_too() -> None:
     made = policy("llama")
     assert Policy._reads_trees(made)

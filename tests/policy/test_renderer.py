@@ -58,12 +58,20 @@ def test_what_was_drawn_is_kept_even_where_it_would_be_tokenised_otherwise() -> 
         (STRIPS_THINKING, "drops the reasoning of earlier replies"),
         (FORGETS_THE_REPLY, "rewrites the reply"),
         (COUNTS, "rewrites the conversation before"),
-        (FORGETS_AT_THREE, "rewrites the first two turns"),
     ],
 )
 def test_a_template_that_rewrites_is_refused(template: str, reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         renderer(template).between(AGAIN)
+
+
+def test_a_template_that_rewrites_at_the_third_turn_will_do_for_two() -> None:
+    made, opening = renderer(FORGETS_AT_THREE), (2, 5, 3)
+    second = made.following(opening, completion([6, 4]), AGAIN)
+    assert second == renderer().following(opening, completion([6, 4]), AGAIN)
+    with pytest.raises(UserError, match="leaves the first turn alone, and rewrites the first two when a turn is added"):
+        made.following(second, completion([6, 4]), AGAIN, 2)
+    assert renderer().following(second, completion([6, 4]), AGAIN, 2) == (*second, 6, 4, 2, 6, 3)
 
 
 @pytest.mark.parametrize("space", [" ", "\n"])
@@ -76,7 +84,9 @@ def test_what_a_template_puts_before_told_replies_alone_the_model_says_itself(sp
     assert opening == (2, *a, 3)
     assert made.reply("a") == (*between, *a, 4)  # as the template tells it, and so as the model was trained to say it
     for drawn in ((*between, *a, 4), (*a, 4)):  # the model's own tokens are kept, whatever the template would write
-        assert made.following(opening, completion(list(drawn)), ASK) == (*opening, *drawn, 2, *a, 3)
+        second = made.following(opening, completion(list(drawn)), ASK)
+        assert second == (*opening, *drawn, 2, *a, 3)
+        assert made.following(second, completion(list(drawn)), ASK, 2) == (*second, *drawn, 2, *a, 3)
 
 
 def test_no_template_is_refused() -> None:

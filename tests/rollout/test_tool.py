@@ -13,6 +13,7 @@ import architectures
 from amend.batch import collate
 from amend.dialogue import SelfCorrect
 from amend.policy.model import Policy
+from amend.policy.renderer import Renderer
 from amend.policy.tokenizer import ASCII
 from amend.reward.score import Score
 from amend.rollout.engine import Engine, Seed
@@ -186,6 +187,18 @@ def test_a_given_solution_is_imitated_but_for_what_its_marks_hold() -> None:
     assert [made.decode((t,)) for t, own in zip(reply.tokens, reply.own, strict=True) if not own] == list("24>>")
     assert reply.tokens[-1] in made.ends and reply.own[-1]
     assert told(Calculator(), made.renderer, "no marks").drawn == ()
+
+
+def test_what_a_template_puts_before_told_replies_comes_before_the_first_piece() -> None:
+    made = policy(characters=ASCII)
+    made.tokenizer.chat_template = (
+        "{% for m in messages %}{% if m.role == 'assistant' %}{{ ' ' + m.content }}<end>"
+        "{% else %}<user>{{ m.content }}<assistant>{% endif %}{% endfor %}"
+    )
+    renderer = Renderer(made.tokenizer, made.ends, "toy", system="", thinking=None)
+    for text in ("48/2 = <<48/2=24>>24", "5", ""):
+        assert told(Calculator(), renderer, text).tokens == renderer.reply(text)
+    assert made.decode(renderer.reply("5")) == " 5"
 
 
 def test_what_is_paid_on_the_way_is_paid_to_drawn_tokens() -> None:

@@ -94,14 +94,16 @@ def test_the_committed_page_is_what_the_committed_data_say() -> None:
 
 
 def test_rows_run_again_with_other_seeds_fall_inside_their_intervals() -> None:
-    """score_methods_again.yaml: seeds 3, 4 and 5 of four of score_methods' rows, from scratch. A contrast's mean is that
-    of its figures, for all have the same problems."""
+    """score_methods_again.yaml: seeds 3, 4 and 5 of four of score_methods' rows, from scratch. A contrast's mean is
+    that of its figures, for all have the same problems."""
     results = results_in(SWEEPS)
     again = {row["arm"]["algo"]: row["figures"] for row in results["score_methods_again"]["rows"]}
     held = []
     for claim in (one for one in CLAIMS if one["sweep"] == "score_methods"):
         if {term["of"]["algo"] for term in claim["terms"]} <= again.keys():
-            terms = [(term.get("times", 1), again[term["of"]["algo"]][term["figure"]]["mean"]) for term in claim["terms"]]
+            terms = [
+                (term.get("times", 1), again[term["of"]["algo"]][term["figure"]]["mean"]) for term in claim["terms"]
+            ]
             first = results["score_methods"]["contrasts"][claim["id"]]
             held.append(first["low"] <= sum(times * mean for times, mean in terms) <= first["high"])
     assert len(held) >= 3 and all(held)

@@ -124,6 +124,29 @@ def test_what_a_solution_uses_of_other_blocks_goes_with_it() -> None:
     assert extracted(f"```python\n{quoted}```\n```python\n{USES}```", "f") == f"def g(x):\n    return 3\n{USES}"
 
 
+@pytest.mark.parametrize(
+    ("other", "answer"),
+    [
+        ("from 1 to 10 the sum is 45", "def f(x):\n    return sum(x)\n"),  # what it printed, in a block
+        ("from solution import f", "def f(x):\n    solution = 2\n    return solution\n"),
+        ("class Solution:\n    def f(self, x: List[int]): pass", 'def f(x):\n    """Solution"""\n    return 2\n'),
+        ("@dataclass\nclass Point: pass", "def f(p):\n    # p is a Point\n    return p\n"),
+        ("def g(x): return 2", "def f(x):\n    def g(y): return y\n    return g(x)\n"),
+        ("def g(x): return 2", "def f(x):\n    return g(\n"),  # it does not parse, and is left alone
+    ],
+)
+def test_what_it_does_not_need_stays_where_it_is(other: str, answer: str) -> None:
+    assert extracted(f"```\n{other}\n```\nso\n```python\n{answer}```", "f") == answer
+
+
+def test_a_helper_may_need_what_the_solution_imports() -> None:
+    helper = "def g(xs: List[int]):\n    return xs\n"
+    answer = "from typing import List\ndef f(xs):\n    return g(xs)\n"
+    names: dict[str, Any] = {}
+    exec(str(extracted(f"```python\n{helper}```\n```python\n{answer}```", "f")), names)
+    assert names["f"]([1]) == [1]
+
+
 @given(st.text(alphabet="`[BEGINDO]\n\rdefpython f():\x00\ud800 ", max_size=300))
 def test_reading_code_is_total(reply: str) -> None:
     extracted(reply, "f")
@@ -283,6 +306,12 @@ def test_repair_poses_the_attempts_of_a_file(tmp_path: Path) -> None:
         ("```python\nn = sum(\n    xs\n)\nif n:\n    n += 1\n    return n\nreturn 1\n```", "right"),
         ("n = 1\nreturn n + sum(xs)\n\ndef main():\n    print(total([1]))", "right"),
         ("    return sum(xs) + 1\n\ndef main():\n    print(total([1]))\n", "right"),
+        (
+            '```python\n"""Sum."""\nfrom __future__ import (\n    annotations,\n)\n'
+            "def total(xs):\n    return helper(sum(xs))\n```",
+            "right",
+        ),
+        ("return sum(xs) + 1\n\nAs you can see, this will\nreturn the sum of all.", "right"),
         ("```python\nfrom __future__ import annotations\ndef total(xs):\n    return helper(sum(xs))\n```", "right"),
         (
             "```python\ndef add(n):\n    return n + 1\n```\n```python\ndef total(xs):\n    return add(sum(xs))\n```",

@@ -250,6 +250,12 @@ def test_numbers_are_read_exactly(value) -> None:  # type: ignore[no-untyped-def
         ("14\\text{th}", "14^{\\text{th}}", "right"),
         ("14", "14^{th}", "right"),
         ("14", "15^{\\text{th}}", "wrong"),
+        ("14", "\\underline{14^{th}}", "right"),
+        ("\\frac{4}{5}", "\\frac{4^{th}}{5}", "right"),
+        ("22", "22^\\mathrm{nd}", "right"),
+        ("2^{th}", "2", "wrong"),  # no ordinal: two to the power of t times h
+        ("[2,\\infty)", "x >= 2", "right"),
+        ("(-\\infty,2]", "x <= 2", "right"),
         ("\\sqrt{2}", "1.41421356", "right"),
         ("5", "x = 5", "right"),
         ("x=5", "5", "right"),

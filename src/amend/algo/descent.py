@@ -113,7 +113,7 @@ class Descent(pl.LightningModule, ABC):
             for part in self.parts(batch, parts, epoch):
                 share = span[0] + (span[1] - span[0]) * len(seen) / (epochs * parts)
                 rate = self.lr * (1 - share) if self.decay == "linear" else self.lr
-                taken = int(next(iter(optimizer.state.values()), {"step": 0})["step"])
+                taken = max((int(kept["step"]) for kept in optimizer.state.values()), default=0)
                 for group in optimizer.param_groups:
                     group["lr"] = rate * min(1.0, (taken + 1) / max(self.warm_up, 1))
                 optimizer.zero_grad()

@@ -44,6 +44,7 @@ class Renderer:
     ) -> None:
         self._tokenizer, self._name, self._system, self._thinking = tokenizer, name, system, thinking
         self._between: dict[Message, Tokens] = {}
+        self._further: set[Message] = set()  # what may be said after a second reply, and later
         # SentencePiece writes a space before whatever it takes for a text's beginning; a fragment is none.
         self._spaces = str(tokenizer.decode([*self.whole("a"), *self.whole("a")])) == "a a"
         if not tokenizer.chat_template:
@@ -115,8 +116,9 @@ class Renderer:
         """The tokens of the first prompt, up to where the model speaks."""
         return self.whole(self._text(messages))
 
-    def between(self, message: Message) -> Tokens:
-        """The tokens from the end of a reply to where the model speaks again, ``message`` said in between."""
+    def between(self, message: Message, replies: int = 1) -> Tokens:
+        """The tokens from the end of a reply, the ``replies``-th, to where the model speaks again, ``message`` said in
+        between."""
         if message not in self._between:
             # With thinking off the thought is the template's own and empty, so what it does to others does not matter.
             probes = PROBES[:1] if self._thinking is False else PROBES
@@ -124,6 +126,10 @@ class Renderer:
             if len(gaps) > 1:
                 raise UserError(f"policy={self._name}: what its chat template puts after a reply depends on the reply")
             self._between[message] = self.encode(gaps.pop())
+        if replies > 1 and message not in self._further:
+            for probe in PROBES[:1] if self._thinking is False else PROBES:
+                self._look_further(message, probe)
+            self._further.add(message)
         return self._between[message]
 
     def _around(self, message: Message, probe: str) -> tuple[str, str]:
@@ -141,10 +147,18 @@ class Renderer:
             raise self._refused("rewrites the conversation before the reply")
         if forgotten and not (self._thinking is False and EMPTY_THOUGHT.fullmatch(forgotten)):
             raise self._refused(f"opens a reply with {forgotten!r} and leaves that out of earlier replies")
-        gap = after[at + len(probe) :]
-        if self._text([opening, said, message, said, message]) != after.removesuffix(forgotten) + lead + probe + gap:
-            raise self._refused("rewrites the first two turns, which it left alone until then,")
-        return lead, gap
+        return lead, after[at + len(probe) :]
+
+    def _look_further(self, message: Message, probe: str) -> None:
+        """Refuses a template that appends a second turn, and rewrites the first two when a third is added."""
+        lead, gap = self._around(message, probe)
+        opening, said = Message("user", "amend"), Message("assistant", probe)
+        two, three = (self._text([opening, *[said, message] * turns]) for turns in (1, 2))
+        added = lead + probe + gap
+        kept = three.removesuffix(added)
+        thought = two.removeprefix(kept) if two.startswith(kept) else two
+        if kept == three or (thought and not (self._thinking is False and EMPTY_THOUGHT.fullmatch(thought))):
+            raise self._refused("leaves the first turn alone, and rewrites the first two")
 
     def _refused(self, what: str) -> UserError:
         """The line for a template that does not only append."""
@@ -166,14 +180,19 @@ class Renderer:
     def _blank(self, token: int) -> bool:
         return not str(self._tokenizer.decode([token], skip_special_tokens=False)).strip()
 
-    def reply(self, text: str) -> Tokens:
-        """A text as the model would have said it: its tokens, and the end token that the template goes on from; before
-        them the space or line that the template puts before a reply and nowhere else."""
-        return (*self.encode(self._lead + text), self._end)
+    def spoken(self, text: str) -> Tokens:
+        """A text as the model would begin to say it: after the space or line that the template puts before a reply and
+        nowhere else."""
+        return self.encode(self._lead + text)
 
-    def following(self, prompt: Tokens, reply: Completion, message: Message) -> Tokens:
-        """The next turn's prompt: everything so far, then ``message``. The reply's own end token is not doubled."""
-        gap = self.between(message)
+    def reply(self, text: str) -> Tokens:
+        """A text as the model would have said it: its tokens, and the end token that the template goes on from."""
+        return (*self.spoken(text), self._end)
+
+    def following(self, prompt: Tokens, reply: Completion, message: Message, replies: int = 1) -> Tokens:
+        """The next turn's prompt: everything so far, the ``replies``-th reply included, then ``message``. The reply's
+        own end token is not doubled."""
+        gap = self.between(message, replies)
         if reply.tokens and reply.tokens[-1] in self.ends:
             first = next((i for i, token in enumerate(gap) if not self._blank(token)), len(gap))
             if first < len(gap) and gap[first] == reply.tokens[-1]:

@@ -133,7 +133,7 @@ class Play:
         for i, episode in enumerate(episodes):
             if (message := self._dialogue.follow(episode)) is not None:
                 last = episode.turns[-1]
-                prompts[i] = self._renderer.following(last.prompt, last.reply, message)
+                prompts[i] = self._renderer.following(last.prompt, last.reply, message, len(episode.turns))
         return prompts
 
     def _said(

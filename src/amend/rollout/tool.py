@@ -98,10 +98,11 @@ def told(tool: Tool, renderer: Renderer, text: str) -> Completion:
     tokens: list[int] = []
     drawn: list[bool] = []
     for piece, is_tool in tool.pieces(text):
-        said = renderer.encode(piece)
+        said = renderer.encode(piece) if tokens else renderer.spoken(piece)
         tokens += said
         drawn += [not is_tool] * len(said)
-    end = renderer.reply("")
-    tokens += end
-    drawn += [True] * len(end)
+    if not tokens:
+        return Completion(end := renderer.reply(text), (0.0,) * len(end), text, "end")
+    tokens.append(renderer.reply("")[-1])
+    drawn.append(True)
     return Completion(tuple(tokens), (0.0,) * len(tokens), text, "end", () if all(drawn) else tuple(drawn))

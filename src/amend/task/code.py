@@ -13,10 +13,13 @@ the log, and counted after each evaluation).
 
 from __future__ import annotations
 
+import ast
+import builtins
 import logging
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from textwrap import dedent
 from typing import Any
 
@@ -26,9 +29,9 @@ from amend.types import Problem, Verdict
 LONGEST_REPLY = 2**20  # characters, from the end of a reply, in which code is looked for
 LONGEST_PROGRAM = 2**16  # characters
 PYTHON = ("", "python", "py", "python3")
-NAMED = re.compile(r"^(?:(?:async[ \t]+)?def|class)[ \t]+(\w+)", re.MULTILINE)
-WORD = re.compile(r"[^\W\d]\w*")
-FUTURE = re.compile(r"^from __future__ import .*\n?", re.MULTILINE)
+IMPORTS = (ast.Import, ast.ImportFrom)
+DEFINES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+MAKERS = (*IMPORTS, *DEFINES)
 BEGINS = re.compile(r"^(?:def|class|import|from|async def)[ \t]+\w|^@\w", re.MULTILINE)
 log = logging.getLogger(__name__)
 
@@ -67,8 +70,7 @@ def whole(meta: Mapping[str, Any], reply: str) -> str | None:
     given = meta.get("given", "")
     if "head" in meta and not defines(code, meta["entry"]):
         return f"{given}\n{meta['head']}\n{body(code)}"
-    program = f"{given}\n{code}" if given else code
-    return "".join(FUTURE.findall(program)) + FUTURE.sub("", program)  # which have to come first
+    return behind(f"{given}\n", code) if given else code
 
 
 def body(code: str) -> str:
@@ -79,7 +81,9 @@ def body(code: str) -> str:
     returns = [i for i in bare if i and re.match(r"return\b", lines[i])]
     if returns and 0 in bare:
         ends = next((i for i in bare if i > returns[-1] and lines[i][0] not in ")]}"), len(lines))
-        return "\n".join(f"    {line}" for line in lines[:ends])
+        dedented = "\n".join(f"    {line}" for line in lines[:ends])
+        if parsed(f"def f():\n{dedented}"):
+            return dedented
     ends = next((i for i in bare if i), len(lines))
     return "\n".join([lines[0] if 0 not in bare else f"    {lines[0]}", *lines[1:ends]])
 
@@ -99,7 +103,8 @@ def extracted(reply: str, entry: str) -> str | None:
         asked = [i for i, code in enumerate(blocks) if defines(code, entry)]
         if not asked:
             return ([code for code in blocks if BEGINS.search(code)] or blocks)[-1]
-        return used(blocks[asked[-1]], blocks[: asked[-1]] + blocks[asked[-1] + 1 :]) + blocks[asked[-1]]
+        answer, others = blocks[asked[-1]], blocks[: asked[-1]] + blocks[asked[-1] + 1 :]
+        return behind(used(answer, others), answer)
     if marked:
         return text
     if (first := BEGINS.search(text)) and (defines(text, entry) or not _rest(text[: first.start()])):
@@ -112,39 +117,78 @@ def _rest(text: str) -> bool:
     return bool(re.match(r"\n*[ \t]+\S", text) or re.search(r"^[ \t]*return\b", text, re.MULTILINE))
 
 
-def definitions(code: str) -> Iterator[tuple[set[str], str]]:
-    """The imports, functions and classes at the top level of a text: the names that each makes, and its lines."""
-    kept: list[str] = []
-    for line in [*code.split("\n"), "."]:  # the last ends what is open
-        if not line[:1].strip() or line[0] in ")]}#":
-            kept += [line] if kept else []
-            continue
-        if kept and not kept[-1].startswith("@"):  # a decorator belongs to what follows
-            text = "\n".join(kept).rstrip() + "\n"
-            named = NAMED.search(text)
-            yield ({named[1]} if named else set(WORD.findall(text)) - {"import", "from", "as"}), text
-            kept = []
-        kept = [*kept, line] if BEGINS.match(line) else []
-
-
 def used(code: str, others: Sequence[str]) -> str:
-    """What ``code`` uses and only the ``others`` define, with what that uses in turn, in their order."""
-    made = [one for other in others for one in definitions(other)]
-    places = defaultdict(list)
-    for i, (names, _) in enumerate(made):
-        for name in names:
-            places[name].append(i)
-    for names, _ in definitions(code):
-        for name in names:
-            places.pop(name, None)
+    """The imports, functions and classes that ``code`` needs and only the ``others`` make, with what those need in
+    turn; the last that makes a name counts. Nothing where ``code`` does not parse."""
+    answer = parsed(code)
+    if answer is None:
+        return ""
+    makers: dict[str, ast.stmt] = {}
+    order: list[ast.stmt] = []
+    for tree in (*(parsed(other) for other in others), answer):  # its own imports may be what a helper needs
+        for node in tree.body if tree else ():
+            if not isinstance(node, MAKERS if tree is not answer else IMPORTS):
+                continue
+            order.append(node)
+            makers |= dict.fromkeys(made(node), node)
     wanted: set[int] = set()
-    todo = [code]
+    todo = [name for name in needs(answer) if name in makers]
     while todo:
-        for name in set(WORD.findall(todo.pop())) & places.keys():
-            fresh = set(places.pop(name)) - wanted
-            wanted |= fresh
-            todo += [made[i][1] for i in fresh]
-    return "".join(made[i][1] for i in sorted(wanted))
+        node = makers[todo.pop()]
+        if id(node) not in wanted:
+            wanted.add(id(node))
+            todo += [name for name in needs(node) if name in makers]
+    own = {id(node) for node in answer.body}
+    if wanted <= own:
+        return ""
+    chosen = [node for node in order if id(node) in wanted]
+    return (
+        "\n".join(ast.unparse(node) for node in sorted(chosen, key=lambda node: not isinstance(node, IMPORTS))) + "\n"
+    )
+
+
+def parsed(code: str) -> ast.Module | None:
+    """The tree of a program; None where it is none, or is too long or too deep to be looked at."""
+    if len(code) > LONGEST_PROGRAM:
+        return None
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of invalid escapes
+            return ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def made(node: ast.stmt) -> list[str]:
+    """The names that an import, a function or a class makes."""
+    if isinstance(node, IMPORTS):
+        return [alias.asname or alias.name.partition(".")[0] for alias in node.names]
+    return [node.name] if isinstance(node, DEFINES) else []
+
+
+def needs(tree: ast.AST) -> set[str]:
+    """The names that are read in a program and bound nowhere in it, whatever their scopes."""
+    read: set[str] = set()
+    bound = set(dir(builtins))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            (read if isinstance(node.ctx, ast.Load) else bound).add(node.id)
+        elif isinstance(node, ast.arg):
+            bound.add(node.arg)
+        elif isinstance(node, (*IMPORTS, *DEFINES)):
+            bound.update(made(node))
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            bound.add(node.name)
+    return read - bound
+
+
+def behind(before: str, code: str) -> str:
+    """A program behind another, with what it imports from the future in front of both."""
+    tree = parsed(code) if before else None
+    future = [n for n in tree.body if isinstance(n, ast.ImportFrom) and n.module == "__future__"] if tree else []
+    lines = code.split("\n")
+    for node in future:
+        lines[node.lineno - 1 : node.end_lineno] = [""] * ((node.end_lineno or node.lineno) - node.lineno + 1)
+    return "".join(f"{ast.unparse(node)}\n" for node in future) + before + "\n".join(lines)
 
 
 def _answered(parts: Sequence[str], entry: str) -> str:

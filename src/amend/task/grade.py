@@ -94,7 +94,10 @@ def _final(text: str) -> str | None:
 
 _INVISIBLE = re.compile(r"(?<!\\)\\[!,;: ]|(?<!\\)\\(?:left|right|displaystyle|large|q?quad)(?![a-zA-Z])|[~$€£\s]|\\\$")
 _DECORATION = re.compile(r"\\(?:underline|uline|bm|boldsymbol)(?=\s*\{)|\\(?:text)?color\s*\{[^{}]*\}")
-_ORDINAL = re.compile(r"(?<=[0-9])\^\{?(?:\\(?:text|textrm|mathrm|mbox)\{)?(?:st|nd|rd|th)\}{0,2}(?![a-zA-Z])")
+_ORDINAL = re.compile(  # 14^{\text{th}}, 2^{nd}, 3^\mathrm{rd}, 1^st
+    r"([0-9]+)\^(?:\{\s*(?:\\(?:text|textrm|mathrm|mbox)\s*\{\s*(st|nd|rd|th)\s*\}|(st|nd|rd|th))\s*\}"
+    r"|\\(?:text|textrm|mathrm|mbox)\s*\{\s*(st|nd|rd|th)\s*\}|(st|nd|rd|th)(?![a-zA-Z]))"
+)
 _DEGREES = re.compile(r"\^\{?\\circ\}?|°")
 _TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
 _UNIT = re.compile(r"(.*\S)\s*\\(?:text|textrm|mathrm|mbox)\s*\{([^{}]*)\}(?:\^\{?[0-9]\}?)?", re.DOTALL)
@@ -122,10 +125,18 @@ def undecorated(answer: str) -> str:
     """An answer without what only makes it look otherwise: underlined, coloured, bold; ``14^{\\text{th}}`` is 14."""
     if len(answer) > LONGEST_ANSWER:
         return answer
-    text = _ORDINAL.sub("", _DECORATION.sub("", answer)).replace("\\varnothing", "\\emptyset").strip()
+    text = _ORDINAL.sub(_counted, _DECORATION.sub("", answer)).replace("\\varnothing", "\\emptyset").strip()
     while _grouped(text):
         text = text[1:-1].strip()
     return text
+
+
+def _counted(match: re.Match[str]) -> str:
+    """The number of an ordinal, if these are the letters that it ends in; else what was written."""
+    digits, *said = match.groups()
+    teen = digits[-2:] in ("11", "12", "13")
+    ending = "th" if teen else {"1": "st", "2": "nd", "3": "rd"}.get(digits[-1], "th")
+    return digits if ending in said else match.group()
 
 
 def _grouped(text: str) -> bool:

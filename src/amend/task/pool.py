@@ -214,6 +214,7 @@ def _compare(gold: str, answer: str) -> str:
 
 def intervals(answer: str) -> str:
     """``x > 2`` as the interval it means, ``(2,\\infty)``; ``x < 1`` or ``x > 2`` as a union. What is neither stays."""
+    answer = answer.replace("<=", "≤").replace(">=", "≥")
     text = _ORDER.sub(lambda sign: {"l": "≤<", "g": "≥>"}[sign[1] or sign[2]][sign[1] is None], answer)
     found = []
     for part in _OR.split(text):
