@@ -107,18 +107,27 @@ def _one(answers: list[str | None], correct: list[bool], n: int, k: int) -> floa
     return expected
 
 
+FLOATING = (
+    1000  # samples up to which the ways to draw them are numbers that a float holds, all of them added, none taken
+)
+
+
 @lru_cache(maxsize=100_000)  # over a thousand problems the same shapes of a vote return again and again
 def _wins(own: int, others: tuple[int, ...], blank: int, k: int) -> float:
     """The chance that an answer with ``own`` of the samples wins a vote among k, ties shared."""
+    n = own + sum(others) + blank
+    kind = float if n <= FLOATING else object
     total = 0.0
     for v in range(1, min(own, k) + 1):
-        # ways[d][s]: ways to draw d of the other samples, no answer above v votes and s of them at v
-        ways = {(d, 0): comb(blank, d) for d in range(min(blank, k - v) + 1)}
-        for count in others:
-            after: defaultdict[tuple[int, int], int] = defaultdict(int)
-            for (d, s), w in ways.items():
-                for j in range(min(count, v, k - v - d) + 1):
-                    after[d + j, s + (j == v)] += w * comb(count, j)
-            ways = after
-        total += comb(own, v) * sum(w / (1 + s) for (d, s), w in ways.items() if d == k - v)
-    return total / comb(own + sum(others) + blank, k)
+        # Who has fewer than v samples can be drawn freely, as can those that do not vote.
+        free, rivals = blank + sum(count for count in others if count < v), [count for count in others if count >= v]
+        # ways[d, s]: ways to draw d of the other samples, no rival above v votes and s of them at v
+        ways = np.zeros((k - v + 1, min(len(rivals), (k - v) // v) + 1), dtype=kind)
+        ways[:, 0] = [comb(free, d) for d in range(k - v + 1)]
+        for count in rivals:
+            before = ways.copy()
+            for j in range(1, min(v, k - v + 1)):
+                ways[j:] += comb(count, j) * before[: k - v + 1 - j]
+            ways[v:, 1:] += comb(count, v) * before[: max(k - 2 * v + 1, 0), :-1]
+        total += comb(own, v) * sum(w / (1 + s) for s, w in enumerate(ways[k - v].tolist()))
+    return float(total / comb(n, k))
