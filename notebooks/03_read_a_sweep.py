@@ -45,10 +45,11 @@ Markdown(claims.read_text(encoding="utf-8") if claims.exists() else "No claims a
 # ## Every arm with its interval
 #
 # The mean over problems and seeds, with its t interval over both. Where two intervals overlap widely, the data do not say which
-# arm is better.
+# arm is better. Any other sweep's name may stand in the list.
 
 # %%
-for name, found in results.items():
+shown = ["score_methods", "score_ablations", "reason_algorithms", "noise_lines"]
+for name, found in ((name, results[name]) for name in shown if name in results):
     names = [" ".join(f"{key.split('.')[-1]}={value}" for key, value in row["arm"].items()) or name for row in found["rows"]]
     for figure, title in (("acc_t2", "Acc@t2"), ("delta", "Δ(t1,t2)"), ("pass", "pass@k")):
         rows = {
@@ -67,7 +68,7 @@ for name, found in results.items():
 # Training reward against sampled tokens, the mean of the seeds. Arms that spent less end earlier.
 
 # %%
-for name, found in results.items():
+for name, found in ((name, results[name]) for name in shown if name in results):
     names = [" ".join(f"{key.split('.')[-1]}={value}" for key, value in row["arm"].items()) or name for row in found["rows"]]
     lines = {arm: row["curves"]["learning"] for arm, row in zip(names, found["rows"]) if "learning" in row["curves"]}
     lines = {arm: line for arm, line in lines.items() if line["x"][-1] > 0}  # what samples nothing stands at zero

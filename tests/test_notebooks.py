@@ -40,6 +40,16 @@ def test_they_import_amend_and_define_nothing(path: Path) -> None:
     assert len(source.splitlines()) <= 110
 
 
+def test_the_third_shows_the_results_that_are_committed() -> None:
+    """Executed again after the last of them: every sweep's line, and pictures."""
+    sweeps = Path(__file__).parents[1] / "sweeps"
+    text = json.dumps([cell.get("outputs") for cell in cells(NOTEBOOKS[2])])
+    assert not [path.stem for path in sweeps.glob("*.json") if f"{path.stem}: " not in text]
+    claims = (sweeps / "CLAIMS.md").read_text(encoding="utf-8")
+    tally = next(line for line in claims.splitlines() if " claims: " in line)
+    assert tally in text and text.count("image/svg+xml") >= 4
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_what_is_shown_is_small_and_of_no_one_machine(path: Path) -> None:
     text = path.read_text(encoding="utf-8")

@@ -230,12 +230,13 @@ def trl_round(
 
 
 def metric_table() -> Table:
-    """1,000 problems x 100 first attempts, in the manner of the built-in model's."""
+    """1,000 problems x 100 first attempts, in the manner of the built-in model's: half are right, the others differ."""
     rng = np.random.default_rng(0)
     shown, right = rng.integers(1, 60, (1000, 100, 3)), rng.random((1000, 100)) < 0.5
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     for p, n in np.ndindex(right.shape):
         a, b, c = shown[p, n].tolist()
+        a = 60 if right[p, n] else a
         text = f"x={a}: {b}*{a}={a * b} ok so {c} \\boxed{{{a}}}"
         row = ("base", "wide", str(p), n, 1, "?", "1", 1, "", text, str(a), right[p, n], "", len(text), -3.0, "end")
         for name, value in zip(COLUMNS, row, strict=True):
