@@ -95,7 +95,7 @@ def test_nearly_every_gold_answer_is_mathematics_to_sympy(everything: list[Probl
     """Without the plain comparison: what sympy makes of each gold answer is equal to itself."""
     from amend.task.pool import Pool
 
-    pool = Pool(seconds=3.0)
+    pool = Pool(seconds=20.0)  # how long one takes on a busy machine is not the question here
     found = Counter(pool.compare(sorted({(p.answer, p.answer) for p in everything})).values())
     pool.close()
     assert found["wrong"] == found["timeout"] == 0
