@@ -59,7 +59,7 @@ for name, found in ((name, results[name]) for name in shown if name in results):
         }
         if rows:
             chart = interval_chart(f"{name}: {title}", rows, {arm: i for i, arm in enumerate(rows)}, None)
-            display(SVG(picture(chart)))
+            display(Markdown(f"**{name}**: {title}"), SVG(picture(chart)))
             break
 
 # %% [markdown]
@@ -78,4 +78,5 @@ for name, found in ((name, results[name]) for name in shown if name in results):
         read = {arm: np.interp(x, line["x"], line["y"]) for arm, line in lines.items()}
         series = {arm: [float(y) if seen else None for y, seen in zip(read[arm], inside[arm])] for arm in lines}
         places = {arm: i for i, arm in enumerate(series)}
+        display(Markdown(f"**{name}**"))
         display(SVG(picture(line_chart(Chart(name, x.tolist(), "sampled tokens", series, "", [], places=places)))))
