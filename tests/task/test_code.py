@@ -139,6 +139,14 @@ def test_what_it_does_not_need_stays_where_it_is(other: str, answer: str) -> Non
     assert extracted(f"```\n{other}\n```\nso\n```python\n{answer}```", "f") == answer
 
 
+@pytest.mark.parametrize("deep", [100, 400, 900, 3000])
+def test_a_helper_too_deep_to_be_written_down_again_is_left_out(deep: int) -> None:
+    helper, answer = f"def g(x):\n    return {' + '.join(['x'] * deep)}\n", "def f(x):\n    return g(x)\n"
+    code = str(extracted(f"```python\n{helper}```\n```python\n{answer}```", "f"))
+    assert code.endswith(answer)
+    assert "def g" in code or deep > 100
+
+
 def test_a_helper_may_need_what_the_solution_imports() -> None:
     helper = "def g(xs: List[int]):\n    return xs\n"
     answer = "from typing import List\ndef f(xs):\n    return g(xs)\n"

@@ -141,10 +141,11 @@ def used(code: str, others: Sequence[str]) -> str:
     own = {id(node) for node in answer.body}
     if wanted <= own:
         return ""
-    chosen = [node for node in order if id(node) in wanted]
-    return (
-        "\n".join(ast.unparse(node) for node in sorted(chosen, key=lambda node: not isinstance(node, IMPORTS))) + "\n"
-    )
+    chosen = sorted((node for node in order if id(node) in wanted), key=lambda node: not isinstance(node, IMPORTS))
+    try:
+        return "".join(f"{ast.unparse(node)}\n" for node in chosen)
+    except RecursionError:  # what can be parsed can be too deep to be written down again
+        return ""
 
 
 def parsed(code: str) -> ast.Module | None:
