@@ -38,9 +38,7 @@ class Sft:
         if path.exists():
             made.policy.lm.load_state_dict(torch.load(path, weights_only=True, map_location=made.policy.device))
         else:
-            adam = {"decay": "linear", "warm_up": 0, "weight_decay": 0.0, "clip_norm": 1.0}
-            more: dict[str, Any] = {"samples": 1, "begin": "last", **adam}
-            lesson(made, "sft", seed, max_tokens=max_tokens, **more, **self._knobs)
+            lesson(made, "sft", seed, max_tokens=max_tokens, samples=1, begin="last", **self._knobs)
             folder.write(NAME, lambda beside: torch.save(made.policy.lm.state_dict(), beside))
         made.policy.freeze_reference()
         made.play.sync()

@@ -29,12 +29,14 @@ from amend.types import Budget
 
 
 def lesson(made: House, name: str, seed: int, **knobs: Any) -> Algorithm:
-    """One round of ``algo=name`` with these knobs on the policy as it stands; the learner, when it is over."""
+    """One round of ``algo=name`` with these knobs on the policy as it stands, its learning rate falling to nothing; the
+    learner, when it is over."""
     explore = Explore(Constant(value=[1.0]), Uniform(), Fresh(), Nothing())
     score = Score({"oracle": Oracle(made.task, weight=1.0)}, max_failures=1.0)
     budget = Budget(sampled_tokens=None, episodes=None)
     handed = (made.policy, made.play, score, explore, budget, seed)
-    learner: Algorithm = find("algo", name)(*handed, rounds=1, turns=1, iterations=1, union=False, **knobs)
+    adam = {"decay": "linear", "warm_up": 0, "weight_decay": 0.0, "clip_norm": 1.0}
+    learner: Algorithm = find("algo", name)(*handed, rounds=1, turns=1, iterations=1, union=False, **adam, **knobs)
     trainer = pl.Trainer(
         max_epochs=1,
         accelerator=made.policy.device.type,

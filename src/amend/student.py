@@ -56,11 +56,10 @@ class Imitate:
         train = made.task.problems("train")[:shown]
         how = [Sampling(1.0, max_tokens)]
         rows = table(made.play(train, self._samples, how, (seed, STREAM)), (0,), made.task, "generated", "wide", rank)
-        adam = {"decay": "linear", "warm_up": 0, "weight_decay": 0.0, "clip_norm": 1.0}
-        knobs = {"begin": "base", "max_tokens": max_tokens, **adam}
         learner = lesson(
-            made, "expert_iteration", seed, problems=self._problems, samples=self._samples, **knobs, **self._knobs
-        )
+            made, "expert_iteration", seed, problems=self._problems, samples=self._samples, max_tokens=max_tokens,
+            begin="base", **self._knobs,
+        )  # fmt: skip
         cost = {"imitated": len(learner.data), "sampled_tokens": learner.spent["sampled_tokens"]}
         return Taught(rows, cost, learner.data)
 

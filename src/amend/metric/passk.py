@@ -107,9 +107,7 @@ def _one(answers: list[str | None], correct: list[bool], n: int, k: int) -> floa
     return expected
 
 
-FLOATING = (
-    1000  # samples up to which the ways to draw them are numbers that a float holds, all of them added, none taken
-)
+FLOATING = 1000  # samples of a problem, up to which a float holds every number of ways to draw some of them
 
 
 @lru_cache(maxsize=100_000)  # over a thousand problems the same shapes of a vote return again and again
