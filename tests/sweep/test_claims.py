@@ -79,14 +79,22 @@ def test_many_claims_are_corrected_for() -> None:
     first, second, third = ({**CLAIMS[1], "id": name, "claim": name, "sweep": "s"} for name in "abc")
     values = drawn(0.0)
     edge = values - values.mean() + 1.1 * (seed_interval(values).high - values.mean())
-    results = {"s": {"run_minutes": 90.0, "contrasts": {"a": found_of(drawn(0.5)), "b": found_of(edge)}}}
+    results = {"s": {"rows": [], "contrasts": {"a": found_of(drawn(0.5)), "b": found_of(edge)}}}
     text = page([first, second, third], results)
     assert "3 claims: 2 hold, 0 do not, 1 cannot be told yet, of which\n1 were not run." in text
     assert "of the 2 that could be told, 2 survive Holm's" in text
-    assert "1 sweeps were run, in 1.5 hours of runs on one core each" in text
     tests = {name: found_of(edge) for name in "abc"}
-    text = page([first, second, third], {"s": {"run_minutes": 90.0, "contrasts": tests}})
+    text = page([first, second, third], {"s": {"rows": [], "contrasts": tests}})
     assert "of the 3 that could be told, 0 survive Holm's" in text and text.count(", alone only") == 3
+
+
+def test_a_run_that_two_sweeps_share_is_counted_once() -> None:
+    first = {"runs": ["ppo-1-s0", "ppo-1-s1"], "cost": {"seconds": 1800.0}}
+    second = {"runs": ["ppo-2-s0"], "cost": {"seconds": 3600.0}}
+    results = {"a": {"rows": [first, second], "contrasts": {}}, "b": {"rows": [first], "contrasts": {}}}
+    text = page([], results)
+    assert "2 sweeps were run: 3 different runs (sweeps share what they have in common)," in text
+    assert "2.0 hours on one core each, two at a time: 1.0 hours on two cores." in text
 
 
 def test_the_committed_page_is_what_the_committed_data_say() -> None:

@@ -101,7 +101,8 @@ def arms() -> list[Arm]:
         arm = Arm({"algo": name, "seed": 7, "k": 2})
         for seed in (0, 1, 2):
             values = {"acc_t1": (generator.random(200) < rate).astype(float), "few": np.ones(3)}
-            arm.runs[seed] = Measured(values, {"pass": Curve((1.0, 2.0), np.ones((3, 2)))}, {"seconds": 1.0 + seed})
+            curve = {"pass": Curve((1.0, 2.0), np.ones((3, 2)))}
+            arm.add(seed, f"{name}-0a1b-s{seed}", Measured(values, curve, {"seconds": 1.0 + seed}))
         made.append(arm)
     return made
 
@@ -136,7 +137,7 @@ def test_what_runs_cannot_say_is_said(terms: list[dict[str, object]], why: str) 
 def test_seeds_that_differ_much_make_a_wide_interval_within_what_can_be() -> None:
     arm = Arm({"algo": "one"})
     for seed, rate in enumerate((0.0, 0.5, 0.9)):
-        arm.runs[seed] = Measured({"acc_t1": (np.arange(100) < 100 * rate).astype(float)}, {}, {})
+        arm.add(seed, f"one-s{seed}", Measured({"acc_t1": (np.arange(100) < 100 * rate).astype(float)}, {}, {}))
     found = row(arm, "one")["figures"]["acc_t1"]
     assert found["low"] == 0.0 and found["high"] == 1.0, "a bootstrap of three seeds cannot leave [0, 0.9]"
     none = Arm({"algo": "none"})
@@ -145,7 +146,7 @@ def test_seeds_that_differ_much_make_a_wide_interval_within_what_can_be() -> Non
     apart = contrast([arm, none], terms)
     assert -1.0 < apart["low"] < 0 and apart["high"] == 1.0, "a difference of shares is at most 1"
     one = Arm({"algo": "one"})
-    one.runs[0] = arm.runs[1]
+    one.add(0, "one-s1", arm.runs[1])
     alone = contrast([one], [{"of": {}, "figure": "acc_t1"}])
     assert 0.3 < alone["low"] < 0.5 < alone["high"] < 0.7 and "squares" not in alone, "problems alone"
 

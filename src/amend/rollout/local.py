@@ -82,6 +82,8 @@ class _Rows:
         self.valid = torch.zeros(count, capacity, dtype=torch.bool, device=device)
         self.place = torch.zeros(count, capacity, dtype=torch.long, device=device)
         self.layers: list[Any] = [_Layer(self) for _ in range(lm.config.get_text_config().num_hidden_layers)]
+        self._window, self._kinds = windowed(lm)
+        self._dtype = lm.dtype  # of numbers that are added to scores
 
     def read(self, tokens: Tensor, count: Tensor) -> Tensor:
         """Read tokens [m q] into the first m rows, the first count[i] of each being real; logits [m v] after them."""
@@ -110,16 +112,15 @@ class _Rows:
     def _masks(self, visible: Tensor, here: Tensor) -> Tensor | dict[str, Tensor]:
         """What each new token sees, [m 1 q width], as numbers to add to scores; one a kind of layer, where some layers
         look back a window only."""
-        window, kinds = windowed(self.lm)
-        if window is None:
+        if self._window is None:
             return self._mask(visible)
-        near = here[:, None, :, None] - self.place[: len(here), None, None, : self.width] < window
+        near = here[:, None, :, None] - self.place[: len(here), None, None, : self.width] < self._window
         sliding = self._mask(visible & near)
-        return {"full_attention": self._mask(visible), "sliding_attention": sliding} if kinds else sliding
+        return {"full_attention": self._mask(visible), "sliding_attention": sliding} if self._kinds else sliding
 
     def _mask(self, visible: Tensor) -> Tensor:
-        mask = torch.zeros(visible.shape, dtype=self.lm.dtype, device=visible.device)
-        return mask.masked_fill_(~visible, torch.finfo(self.lm.dtype).min)
+        mask = torch.zeros(visible.shape, dtype=self._dtype, device=visible.device)
+        return mask.masked_fill_(~visible, torch.finfo(self._dtype).min)
 
     def holds(self, count: int, capacity: int) -> bool:
         """Whether its buffers have room for ``count`` rows of ``capacity`` columns."""
@@ -141,12 +142,11 @@ class _Rows:
 
     def swap(self, one: Tensor, other: Tensor) -> None:
         """Rows ``one`` and rows ``other`` change places."""
-        both, back = torch.cat([one, other]), torch.cat([other, one])
-        self.position[both], self.valid[both] = self.position[back], self.valid[back]
-        self.place[both] = self.place[back]
-        for layer in self.layers:
-            layer.keys[both, :, : self.width] = layer.keys[back, :, : self.width]
-            layer.values[both, :, : self.width] = layer.values[back, :, : self.width]
+        buffers = [states[:, :, : self.width] for layer in self.layers for states in (layer.keys, layer.values)]
+        for rows in (self.position, self.valid, self.place, *buffers):
+            kept = rows[one]
+            rows[one] = rows[other]
+            rows[other] = kept
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,8 @@ def page(found: Sequence[Mapping[str, Any]], results: Mapping[str, Mapping[str, 
     adjusted = dict(zip(tested, holm(np.array([decisions[i].p for i in tested], dtype=float)).tolist(), strict=True))
     survive = [i for i in tested if decisions[i].verdict != OPEN and adjusted[i] < 1 - LEVEL]
     tally = {said: sum(one.verdict == said for one in decisions) for said in (HOLDS, FAILS, OPEN)}
-    hours = sum(one["run_minutes"] for one in results.values()) / 60
+    seconds = _seconds(results)
+    hours = sum(seconds.values()) / 3600
     rows = []
     for i, (claim, one) in enumerate(zip(found, decisions, strict=True)):
         theirs = f"{claim['theirs']} ({TRUST[claim['trust']]})" if claim["theirs"] else TRUST[claim["trust"]]
@@ -118,8 +119,8 @@ def page(found: Sequence[Mapping[str, Any]], results: Mapping[str, Mapping[str, 
         "yet, the seeds (on as many problems) or problems (with as many seeds) are those that would tell in",
         f"{POWER:.0%} of repetitions, were the difference that was seen the true one.",
         "",
-        f"{len(results)} sweeps were run, in {hours:.1f} hours of runs on one core each, two at a time: at most",
-        f"{hours / 2:.1f} hours on two cores, for a run that several sweeps share is counted in each of them.",
+        f"{len(results)} sweeps were run: {len(seconds)} different runs (sweeps share what they have in common),",
+        f"{hours:.1f} hours on one core each, two at a time: {hours / 2:.1f} hours on two cores.",
         "",
         "Not here: SCoRe's Table 3 (MBPP and HumanEval). The built-in model writes no programs, so no sweep can run it",
         "at this scale; its rows for a machine with a GPU are `experiment=paper_untrained_humaneval`,",
@@ -131,6 +132,12 @@ def page(found: Sequence[Mapping[str, Any]], results: Mapping[str, Mapping[str, 
         "",
     ]
     return "\n".join(lines)
+
+
+def _seconds(results: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """What each run took, the mean of its arm."""
+    rows = [row for result in results.values() for row in result["rows"]]
+    return {name: row["cost"]["seconds"] for row in rows for name in row["runs"]}
 
 
 def _sure(one: Decision, adjusted: float | None) -> str:

@@ -42,6 +42,11 @@ class Arm:
     def __init__(self, parameters: Mapping[str, Any]) -> None:
         self.parameters = {key: value for key, value in parameters.items() if key != "seed"}
         self.runs: dict[int, Measured] = {}
+        self.names: dict[int, str] = {}  # equal in two sweeps: one run, which both show
+
+    def add(self, seed: int, name: str, run: Measured) -> None:
+        """The run with this seed; ``name`` is a run's own (``Planned.key``)."""
+        self.runs[seed], self.names[seed] = run, name
 
     def array(self, figure: str, seeds: Sequence[int]) -> Float[np.ndarray, "s p"] | None:
         """A figure on every problem under some seeds; None where a run does not have it, or has other problems."""
@@ -68,7 +73,7 @@ def gathered(sweep: Sweep, plans: Plans) -> tuple[list[Arm], list[Planned], dict
         key = json.dumps({k: v for k, v in parameters.items() if k != "seed"}, sort_keys=True)
         found = read_run(folder)
         arm = arms.setdefault(key, Arm({k: parameters[k] for k in sweep.varied if k in parameters}))
-        arm.runs[int(parameters.get("seed", 0))] = measured(found)
+        arm.add(int(parameters.get("seed", 0)), run.key, measured(found))
         seconds += float(found.summary.get("cost", {}).get("seconds", 0.0))
         latest = max(latest, (folder / FINISHED).stat().st_mtime)
         versions, folders = dict(found.versions) or versions, folders + 1
@@ -105,8 +110,13 @@ def row(arm: Arm, sweep: str) -> dict[str, Any]:
         figures |= {name: {**found, "problems": count} for name, found in zip(alike, made, strict=True)}
     cost = {key: float(np.mean([arm.runs[seed].cost[key] for seed in seeds])) for key in one.cost}
     return {
-        "arm": arm.parameters, "seeds": seeds, "figures": figures, "cost": cost, "curves": curves(arm, seeds),
-    }  # fmt: skip
+        "arm": arm.parameters,
+        "seeds": seeds,
+        "runs": [arm.names[seed] for seed in seeds],
+        "figures": figures,
+        "cost": cost,
+        "curves": curves(arm, seeds),
+    }
 
 
 def curves(arm: Arm, seeds: Sequence[int]) -> dict[str, Any]:
