@@ -36,9 +36,9 @@ def test_a_finished_run_has_every_section(folder):
     headings = re.findall(r"<h[12][^>]*>([^<]+)", text)
     assert headings == [
         "score on math", "Before and after", "By subject", "Training", "What the second attempt did",
-        "How much it rewrote", "To read", "Attempts",
+        "How much it rewrote", "Do errors add up, and does it know?", "To read", "Attempts",
     ]  # fmt: skip
-    assert sum(tag == "svg" for tag, _ in page.seen) == 7
+    assert sum(tag == "svg" for tag, _ in page.seen) == 15
     assert len(page.data["episodes"]) == 40 * 2 * (1 + 4)
     assert {e["kind"] for e in page.data["episodes"]} == {"i→i", "i→c", "c→i", "c→c"}
 
@@ -136,7 +136,7 @@ def test_missing_keys_and_values_that_are_no_numbers(folder):
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     text, page = read(folder)
     assert "3 rounds" in text and "NaN" not in text
-    assert sum("data-chart" in attributes for _, attributes in page.seen) == 1
+    assert sum("data-chart" in attributes for _, attributes in page.seen) == 1 + 8  # of training; of the attempts
 
 
 def test_one_turn(tmp_path):

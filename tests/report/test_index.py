@@ -19,6 +19,7 @@ import pytest
 from amend.report import gallery
 from amend.report.files import run_folders
 from amend.report.index import write_index
+from amend.report.svg import Chart, cut, line_chart
 from report.strict import Page
 from report.synthetic_run import episodes, write
 
@@ -58,12 +59,19 @@ def test_the_page_has_every_section_and_asks_no_network(report: Path) -> None:
     assert re.findall(r"<h[12][^>]*>([^<]+)", text) == [
         "algo0, algo1, algo2 on math", "Side by side", "Greedy", "Change from the base model",
         "Beyond accuracy", "Cost", "Learning curves", "How much second attempts rewrite",
-        "Attempts at the same problem",
+        "Seeds and subjects above an accuracy", "Attempts at the same problem",
     ]  # fmt: skip
     assert not re.findall(r"(?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}", text.replace("http://www.w3.org/2000/svg", ""))
     assert not re.findall(r"@import|url\(|fetch\(|XMLHttpRequest|import\(", text)
     assert any("default-src 'none'" in (a.get("content") or "") for _, a in page.seen)
-    assert sum("data-chart" in attributes for _, attributes in page.seen) == 9
+    assert sum("data-chart" in attributes for _, attributes in page.seen) == 9 + 1
+
+
+def test_runs_of_one_turn_have_a_page_too(tmp_path: Path) -> None:
+    """Their greatest figure is that of first attempts."""
+    page = write_index(tmp_path / "out", runs(tmp_path / "runs", algorithms=2, turns=1))[0]
+    text = page.read_text(encoding="utf-8")
+    assert "Largest accuracy at the first attempt: algo" in text and "second attempt" not in text.split("<h2>")[0]
 
 
 def test_what_stands_beside_it(report: Path) -> None:
@@ -71,7 +79,7 @@ def test_what_stands_beside_it(report: Path) -> None:
     assert linked == {"results.csv", "results.md", "results.tex", "study.json"}
     assert all((report.parent / str(name)).is_file() for name in linked)
     drawn = sorted(report.parent.glob("figures/*.svg"))
-    assert len(drawn) == 3 + 9 + 3
+    assert len(drawn) == 3 + 9 + 1 + 3
     for path in drawn:
         root = ElementTree.fromstring(path.read_text(encoding="utf-8"))
         assert root.tag == "{http://www.w3.org/2000/svg}svg" and "--s0" in "".join(root.itertext())
@@ -191,4 +199,13 @@ def test_no_two_of_forty_lines_look_alike() -> None:
     chart = Chart("t", [1.0, 2.0], "x", {name: [0.0, float(i)] for name, i in names.items()}, "", [], places=names)
     drawn = line_chart(chart)
     assert len(set(re.findall(r'class="line (s\d d\d)"', drawn))) == 40
-    assert len(re.findall(r'class="name [^>]*>n\d+<', drawn)) == 40
+    assert len(re.findall(r'class="name [^>]*><title>n\d+</title>n\d+<', drawn)) == 40
+
+
+def test_names_that_begin_alike_are_told_apart_where_they_are_cut() -> None:
+    names = [f"expert_iteration sampled_tokens={n}" for n in (25000, 100000)]
+    assert [cut(name, 24) for name in names] == ["expert_itera…okens=25000", "expert_itera…kens=100000"]
+    assert cut("score", 5) == "score" and len(cut(names[0], 9)) == 9
+    series = {name: [0.1, 0.2] for name in names}
+    drawn = line_chart(Chart("t", [0.0, 1.0], "x", series, "", [], places={n: i for i, n in enumerate(names)}))
+    assert all(f"<title>{name}</title>" in drawn for name in names)

@@ -38,3 +38,10 @@ def test_several_tasks_are_named() -> None:
 def test_many_differing_values_are_not_all_spelt_out() -> None:
     words = [" ".join(f"k{i}={i + more}" for i in range(6)) for more in (0, 1)]
     assert labels([("a", "t", word, "") for word in words]) == ["a k0=0 k1=1 k2=2 +3", "a k0=1 k1=2 k2=3 +3"]
+
+
+def test_a_key_is_called_by_its_last_word_where_no_other_is() -> None:
+    made = labels([("a", "t", f"{RUN} budget.tokens={n} orm.lr=1", "") for n in (1, 2)])
+    assert made == ["a tokens=1", "a tokens=2"]
+    made = labels([("a", "t", f"{RUN} orm.lr={n} student.lr={n}", "") for n in (1, 2)])
+    assert made == ["a orm.lr=1 student.lr=1", "a orm.lr=2 student.lr=2"]

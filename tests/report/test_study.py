@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from amend.errors import UserError
-from amend.report.across import across
+from amend.report.across import TAUS, across, profiles
 from amend.report.beyond import BEYOND
 from amend.report.files import run_folders
 from amend.report.findings import gather, grouped
@@ -197,6 +197,14 @@ def test_algorithms_are_held_against_each_other_over_seeds_and_subjects() -> Non
     assert across({"a": untrained}) == across({"a": untrained, "b": untrained[:1]}) == ""
 
 
+def test_a_profile_is_the_share_of_seeds_and_subjects_above() -> None:
+    """Four scores, 0.2, 0.4, 0.4 and 0.9: all are above 0.1, three above 0.2 (which is not above itself)."""
+    shares = profiles({"a": [{"A": 0.2, "B": 0.4}, {"A": 0.4, "B": 0.9}], "b": [{"A": 1.0, "B": 1.0}] * 2})
+    at = {round(float(tau), 3): share for tau, share in zip(TAUS, shares["a"], strict=True)}
+    assert (at[0.1], at[0.2], at[0.4], at[0.875], at[0.9]) == (1.0, 0.75, 0.25, 0.25, 0.0)
+    assert shares["b"][-2:] == [1.0, 0.0] and profiles({"a": [{"A": 0.2}] * 2}) == {}
+
+
 def test_same_runs_same_study(folders: list[Path]) -> None:
     assert as_json(made(folders)) == as_json(made(folders))
 
@@ -222,5 +230,9 @@ def test_a_long_name_is_cut_and_leaves_its_interval_room() -> None:
     svg = interval_chart("Acc", {name: (0.5, 0.4, 0.6), "score": (0.3, 0.2, 0.4)}, {name: 0, "score": 1}, None)
     ends = [(float(low), float(high)) for low, high in re.findall(r'whisker [^"]+" x1="([\d.-]+)" x2="([\d.-]+)"', svg)]
     assert len(ends) == 2 and all(0 < low < high < WIDTH for low, high in ends)
-    assert f"<title>{name}</title>" in svg and f">{name}</text>" not in svg and "…</text>" in svg
+    assert (
+        f"<title>{name}</title>" in svg
+        and f">{name}</text>" not in svg
+        and re.search(r">multi_turn[^<]*…[^<]*=250 \+1</text>", svg)
+    )
     assert ">score</text>" in svg

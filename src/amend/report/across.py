@@ -1,4 +1,4 @@
-"""Algorithms over seeds and subjects: interquartile means, and how likely a run of one beats another's.
+"""Algorithms over seeds and subjects: interquartile means, how likely a run of one beats another's, and profiles.
 
 Agarwal et al. 2021 (``stat.aggregate``): scores are [seeds, subjects], accuracy of the trained model's last greedy
 attempt; seeds are resampled within each subject. Only what was trained with two seeds or more is in it.
@@ -10,13 +10,15 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from amend.metric.table import Table
-from amend.stat.aggregate import iqm, probability_of_improvement, stratified_bootstrap
+from amend.stat.aggregate import iqm, performance_profile, probability_of_improvement, stratified_bootstrap
 from amend.stat.interval import Interval
 
 BASELINE = "untrained"
 SEED = 20_240_919
+TAUS = np.linspace(0, 1, 41)
 
 
 def subject_scores(table: Table) -> dict[str, float]:
@@ -39,11 +41,9 @@ def standings(by_subject: Mapping[str, Sequence[Mapping[str, float]]]) -> tuple[
 
     ``by_subject``: of each algorithm, ``subject_scores`` of each seed.
     """
-    several = {name: runs for name, runs in by_subject.items() if len(runs) > 1}
-    shared = set.intersection(*(set(run) for runs in several.values() for run in runs)) if several else set()
-    if len(several) < 2 or not shared:
+    scores, subjects = comparable(by_subject)
+    if not scores:
         return {}, BASELINE, 0
-    scores = {name: np.array([[run[s] for s in sorted(shared)] for run in runs]) for name, runs in several.items()}
     baseline = BASELINE if BASELINE in scores else next(iter(scores))
     generator = np.random.default_rng(SEED)
     found = {}
@@ -52,7 +52,24 @@ def standings(by_subject: Mapping[str, Sequence[Mapping[str, float]]]) -> tuple[
         pair = mine, scores[baseline]
         chance = stratified_bootstrap(probability_of_improvement, *pair, generator=generator)
         found[name] = Standing(mean, chance if name != baseline else None)
-    return found, baseline, len(shared)
+    return found, baseline, subjects
+
+
+def comparable(
+    by_subject: Mapping[str, Sequence[Mapping[str, float]]],
+) -> tuple[dict[str, Float[np.ndarray, "s m"]], int]:
+    """Scores [seeds, subjects] of each algorithm that has several seeds, on the subjects that all have, and how many
+    these are; {} without two to compare."""
+    several = {name: runs for name, runs in by_subject.items() if len(runs) > 1}
+    shared = sorted(set.intersection(*(set(run) for runs in several.values() for run in runs))) if several else []
+    if len(several) < 2 or not shared:
+        return {}, 0
+    return {name: np.array([[run[s] for s in shared] for run in runs]) for name, runs in several.items()}, len(shared)
+
+
+def profiles(by_subject: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, list[float]]:
+    """Performance profiles: of each algorithm, the share of its scores above each of ``TAUS``."""
+    return {name: performance_profile(scores, TAUS).tolist() for name, scores in comparable(by_subject)[0].items()}
 
 
 def across(by_subject: Mapping[str, Sequence[Mapping[str, float]]]) -> str:

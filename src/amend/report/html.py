@@ -18,6 +18,7 @@ from typing import Any
 from amend.report.browser import embed, form
 from amend.report.figures import curves, distances, flips
 from amend.report.files import Run, read_run
+from amend.report.lasting import lasting
 from amend.report.summary import summarise
 from amend.report.tables import mean, results, subjects
 from amend.report.transcripts import WANTED, Transcript, choose
@@ -49,6 +50,7 @@ def page(run: Run) -> str:
         curves(run.metrics),
         flips(run),
         distances(run),
+        lasting(run),
         _transcripts(run),
         _browser(run),
     ))  # fmt: skip

@@ -100,9 +100,9 @@ def _places(made: Study) -> dict[str, int]:
 
 def _cell(made: Study, sheet: str, group: int, key: str) -> Cell | None:
     for found in made.sheets:
-        if found.key == sheet:
-            at = [column.key for column in found.columns].index(key)
-            return next((row.cells[at] for row in found.rows if row.group == group), None)
+        keys = [column.key for column in found.columns]
+        if found.key == sheet and key in keys:
+            return next((row.cells[keys.index(key)] for row in found.rows if row.group == group), None)
     return None
 
 
@@ -111,12 +111,14 @@ def _lead(made: Study) -> str:
     runs = sum(len(group.seeds) for group in made.groups)
     problems = max(group.problems for group in made.groups)
     parts = [f"{len(made.groups) - 1} conditions, {runs} finished runs, {problems:,} test problems."]
-    cells = {i: _cell(made, "greedy", i, "acc_t2") for i in range(len(made.groups))}
-    trained = {i: cell for i, cell in cells.items() if i and cell}
-    if trained and (base := cells[0]):
-        best = max(trained, key=lambda i: trained[i].mean)
-        said = [f"{made.groups[best].label} {_points(trained[best])}", f"the base model {_points(base)}"]
-        parts.append(f"Largest accuracy at the second attempt: {said[0]}; {said[1]}.")
+    for key, attempt in (("acc_t2", "second"), ("acc_t1", "first")):
+        cells = {i: _cell(made, "greedy", i, key) for i in range(len(made.groups))}
+        trained = {i: cell for i, cell in cells.items() if i and cell}
+        if trained and (base := cells[0]):
+            best = max(trained, key=lambda i: trained[i].mean)
+            said = [f"{made.groups[best].label} {_points(trained[best])}", f"the base model {_points(base)}"]
+            parts.append(f"Largest accuracy at the {attempt} attempt: {said[0]}; {said[1]}.")
+            break
     notes = "".join(f"<li>{escape(note)}</li>" for note in made.notes)
     return f'<p class="lead">{escape(" ".join(parts))}</p>{f"<ul class=warn>{notes}</ul>" if notes else ""}'
 
@@ -211,6 +213,8 @@ def _drawn(made: Study) -> str:
         if figure.kind == "bars":
             drawn = dict(enumerate(_histograms(made, figure)))
             parts.append(_section(figure.title, figure.note, _grid({str(i): chart for i, chart in drawn.items()})))
+        elif figure.kind == "profile":
+            parts.append(_section(figure.title, figure.note, _grid({figure.key: line_chart(_chart(made, figure))})))
     return "".join(parts)
 
 

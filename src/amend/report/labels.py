@@ -49,9 +49,11 @@ def _differing(given: Sequence[Mapping[str, str]]) -> list[str]:
     keys = [
         key for key in dict.fromkeys(key for one in given for key in one) if len({one.get(key) for one in given}) > 1
     ]
+    short = [key.rpartition(".")[2] for key in keys]
+    names = dict(zip(keys, short if len(set(short)) == len(keys) else keys, strict=True))
     said = []
     for one in given:
-        pairs = [f"{key.removeprefix('algo.')}={one[key]}" for key in keys if one.get(key) not in (None, "null")]
+        pairs = [f"{names[key]}={one[key]}" for key in keys if one.get(key) not in (None, "null")]
         more = f" +{len(pairs) - MOST}" if len(pairs) > MOST else ""
         said.append(f"{' '.join(pairs[:MOST])}{more}")
     return said

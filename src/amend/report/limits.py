@@ -11,7 +11,7 @@ from amend.stat.interval import Interval
 
 NUMBERS = ("unique", "vendi", "distinct_answers")  # not per cent
 RATES = ("per_1000", "per_100k_tokens")  # of a gain: nothing bounds them
-SIGNED = ("delta", "gain", "step_excess", "token_excess", *RATES)
+SIGNED = ("delta", "gain", "gain_t1", "step_excess", "token_excess", *RATES)
 
 
 def limits(name: str) -> tuple[float, float]:

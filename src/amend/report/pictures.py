@@ -7,6 +7,7 @@ from importlib.resources import files
 
 from amend.report.figures import curves, distances
 from amend.report.files import Run
+from amend.report.lasting import lasting
 
 FIGURE = re.compile(r"<figure class=.*?</figure>", re.DOTALL)
 CAPTION = re.compile(r"<figcaption>(.*?)</figcaption>", re.DOTALL)
@@ -14,7 +15,7 @@ CAPTION = re.compile(r"<figcaption>(.*?)</figcaption>", re.DOTALL)
 
 def pictures(run: Run) -> dict[str, str]:
     """The charts of a run's page, by a name made of their titles."""
-    drawn = FIGURE.findall(curves(run.metrics) + distances(run))
+    drawn = FIGURE.findall(curves(run.metrics) + distances(run) + lasting(run))
     return {slug(caption(chart)): picture(chart) for chart in drawn}
 
 

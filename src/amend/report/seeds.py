@@ -29,16 +29,19 @@ FIGURES = {  # of the trained model, one value a problem; the last against the b
     "i_to_c": "i→c",
     "c_to_i": "c→i",
     "gain": "Acc@t2 over the base's",
+    "gain_t1": "Acc@t1 over the base's",  # where there is one turn
 }
 
 
 def per_problem(run: Run) -> dict[str, Float[np.ndarray, " p"]]:
-    """Each figure of a finished two-turn run, greedy, on each problem."""
+    """Each figure of a finished run, greedy, on each problem."""
     base, trained = (arrange(run.episodes, phase, "greedy") for phase in ("base", "trained"))
-    if not len(trained) or trained.turns < 2 or list(base.problem) != list(trained.problem):
-        raise UserError(f"run={run.folder}: no finished run of two turns; allowed: one that ended with its table")
-    first, second = trained.correct[:, :, 0], trained.correct[:, :, 1]
+    if not len(trained) or list(base.problem) != list(trained.problem):
+        raise UserError(f"run={run.folder}: no finished run; allowed: one that ended with its table")
     accuracy = correction.accuracy(trained.correct)
+    if trained.turns < 2:
+        return {"acc_t1": accuracy[:, 0], "gain_t1": accuracy[:, 0] - correction.accuracy(base.correct)[:, 0]}
+    first, second = trained.correct[:, :, 0], trained.correct[:, :, 1]
     return {
         "acc_t1": accuracy[:, 0],
         "acc_t2": accuracy[:, 1],
@@ -55,15 +58,16 @@ def pool(folders: Sequence[Path]) -> tuple[list[dict[str, Any]], dict[str, Inter
     if len(runs) < 2:
         raise UserError(f"{len(runs)} finished run of this configuration; at least two seeds are needed: -m seed=0,1,2")
     values = [per_problem(run) for run in runs]
-    if len({len(v["delta"]) for v in values}) > 1:
+    if len({len(v["acc_t1"]) for v in values}) > 1:
         raise UserError("these runs were evaluated on different numbers of problems; allowed: the same eval.problems")
-    intervals = over_runs(np.stack([[v[name] for v in values] for name in FIGURES]))
-    pooled = {name: within(i, *limits(name)) for name, i in zip(FIGURES, intervals, strict=True)}
+    names = [name for name in FIGURES if name in values[0]]
+    intervals = over_runs(np.stack([[v[name] for v in values] for name in names]))
+    pooled = {name: within(i, *limits(name)) for name, i in zip(names, intervals, strict=True)}
     each = [
         {
             "seed": run.summary["seed"],
             "seconds": run.summary["cost"]["seconds"],
-            **{n: float(v[n].mean()) for n in FIGURES},
+            **{n: float(v[n].mean()) for n in names},
         }
         for run, v in zip(runs, values, strict=True)
     ]
@@ -78,9 +82,8 @@ def seeds_table(folders: Sequence[Path], title: str) -> Table:
     for row in each:
         table.add_column(f"seed {row['seed']}", justify="right")
     table.add_column("all, 95 %", justify="right", no_wrap=True)
-    for name, label in FIGURES.items():
-        whole = pooled[name]
+    for name, whole in pooled.items():
         cells = [f"{100 * row[name]:.1f}" for row in each]
-        table.add_row(label, *cells, f"{100 * whole.mean:.1f} [{100 * whole.low:.1f}, {100 * whole.high:.1f}]")
+        table.add_row(FIGURES[name], *cells, f"{100 * whole.mean:.1f} [{100 * whole.low:.1f}, {100 * whole.high:.1f}]")
     table.add_row("seconds", *(f"{row['seconds']:.0f}" for row in each), "")
     return table

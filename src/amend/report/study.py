@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float
 
 from amend.errors import UserError
-from amend.report.across import across
+from amend.report.across import TAUS, across, profiles
 from amend.report.beyond import BEYOND, BEYOND_NOTE
 from amend.report.comparison import GREEDY, WIDE
 from amend.report.figures import BINS
@@ -82,7 +82,8 @@ class Series(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A figure of the study. ``kind``: "curve", "log" (a curve over powers of two), "bars". Unit "%" or ""."""
+    """A figure of the study. ``kind``: "curve", "log" (a curve over powers of two), "bars", "profile" (a
+    curve over accuracy). Unit "%" or ""."""
 
     key: str
     kind: str
@@ -151,7 +152,8 @@ def study(folders: Sequence[Path], found: Sequence[Findings]) -> Study:
     ]  # fmt: skip
     k = max((int(n[5:]) for run in found for n in run.values["trained"] if n.startswith("pass@")), default=0)
     pooled = [pool(groups[0][:1], "base"), *(pool(runs, "trained") for runs in groups)]
-    standing = across({name: [run.by_subject for run in runs] for name, runs in zip(names, groups, strict=True)})
+    by_subject = {name: [run.by_subject for run in runs] for name, runs in zip(names, groups, strict=True)}
+    standing = across(by_subject)
     sheets = (
         _figures_sheet("greedy", "Greedy", GREEDY, pooled, k, standing),
         _figures_sheet("wide", "Many samples", WIDE, pooled, k, ""),
@@ -159,7 +161,13 @@ def study(folders: Sequence[Path], found: Sequence[Findings]) -> Study:
         _beyond(groups),
         _cost(groups),
     )
-    drawn = (*_learning(groups), _over_k("pass", "pass@k", pooled), _over_k("maj", "maj@k", pooled), _edits(groups))
+    drawn = (
+        *_learning(groups),
+        _over_k("pass", "pass@k", pooled),
+        _over_k("maj", "maj@k", pooled),
+        _edits(groups),
+        _profiles(names, profiles(by_subject)),
+    )
     return Study(
         title=_title(listed),
         groups=tuple(listed),
@@ -218,7 +226,6 @@ def _rows(names: Iterable[str], pooled: Sequence[Cells]) -> tuple[Row, ...]:
 
 def _gains(groups: Sequence[list[Findings]], names: Sequence[str], k: int) -> Sheet:
     """Trained less base on the same problems, seed by seed; and what would tell where these runs cannot."""
-    columns = tuple(Column(name, label.format(k=k), "points", True) for name, label in GAINS.items())
     found: list[Cells] = [{}]
     lines = []
     for label, runs in zip(names, groups, strict=True):
@@ -230,7 +237,9 @@ def _gains(groups: Sequence[list[Findings]], names: Sequence[str], k: int) -> Sh
         "Trained less base on the same problems, in points; t intervals over seeds and problems. An interval that "
         "holds 0: the runs cannot tell."
     )
-    return Sheet("gain", "Change from the base model", note, columns, _rows(GAINS, found), tuple(lines))
+    kept = [name for name in GAINS if any(name in cells for cells in found)]
+    columns = tuple(Column(name, GAINS[name].format(k=k), "points", True) for name in kept)
+    return Sheet("gain", "Change from the base model", note, columns, _rows(kept, found), tuple(lines))
 
 
 def _beyond(groups: Sequence[list[Findings]]) -> Sheet:
@@ -346,6 +355,19 @@ def _edits(groups: Sequence[list[Findings]]) -> Figure:
     return Figure(
         "edits", "bars", "How much second attempts rewrite", note, "edit distance ratio", "%", x, tuple(series)
     )
+
+
+def _profiles(names: Sequence[str], shares: Mapping[str, Sequence[float]]) -> Figure:
+    """How many of a group's scores, one a seed and subject, are above each accuracy."""
+    series = [Series(i, tuple(shares[name]), (), ()) for i, name in enumerate(names, 1) if name in shares]
+    note = (
+        "Performance profiles (Agarwal et al. 2021) of the last greedy attempt: the share of seeds and subjects on "
+        "which accuracy is above x. A line that lies above another's everywhere is the better algorithm everywhere."
+    )
+    return Figure(
+        "profile", "profile", "Seeds and subjects above an accuracy", note, "accuracy", "%", tuple(TAUS.tolist()),
+        tuple(series),
+    )  # fmt: skip
 
 
 def _notes(folders: Sequence[Path], found: Sequence[Findings], groups: Sequence[list[Findings]]) -> list[str]:

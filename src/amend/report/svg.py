@@ -23,6 +23,7 @@ SMOOTHED_FROM = 24  # points from which a moving average is drawn
 COLOURS, DASHES = 8, 5  # of the page's styles; no two of 40 lines have both the same
 LETTER = 6.8  # pixels of an average letter of a line's name
 LEAST = 130  # pixels that an interval is drawn on at the least; longer names are cut, and whole when pointed at
+LONGEST = 24  # letters of a line's name; more would leave the lines no room
 
 Values = Sequence[float | None]
 
@@ -63,7 +64,7 @@ def line_chart(chart: Chart) -> str:
     seen = [v for ys in series.values() for v in ys if v is not None] + around
     right, height = RIGHT, HEIGHT
     if chart.places:
-        right = max(RIGHT, round(LETTER * max(map(len, series), default=0)) + 16)
+        right = max(RIGHT, round(LETTER * min(LONGEST, max(map(len, series), default=0))) + 16)
         height = max(HEIGHT, TOP + BOTTOM + 14 * len(series))
     low, high = (min(seen), max(seen)) if seen else (0.0, 1.0)
     ticks = nice(min(0.0, low), high)
@@ -107,7 +108,10 @@ def line_chart(chart: Chart) -> str:
             ends.append((there[-1][1], i, name))
     for y, i, name in _apart(ends, 14.0, height - BOTTOM):
         style, known = _look(chart.places, name, i)
-        parts.append(f'<text class="name {style}"{known} x="{WIDTH - right + 6}" y="{y + 4:.1f}">{escape(name)}</text>')
+        parts.append(
+            f'<text class="name {style}"{known} x="{WIDTH - right + 6}" y="{y + 4:.1f}"><title>{escape(name)}</title>'
+            f"{escape(cut(name, LONGEST))}</text>"
+        )
     parts.append(f'<line class="cursor" x1="0" x2="0" y1="{TOP}" y2="{height - BOTTOM}" visibility="hidden"/>')
     data: dict[str, Any] = {
         "x": [float(f"{v:.6g}") for v in x],
@@ -174,7 +178,7 @@ def interval_chart(title: str, rows: Mapping[str, Interval], places: Mapping[str
     texts = ["{:.1f} [{:.1f}, {:.1f}]".format(*(100 * v + 0.0 for v in row)) for row in rows.values()]
     right, step = WIDTH - round(LETTER * max(map(len, texts), default=0)) - 10, 22
     longest = int((right - LEAST - 14) / LETTER)
-    names = [name if len(name) <= longest else f"{name[: longest - 1]}…" for name in rows]
+    names = [cut(name, longest) for name in rows]
     left = round(LETTER * max(map(len, names), default=0)) + 14
     height = TOP + BOTTOM + step * len(rows)
 
@@ -206,6 +210,14 @@ def interval_chart(title: str, rows: Mapping[str, Interval], places: Mapping[str
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title + ": " + "; ".join(said))}">'
         f"{''.join(parts)}</svg></figure>"
     )
+
+
+def cut(name: str, most: int) -> str:
+    """A name in at most so many letters, its middle left out: names of conditions are alike where they begin."""
+    if len(name) <= most:
+        return name
+    tail = (most - 1) // 2
+    return f"{name[: most - 1 - tail]}…{name[len(name) - tail :]}"
 
 
 def nice(low: float, high: float) -> list[float]:
