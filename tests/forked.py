@@ -109,6 +109,8 @@ def _server() -> socket.socket:
 
 def serve(asked: socket.socket) -> None:
     """Fork a run for each request, until the other end is closed. Returns in the runs as well, to run them."""
+    import pandas  # noqa: F401 - pyarrow does, at the first table that it writes
+
     import amend.report.html
     import amend.train  # noqa: F401 - all that is slow to import
 

@@ -81,7 +81,7 @@ def test_many_claims_are_corrected_for() -> None:
     edge = values - values.mean() + 1.1 * (seed_interval(values).high - values.mean())
     results = {"s": {"rows": [], "contrasts": {"a": found_of(drawn(0.5)), "b": found_of(edge)}}}
     text = page([first, second, third], results)
-    assert "3 claims: 2 hold, 0 do not, 1 cannot be told yet, of which\n1 were not run." in text
+    assert "3 claims: 2 hold, 0 do not, 1 cannot be told yet, of these\n1 for want of runs." in text
     assert "of the 2 that could be told, 2 survive Holm's" in text
     tests = {name: found_of(edge) for name in "abc"}
     text = page([first, second, third], {"s": {"rows": [], "contrasts": tests}})

@@ -6,6 +6,7 @@ very words that a process would be given.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 from typing import IO
@@ -16,6 +17,7 @@ from amend.sweep import runner
 from amend.sweep.__main__ import main
 from amend.sweep.file import grid, read
 from forked import Forked
+from test_real_math import DATA, save_model
 
 ROOT = Path(__file__).parents[2]
 SWEEPS = [p for p in sorted((ROOT / "sweeps").glob("*.yaml")) if "method:" in p.read_text(encoding="utf-8")]
@@ -39,6 +41,17 @@ class Forking:
         return Forked(words[words.index("run.py") + 1 :], ROOT, env, stdout, stdout)
 
 
+def programs(folder: Path) -> list[str]:
+    """What a sweep over programs is run with here: the real files, and a model made on the spot."""
+    if not (DATA / "mbpp.jsonl").exists():
+        pytest.skip("no MBPP files; enable with: AMEND_DATA=FOLDER make test")
+    if shutil.which("bwrap") is None:
+        pytest.skip("no bubblewrap; enable with: apt-get install bubblewrap")
+    save_model(folder)
+    files = [f"task.source={DATA}", f"task.train={DATA}"]
+    return ["policy=hf", f"policy.path={folder}", *files, "algo.max_tokens=12", "eval.problems=8"]
+
+
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_every_file_runs(path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
@@ -49,6 +62,8 @@ def test_every_file_runs(path: Path, tmp_path_factory: pytest.TempPathFactory, m
     if "eval.ranker" in text:
         words.append(f"eval.ranker={runs}/orm")
     words += [word for what, fewer in FITS.items() if what in text for word in fewer]
+    if "humaneval" in text:
+        words += programs(tmp_path_factory.mktemp("model"))
     assert main([str(path), "--scale", "smoke", "--count", "1", *words]) == 0
 
 
