@@ -23,9 +23,11 @@ import torch
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
+from transformers import AutoModelForCausalLM
 
 from amend.build import House, Rounds, algorithm_of, house
 from amend.evaluate import COLUMNS
+from amend.policy.model import BUILTIN
 from amend.report.summary import summarise
 from amend.train import quiet
 from amend.types import Problem, Sampling
@@ -55,8 +57,10 @@ def clock(function: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def engine_table(made: House, max_tokens: int) -> Table:
-    """Sampling at temperature 1: 8 samples a problem, so the engine may share prefills, as it may in training. Calls of
-    both take turns, and the ratio is the median of the pairs'."""
+    """Sampling at temperature 1: 8 samples a problem, so the engine may share prefills, as it may in training. Beside it
+    the same model as anyone would load it, with the attention it comes with. Calls of both take turns, and the ratio is
+    the median of the pairs'."""
+    stock = AutoModelForCausalLM.from_pretrained(BUILTIN).eval()
     table = Table("rows", "ours tokens/s", "generate tokens/s", "ratio", title="local engine against generate")
     policy, tokenizer = made.policy, made.policy.tokenizer
     engine = made.play._engine
@@ -78,7 +82,7 @@ def engine_table(made: House, max_tokens: int) -> Table:
         def theirs() -> float:
             torch.manual_seed(next(turn))
             seconds, out = clock(
-                lambda: policy.lm.generate(
+                lambda: stock.generate(
                     padded,
                     attention_mask=mask,
                     do_sample=True,

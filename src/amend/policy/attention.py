@@ -1,9 +1,10 @@
-"""torch's attention and, for speed alone, two cases of its own: one new token a row, and rows that share tokens.
+"""torch's attention and, for speed alone, three cases of its own: one new token a row, short rows, shared tokens.
 
-Decoding asks one query of each row's cache. torch's fused kernel is built for many queries and, where heads share keys
-(grouped-query attention), reads the shared keys once a head. Here the heads that share keys stand side by side as the
-rows of one small matrix product, so each key is read once, at about half the time. Everything else (many queries,
-gradients, an accelerator, a model that wants more than a mask) is handed to transformers' own.
+torch's fused kernel is built for long rows and many queries and, where heads share keys (grouped-query attention),
+reads the shared keys once a head. On a processor plain matrix products are faster for the one query of each row that
+decoding asks (half the time), and for rows of up to ``SHORT`` tokens, with their gradients (40 % less at 40 tokens, as
+much at 80, more beyond); the heads that share keys stand in them as the rows of one matrix, so each key is read once.
+Everything else (longer rows, an accelerator, a model that wants more than a mask) is handed to transformers' own.
 
 The nodes of a prefix tree (``amend.policy.prefixes``) come as one row, with their layout in the place of a mask; for
 the while of the attention they are laid side by side as the conversations they are.
@@ -24,6 +25,7 @@ from transformers.masking_utils import sdpa_mask
 from amend.policy.prefixes import laid_out, taken_up
 
 NAME = "amend"
+SHORT = 64  # tokens
 
 
 def caps_scores(config: Any) -> bool:
@@ -49,23 +51,38 @@ def attention(
     scaling: float | None = None,
     **more: Any,
 ) -> tuple[Tensor, None]:
-    """query [b heads q d], key and value [b shared t d], additive mask [b 1 q t]; [b q heads d], as transformers'.
+    """query [b heads q d], key and value [b shared t d], mask [b 1 q t] of numbers to add, or of what is visible, or
+    None for all that came before; [b q heads d], as transformers'.
 
     Of a prefix tree: query [1 heads n d], key and value [1 shared n d], ``Tree.layout`` [1 2 b t]; [1 n heads d].
     """
-    b, heads, q, d = query.shape
     if attention_mask is not None and attention_mask.dtype == torch.long:
-        node, place = attention_mask[0, 0], attention_mask[0, 1].flatten()[:q]
+        node, place = attention_mask[0, 0], attention_mask[0, 1].flatten()[: query.shape[2]]
         query, key, value = (laid_out(states, node) for states in (query, key, value))
-        found, _ = sdpa_attention_forward(module, query, key, value, None, scaling=scaling, **more)
+        found, _ = attention(module, query, key, value, None, scaling=scaling, **more)
         return taken_up(found, place), None
-    special = more.get("softcap") is not None or more.get("s_aux") is not None
-    if q > 1 or attention_mask is None or special or torch.is_grad_enabled() or query.device.type != "cpu":
+    q, t = query.shape[2], key.shape[2]
+    special = more.get("softcap") is not None or more.get("s_aux") is not None or more.get("dropout")
+    known = attention_mask is not None or (q == t and more.get("is_causal", getattr(module, "is_causal", True)))
+    short = q == 1 or (t <= SHORT and query.dtype == torch.float32)  # in fewer bits the fused kernel rounds less
+    if special or not known or not short or query.device.type != "cpu":
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **more)
-    shared = key.shape[1]
-    grouped = query.reshape(b, shared, heads // shared, d)
-    scores = grouped @ key.transpose(2, 3) * (d**-0.5 if scaling is None else scaling) + attention_mask
-    return (scores.softmax(dim=-1) @ value).view(b, 1, heads, d), None
+    if attention_mask is None:
+        attention_mask = query.new_ones(t, t, dtype=torch.bool).tril()[None, None]
+    if attention_mask.dtype == torch.bool:
+        attention_mask = query.new_zeros(attention_mask.shape).masked_fill(
+            ~attention_mask, torch.finfo(query.dtype).min
+        )
+    return plain(query, key, value, attention_mask, query.shape[3] ** -0.5 if scaling is None else scaling), None
+
+
+def plain(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float) -> Tensor:
+    """The formula as it stands; the heads that share keys are the rows of one matrix. [b q heads d]."""
+    b, heads, q, d = query.shape
+    shared, t = key.shape[1:3]
+    scores = query.reshape(b, shared, -1, d) @ key.transpose(2, 3) * scaling
+    weights = (scores.view(b, shared, -1, q, t) + mask[:, :, None]).softmax(dim=-1)
+    return (weights.view(b, shared, -1, t) @ value).view(b, heads, q, d).transpose(1, 2)
 
 
 AttentionInterface.register(NAME, attention)
