@@ -22,7 +22,8 @@ class Mutant(NamedTuple):
 
 CREDIT, GAE, KL, SURROGATE = (f"ops/test_{name}.py" for name in ("credit", "gae", "kl", "surrogate_and_reduce"))
 LIKELIHOOD, LAWS, BEHAVIOUR = "policy/test_likelihood.py", "algo/test_laws.py", "algo/test_behaviour.py"
-PREFIXES, PLAY, BATCH = "policy/test_prefixes.py", "rollout/test_play.py", "test_batch.py"
+PREFIXES, ATTENTION = "policy/test_prefixes.py", "policy/test_attention.py"
+PLAY, BATCH = "rollout/test_play.py", "test_batch.py"
 
 MUTANTS = (
     # credit ----------------------------------------------------------------------------------------------------------
@@ -366,6 +367,34 @@ MUTANTS = (
         "return True",
         "a window is left out of account",
         PREFIXES,
+    ),
+    Mutant(
+        "policy/attention.py",
+        "torch.bool).tril()[None, None]",
+        "torch.bool)[None, None]",
+        "short rows see what comes after",
+        ATTENTION,
+    ),
+    Mutant(
+        "policy/attention.py",
+        "if attention_mask.dtype == torch.bool:",
+        "if False:",
+        "what is visible is added to the scores as ones",
+        ATTENTION,
+    ),
+    Mutant(
+        "policy/attention.py",
+        'more.get("is_causal", getattr(module, "is_causal", True))',
+        "True",
+        "a model that sees both ways sees one",
+        ATTENTION,
+    ),
+    Mutant(
+        "policy/attention.py",
+        "key.transpose(2, 3) * scaling",
+        "key.transpose(2, 3)",
+        "the scores are not scaled",
+        ATTENTION,
     ),
     # batch -----------------------------------------------------------------------------------------------------------
     Mutant(
