@@ -56,10 +56,11 @@ def wrapped(
     gradient_checkpointing: bool = False,
     system: str = "",
     thinking: bool | None = None,
+    autocast: bool = False,
 ) -> Policy:
     """Any model and tokenizer as a policy, all of it trained where ``tuning`` does not say otherwise."""
     return Policy(
-        lm, tokenizer, "toy", tuning or Full(), autocast=False, micro_tokens=micro_tokens,
+        lm, tokenizer, "toy", tuning or Full(), autocast=autocast, micro_tokens=micro_tokens,
         gradient_checkpointing=gradient_checkpointing, system=system, thinking=thinking,
     )  # fmt: skip
 

@@ -3,11 +3,15 @@ columns included, masks of numbers and of truth values, and gradients."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
+from amend.policy import attention as kernels
 from amend.policy.attention import NAME, SHORT, attention
 from amend.policy.model import BUILTIN
 
@@ -57,6 +61,65 @@ def test_rows_have_torchs_values_and_gradients(heads: int, shared: int, t: int, 
         torch.autograd.grad(found, ours, upon), torch.autograd.grad(wanted, theirs, upon), strict=True
     ):
         assert torch.allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("q", [1, 5])
+def test_values_may_be_narrower_than_keys(q: int) -> None:
+    """As in multi-head latent attention; and what comes back lies as torch's does, for some models take views of it."""
+    query, key, value = torch.randn(2, 4, q, 12), torch.randn(2, 2, 5, 12), torch.randn(2, 2, 5, 8)
+    visible = torch.ones(2, 1, q, 5, dtype=torch.bool).tril(5 - q)
+    found, _ = attention(nn.Module(), query, key, value, visible, scaling=12**-0.5)
+    assert found.shape == (2, q, 4, 8) and found.is_contiguous()
+    assert torch.allclose(found, torchs(query, key, value, visible), atol=1e-6)
+
+
+def test_a_later_turn_reads_on_behind_what_is_cached() -> None:
+    """Fewer queries than keys, each of which sees one more."""
+    query, key, value = torch.randn(2, 4, 3, 8), torch.randn(2, 2, 9, 8), torch.randn(2, 2, 9, 8)
+    visible = torch.ones(2, 1, 3, 9, dtype=torch.bool).tril(6)
+    visible[1, ..., :2] = False
+    mask = torch.zeros(visible.shape).masked_fill(~visible, torch.finfo(torch.float32).min)
+    found, _ = attention(nn.Module(), query, key, value, mask, scaling=8**-0.5)
+    assert torch.allclose(found, torchs(query, key, value, visible), atol=1e-6)
+
+
+def torchs_own(monkeypatch: pytest.MonkeyPatch, told: Callable[[Tensor, dict[str, Any]], None]) -> None:
+    """transformers' function replaced by one that says how it was called."""
+
+    def instead(module: nn.Module, query: Tensor, *rest: Any, **given: Any) -> tuple[Tensor, None]:
+        told(query, given)
+        return query, None
+
+    monkeypatch.setattr(kernels, "sdpa_attention_forward", instead)
+
+
+@pytest.mark.parametrize("q", [1, 5])
+@pytest.mark.parametrize("more", [{"position_bias": torch.randn(1, 4, 1, 5)}, {"dropout": 0.5}])
+def test_what_asks_for_more_than_a_mask_gets_transformers_own(
+    more: dict[str, Any], q: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(
+        kernels, "sdpa_attention_forward", lambda *args, **given: asked.append(given) or (args[1], None)
+    )
+    query, key, value = torch.randn(2, 4, q, 8), torch.randn(2, 4, 5, 8), torch.randn(2, 4, 5, 8)
+    attention(nn.Module(), query, key, value, torch.ones(2, 1, q, 5, dtype=torch.bool), scaling=0.3, **more)
+    assert asked == [{"scaling": 0.3, **more}]
+
+
+def test_in_fewer_bits_rows_have_torchs_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which keeps the scores in float32: also where autocast would round them, though queries are float32."""
+    asked = []
+    monkeypatch.setattr(
+        kernels, "sdpa_attention_forward", lambda *args, **_: asked.append(args[1].dtype) or (args[1], None)
+    )
+    query, key, value = torch.randn(2, 4, 5, 8), torch.randn(2, 4, 5, 8), torch.randn(2, 4, 5, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        attention(nn.Module(), query, key, value, None)
+    attention(nn.Module(), query.bfloat16(), key.bfloat16(), value.bfloat16(), None)
+    assert asked == [torch.float32, torch.bfloat16]
+    attention(nn.Module(), query, key, value, None)
+    assert len(asked) == 2
 
 
 def test_a_model_that_sees_both_ways_still_does() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from amend.policy.model import Policy
 from amend.rollout.local import Local, draw, streams
 from amend.types import Completion, Sampling, Tokens
-from toys import drift, policy
+from toys import drift, policy, wrapped
 
 PROMPTS: list[Tokens] = [(2, 5, 3), (2, 6, 5, 6, 3), (2, 5, 3), (2, 6, 3), (2, 5, 5, 5, 5, 5, 3), (2, 6, 3)]
 SEEDS = [(0, i) for i in range(len(PROMPTS))]
@@ -35,6 +36,25 @@ def test_logp_is_the_trainers(toy: Policy, temperature: float, compact: float) -
     replies = Local(toy, batch=64, compact=compact).sample(PROMPTS, Sampling(temperature, 12), SEEDS)
     for prompt, reply in zip(PROMPTS, replies, strict=True):
         assert list(reply.logp) == pytest.approx(trainer_logp(toy, prompt, reply, temperature), abs=5e-5)
+
+
+def test_under_autocast_it_stays_close_to_the_trainer() -> None:
+    """Layers are computed in bfloat16, of eight bits; log-probabilities and their gradients leave it for float32."""
+    exact = drift(policy("llama"))
+    rounded = wrapped(exact.lm, exact.tokenizer, autocast=True)
+    replies = Local(rounded, batch=64, compact=0.3).sample(PROMPTS, Sampling(1.0, 12), SEEDS)
+    gaps, moved = [], []
+    for prompt, reply in zip(PROMPTS, replies, strict=True):
+        trained, whole = (np.array(trainer_logp(one, prompt, reply, 1.0)) for one in (rounded, exact))
+        gaps += np.abs(trained - np.array(reply.logp)).tolist()
+        moved += np.abs(trained - whole).tolist()
+    assert max(gaps) < 0.1 and np.mean(gaps) < 0.02
+    assert max(moved) > 1e-4, "autocast was on"
+    tokens, sampled = torch.tensor([PROMPTS[0] + replies[0].tokens]), torch.ones(1, len(PROMPTS[0] + replies[0].tokens))
+    logp = rounded.logp(tokens, sampled.bool().index_fill(1, torch.tensor([0]), False), 1.0)
+    assert logp.dtype == torch.float32
+    gradients = torch.autograd.grad(logp.sum(), list(rounded.lm.parameters()), allow_unused=True)
+    assert all(g.dtype == torch.float32 and bool(g.isfinite().all()) for g in gradients if g is not None)
 
 
 @pytest.mark.parametrize("compact", [0.0, 0.3, 1.0])

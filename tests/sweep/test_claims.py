@@ -91,10 +91,11 @@ def test_many_claims_are_corrected_for() -> None:
 def test_a_run_that_two_sweeps_share_is_counted_once() -> None:
     first = {"runs": ["ppo-1-s0", "ppo-1-s1"], "cost": {"seconds": 1800.0}}
     second = {"runs": ["ppo-2-s0"], "cost": {"seconds": 3600.0}}
-    results = {"a": {"rows": [first, second], "contrasts": {}}, "b": {"rows": [first], "contrasts": {}}}
+    again = {"runs": ["ppo-2-s0"], "cost": {"seconds": 5400.0}}  # the same configuration, run once more
+    results = {"a": {"rows": [first, second], "contrasts": {}}, "b": {"rows": [first, again], "contrasts": {}}}
     text = page([], results)
-    assert "2 sweeps were run: 3 different runs (sweeps share what they have in common)," in text
-    assert "2.0 hours on one core each, two at a time: 1.0 hours on two cores." in text
+    assert "2 sweeps were run: 4 runs, one that sweeps share counted once" in text
+    assert "evaluated for 3.5 hours on one core each: two at a time, 1.8 hours on two cores" in text
 
 
 def test_the_committed_page_is_what_the_committed_data_say() -> None:

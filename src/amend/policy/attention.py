@@ -26,6 +26,7 @@ from amend.policy.prefixes import laid_out, taken_up
 
 NAME = "amend"
 SHORT = 64  # tokens
+WANTED = ("softcap", "s_aux", "position_bias", "cache")  # by models that want more than a mask
 
 
 def caps_scores(config: Any) -> bool:
@@ -51,8 +52,8 @@ def attention(
     scaling: float | None = None,
     **more: Any,
 ) -> tuple[Tensor, None]:
-    """query [b heads q d], key and value [b shared t d], mask [b 1 q t] of numbers to add, or of what is visible, or
-    None for all that came before; [b q heads d], as transformers'.
+    """query [b heads q d], key [b shared t d], value [b shared t e], mask [b 1 q t] of numbers to add, or of what is
+    visible, or None for all that came before; [b q heads e], as transformers'.
 
     Of a prefix tree: query [1 heads n d], key and value [1 shared n d], ``Tree.layout`` [1 2 b t]; [1 n heads d].
     """
@@ -62,10 +63,10 @@ def attention(
         found, _ = attention(module, query, key, value, None, scaling=scaling, **more)
         return taken_up(found, place), None
     q, t = query.shape[2], key.shape[2]
-    special = more.get("softcap") is not None or more.get("s_aux") is not None or more.get("dropout")
+    special = any(more.get(name) is not None for name in WANTED) or more.get("dropout")
     known = attention_mask is not None or (q == t and more.get("is_causal", getattr(module, "is_causal", True)))
-    short = q == 1 or (t <= SHORT and query.dtype == torch.float32)  # in fewer bits the fused kernel rounds less
-    if special or not known or not short or query.device.type != "cpu":
+    whole = query.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")  # else the fused kernel rounds less
+    if special or not known or query.device.type != "cpu" or (q > 1 and not (whole and t <= SHORT)):
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **more)
     if attention_mask is None:
         attention_mask = query.new_ones(t, t, dtype=torch.bool).tril()[None, None]
@@ -77,12 +78,13 @@ def attention(
 
 
 def plain(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float) -> Tensor:
-    """The formula as it stands; the heads that share keys are the rows of one matrix. [b q heads d]."""
+    """The formula as it stands; the heads that share keys are the rows of one matrix. [b q heads e]."""
     b, heads, q, d = query.shape
     shared, t = key.shape[1:3]
     scores = query.reshape(b, shared, -1, d) @ key.transpose(2, 3) * scaling
     weights = (scores.view(b, shared, -1, q, t) + mask[:, :, None]).softmax(dim=-1)
-    return (weights.view(b, shared, -1, t) @ value).view(b, heads, q, d).transpose(1, 2)
+    found = weights.view(b, shared, -1, t) @ value  # whose width need not be that of the keys
+    return found.view(b, heads, q, -1).transpose(1, 2).contiguous()
 
 
 AttentionInterface.register(NAME, attention)

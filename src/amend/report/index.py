@@ -21,7 +21,7 @@ from amend.report.html import document
 from amend.report.pictures import picture
 from amend.report.sheets import as_csv, as_json, as_latex, as_markdown, shown
 from amend.report.study import BASE, Cell, Figure, Sheet, Study, study
-from amend.report.svg import COLOURS, DASHES, Chart, bar_chart, interval_chart, line_chart
+from amend.report.svg import COLOURS, DASHES, Chart, bar_chart, cut, interval_chart, line_chart
 from amend.report.tables import scrolling
 from amend.report.wording import MINUS
 
@@ -243,7 +243,7 @@ def _histograms(made: Study, figure: Figure) -> list[str]:
             continue
         name = made.groups[group].label
         chart = bar_chart(
-            name, labels, ({"base": of[0]} if group and 0 in of else {}) | {name[:12]: shares}, figure.x_label
+            name, labels, ({"base": of[0]} if group and 0 in of else {}) | {cut(name, 12): shares}, figure.x_label
         )
         drawn.append(chart.replace("<figure", f'<figure data-g="{group}"', 1))
     return drawn

@@ -120,7 +120,7 @@ class HF:
 
 @contextmanager
 def _plain_attention(lm: PreTrainedModel) -> Iterator[None]:
-    """Within, attention is one that knows pages: amend's own, for one token a row on a processor, does not."""
+    """Within, attention is one that knows pages: amend's own, for short rows on a processor, does not."""
     before = lm.config._attn_implementation
     if before == attention.NAME:
         lm.set_attn_implementation("sdpa")

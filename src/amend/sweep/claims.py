@@ -91,12 +91,12 @@ def page(found: Sequence[Mapping[str, Any]], results: Mapping[str, Mapping[str, 
     adjusted = dict(zip(tested, holm(np.array([decisions[i].p for i in tested], dtype=float)).tolist(), strict=True))
     survive = [i for i in tested if decisions[i].verdict != OPEN and adjusted[i] < 1 - LEVEL]
     tally = {said: sum(one.verdict == said for one in decisions) for said in (HOLDS, FAILS, OPEN)}
-    seconds = _seconds(results)
-    hours = sum(seconds.values()) / 3600
+    seconds = [spent for _, spent in _runs(results)]
+    hours = sum(seconds) / 3600
     rows = []
     for i, (claim, one) in enumerate(zip(found, decisions, strict=True)):
         theirs = f"{claim['theirs']} ({TRUST[claim['trust']]})" if claim["theirs"] else TRUST[claim["trust"]]
-        source = f"[{claim['sweep']}]({claim['sweep']}.md)"
+        source = f"[{claim['sweep']}]({claim['sweep']}.{'md' if claim['sweep'] in results else 'yaml'})"
         who = f"{claim['who']}, {claim['where']}"
         said = f"{claim['claim']} ({claim[NOTE]})" if claim.get(NOTE) else claim["claim"]
         rows.append((said, who, theirs, one.ours, f"**{one.verdict}**", _sure(one, adjusted.get(i)), source))
@@ -119,8 +119,9 @@ def page(found: Sequence[Mapping[str, Any]], results: Mapping[str, Mapping[str, 
         "yet, the seeds (on as many problems) or problems (with as many seeds) are those that would tell in",
         f"{POWER:.0%} of repetitions, were the difference that was seen the true one.",
         "",
-        f"{len(results)} sweeps were run: {len(seconds)} different runs (sweeps share what they have in common),",
-        f"{hours:.1f} hours on one core each, two at a time: {hours / 2:.1f} hours on two cores.",
+        f"{len(results)} sweeps were run: {len(seconds)} runs, one that sweeps share counted once, which trained and",
+        f"were evaluated for {hours:.1f} hours on one core each: two at a time, {hours / 2:.1f} hours on two cores.",
+        "To start a run and to write its report takes some 15 seconds more.",
         "",
         "Not run: SCoRe's Table 3 (MBPP and HumanEval). The built-in model writes no programs, so `score_code.yaml`",
         "is for a machine with a GPU and an open model, and nobody has run it.",
@@ -133,10 +134,10 @@ def page(found: Sequence[Mapping[str, Any]], results: Mapping[str, Mapping[str, 
     return "\n".join(lines)
 
 
-def _seconds(results: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """What each run took, the mean of its arm."""
+def _runs(results: Mapping[str, Mapping[str, Any]]) -> set[tuple[str, float]]:
+    """Each run, and what it took: the mean of its arm. One that was run again for another sweep took another time."""
     rows = [row for result in results.values() for row in result["rows"]]
-    return {name: row["cost"]["seconds"] for row in rows for name in row["runs"]}
+    return {(name, row["cost"]["seconds"]) for row in rows for name in row["runs"]}
 
 
 def _sure(one: Decision, adjusted: float | None) -> str:

@@ -42,7 +42,7 @@ class Arm:
     def __init__(self, parameters: Mapping[str, Any]) -> None:
         self.parameters = {key: value for key, value in parameters.items() if key != "seed"}
         self.runs: dict[int, Measured] = {}
-        self.names: dict[int, str] = {}  # equal in two sweeps: one run, which both show
+        self.names: dict[int, str] = {}  # equal in two sweeps: one configuration, and one run unless it was run again
 
     def add(self, seed: int, name: str, run: Measured) -> None:
         """The run with this seed; ``name`` is a run's own (``Planned.key``)."""
