@@ -37,10 +37,8 @@ if not version("trl").startswith("1.16."):
 
 from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer, SFTConfig, SFTTrainer
 
-VALUE, GRADIENT = (
-    3e-6,
-    1e-5,
-)  # some roundings of float32 (attention is summed in another order): of the loss, absolute and relative; of each weight's gradient, relative to its norm
+# Some roundings of float32, for our attention is summed in another order:
+VALUE, GRADIENT = 3e-6, 1e-5  # of the loss, absolute and relative; of each weight's gradient, relative to its norm
 LENGTH = 4  # tokens of a reply at most
 LOW, HIGH = 0.01, 0.03  # near enough for clipping to happen, and not everywhere
 PROMPTS = ["ab", "abba"]  # of different lengths
