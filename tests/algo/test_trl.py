@@ -26,6 +26,7 @@ from amend.algo.rloo import RLOO
 from amend.algo.sft import SFT
 from amend.batch import Batch, collate
 from amend.dialogue import Single
+from amend.policy.attention import NAME
 from amend.policy.model import Policy
 from amend.types import Completion, Episode, Problem, Scored, Turn
 from scripted import IMITATION, Stage, ready, stage
@@ -37,8 +38,8 @@ if not version("trl").startswith("1.16."):
 
 from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer, SFTConfig, SFTTrainer
 
-# Some roundings of float32, for our attention is summed in another order:
-VALUE, GRADIENT = 3e-6, 1e-5  # of the loss, absolute and relative; of each weight's gradient, relative to its norm
+VALUE, GRADIENT = 1e-6, 1e-5  # of the loss, absolute and relative; of each weight's gradient, relative to its norm
+SAME = {"attn_implementation": NAME}  # losses are compared, and not the order in which two kernels add up
 LENGTH = 4  # tokens of a reply at most
 LOW, HIGH = 0.01, 0.03  # near enough for clipping to happen, and not everywhere
 PROMPTS = ["ab", "abba"]  # of different lengths
@@ -132,8 +133,8 @@ def _trained(
     prompts = len(rewards) // SAMPLES
     args = config(
         output_dir=str(house.folder / "out"), report_to="none", use_cpu=True, bf16=False, disable_tqdm=True,
-        activation_checkpointing=False, per_device_train_batch_size=len(rewards), num_generations=SAMPLES,
-        max_completion_length=LENGTH, epsilon=LOW, epsilon_high=HIGH, num_iterations=2, **knobs,
+        model_init_kwargs=SAME, activation_checkpointing=False, per_device_train_batch_size=len(rewards),
+        num_generations=SAMPLES, max_completion_length=LENGTH, epsilon=LOW, epsilon_high=HIGH, num_iterations=2, **knobs,
     )  # fmt: skip
     rows = [{"prompt": prompt} for prompt in PROMPTS[:prompts] for _ in range(SAMPLES)]
     trainer = kind(
@@ -234,7 +235,7 @@ def _from_data(kind: Any, config: Any, house: House, rows: list[dict[str, Any]],
     """A real trainer's loss of all rows at once."""
     args = config(
         output_dir=str(house.folder / "out"), report_to="none", use_cpu=True, bf16=False, disable_tqdm=True,
-        activation_checkpointing=False, **knobs,
+        model_init_kwargs=SAME, activation_checkpointing=False, **knobs,
     )  # fmt: skip
     trainer = kind(model=str(house.folder / "base"), args=args, train_dataset=Dataset.from_list(rows))
     inputs = trainer.data_collator([trainer.train_dataset[i] for i in range(len(rows))])

@@ -91,12 +91,17 @@ def test_a_neighbours_answer_is_wrong_in_a_quarter_of_math(task: Math, everythin
 
 
 @pytest.mark.slow
-def test_nearly_every_gold_answer_is_mathematics_to_sympy(everything: list[Problem]) -> None:
+def test_nearly_every_gold_answer_is_mathematics_to_sympy(
+    everything: list[Problem], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without the plain comparison: what sympy makes of each gold answer is equal to itself."""
     from amend.task.pool import Pool
 
-    pool = Pool(seconds=20.0)  # how long one takes on a busy machine is not the question here
-    found = Counter(pool.compare(sorted({(p.answer, p.answer) for p in everything})).values())
+    pairs = sorted({(p.answer, p.answer) for p in everything})
+    pool = Pool(seconds=3.0)
+    pool.compare(pairs)
+    monkeypatch.setattr("amend.task.pool.AGAIN", 1e-6)  # who ran out of time on a busy machine is asked once more
+    found = Counter(pool.compare(pairs).values())
     pool.close()
     assert found["wrong"] == found["timeout"] == 0
     assert found["unparsed"] <= 13  # prose, empty, \approx, \phantom
