@@ -134,7 +134,8 @@ def _trained(
     args = config(
         output_dir=str(house.folder / "out"), report_to="none", use_cpu=True, bf16=False, disable_tqdm=True,
         model_init_kwargs=SAME, activation_checkpointing=False, per_device_train_batch_size=len(rewards),
-        num_generations=SAMPLES, max_completion_length=LENGTH, epsilon=LOW, epsilon_high=HIGH, num_iterations=2, **knobs,
+        num_generations=SAMPLES, max_completion_length=LENGTH, epsilon=LOW, epsilon_high=HIGH, num_iterations=2,
+        **knobs,
     )  # fmt: skip
     rows = [{"prompt": prompt} for prompt in PROMPTS[:prompts] for _ in range(SAMPLES)]
     trainer = kind(
