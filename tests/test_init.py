@@ -64,8 +64,10 @@ def test_a_student_learns_from_what_was_generated(tmp_path: Path) -> None:
     phases = set(zip(run.episodes["phase"], run.episodes["decoding"], strict=True))
     assert {("student", "greedy"), ("student", "wide"), ("generated", "wide")} <= phases
     found = measured(run).values
+    assert {"generated.unique_per_reply", "generated.right_per_1000_tokens"} <= found.keys()
     assert found["generated.mean"].shape == (8,) and found["student.acc_t1"].shape == found["acc_t1"].shape
     told = json.loads((folder / "student.json").read_text())
+    assert told["episodes"] == 24 * composed(*SMALL, *words).student.samples
     rows = [json.loads(line) for line in (folder / "data" / "student.jsonl").read_text().splitlines()]
     assert told["imitated"] == len(rows) > 0 and told["sampled_tokens"] > 0
     assert all([m["role"] for m in row["completion"]] == ["assistant"] for row in rows)

@@ -60,7 +60,7 @@ class Imitate:
             made, "expert_iteration", seed, problems=self._problems, samples=self._samples, max_tokens=max_tokens,
             begin="base", **self._knobs,
         )  # fmt: skip
-        cost = {"imitated": len(learner.data), "sampled_tokens": learner.spent["sampled_tokens"]}
+        cost = {"imitated": len(learner.data), **{key: learner.spent[key] for key in ("episodes", "sampled_tokens")}}
         return Taught(rows, cost, learner.data)
 
 

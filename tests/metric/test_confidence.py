@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu
 
-from amend.metric.confidence import auc, curve, perplexity, told
+from amend.metric.confidence import auc, auc_by_problem, curve, perplexity, told
 
 
 def test_perplexity_by_hand():
@@ -28,6 +28,25 @@ def test_auc_against_every_pair(scored):
         return
     assert auc(score, correct) == pytest.approx(np.mean(pairs))
     assert auc(score, correct) * len(pairs) == pytest.approx(mannwhitneyu(score[correct], score[~correct]).statistic)
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0, 2.0]), st.booleans()), min_size=1, max_size=20))
+@settings(deadline=None)
+def test_auc_by_problem_against_every_pair_and_delongs_variance(scored):
+    score, correct = (np.array(column) for column in zip(*scored, strict=True))
+    found = auc_by_problem(score, correct)
+    if correct.all() or not correct.any():
+        assert np.isnan(found).all()
+        return
+    assert found.mean() == pytest.approx(auc(score, correct))
+    pairs = np.array([[(a > b) + 0.5 * (a == b) for b in score[~correct]] for a in score[correct]])
+    by_right, by_wrong = pairs.mean(axis=1), pairs.mean(axis=0)
+    variance = by_right.var() / len(by_right) + by_wrong.var() / len(by_wrong)
+    assert found.var() / len(found) == pytest.approx(variance)
+
+
+def test_where_a_log_probability_is_missing_no_auc_is_told():
+    assert np.isnan(auc_by_problem(np.array([0.1, np.nan, 0.3]), np.array([True, False, True]))).all()
 
 
 def test_curve_has_all_attempts_surest_first():

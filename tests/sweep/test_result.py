@@ -18,7 +18,7 @@ from amend.sweep.figures import Curve, Measured, measured
 from amend.sweep.file import read
 from amend.sweep.plan import Plans
 from amend.sweep.result import Arm, contrast, curves, row
-from amend.sweep.wording import ASKED, kept, page
+from amend.sweep.wording import ASKED, kept, over, page
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 RESULTS = [path for path in sorted(SWEEPS.glob("*.json")) if path.with_suffix(".yaml").is_file()]
@@ -57,6 +57,8 @@ def test_figures_by_hand() -> None:
     said = {name: value.tolist() for name, value in found.values.items()}
     assert said["acc_t1"] == [0, 1, 1, 0] and said["acc_t2"] == [1, 1, 0, 0] and said["delta"] == [1, 0, -1, 0]
     assert said["i_to_c"] == [1, 0, 0, 0] and said["c_to_i"] == [0, 0, 1, 0]
+    assert np.mean(said["fix_rate"]) == pytest.approx(1 / 2) and np.mean(said["break_rate"]) == pytest.approx(1 / 2)
+    assert np.mean(said["auc_t1"]) == np.mean(said["auc_t2"]) == 0.5, "all are equally sure"
     assert said["change_rate"] == [1, 0, 1, 1] and said["no_edit"] == [0, 1, 0, 0]
     assert said["maj"] == [1, 0] and said["pass"] == [1, 0] and said["unique"] == [1, 0]
     assert said["mean"] == [pytest.approx(2 / 3), 0]
@@ -76,6 +78,37 @@ def test_the_second_attempt_is_held_against_what_errors_a_step_allow() -> None:
     assert said["step_excess"].mean() == pytest.approx(0.5) and said["token_excess"].mean() == pytest.approx(0.5)
     assert said["level1.acc_t1"].tolist() == [1, 1] and said["level2.acc_t1"].tolist() == [0, 0]
     assert said["level2.acc_t2"].tolist() == [1, 0]
+
+
+def test_a_rate_that_is_of_nothing_is_no_figure() -> None:
+    right = ("a", True)
+    said = measured(run_of(table("trained", "greedy", [[[right, right]], [[right, right]]]))).values
+    assert said["break_rate"].tolist() == [0, 0] and not {"fix_rate", "auc_t1", "auc_t2"} & said.keys()
+
+
+def test_what_a_student_is_given_is_weighed_by_replies_and_by_tokens() -> None:
+    """Two problems, two replies each: 3 of 4 right, one kind a problem; 8 replies took 40 tokens, training 60."""
+    right, wrong = ("a", True), ("b", False)
+    wide = [table(phase, "wide", [[[right], [right]], [[right], [wrong]]]) for phase in ("generated", "student")]
+    base = table("base", "wide", [[[wrong], [right]], [[wrong], [wrong]]])
+    told = {"imitated": 5, "episodes": 8, "sampled_tokens": 40}
+    run = replace(run_of(*wide, base), student=told, summary={"cost": {"sampled_tokens": 60}})
+    said = {name: value.mean() for name, value in measured(run).values.items()}
+    assert said["generated.unique_per_reply"] == 0.5
+    assert said["generated.right_per_1000_tokens"] == pytest.approx(0.75 * 8 / 0.1)
+    assert said["generated.unique_per_1000_tokens"] == pytest.approx(0.5 * 8 / 0.1)
+    assert said["student.per_1000"] == pytest.approx(100) and said["student.per_100k_tokens"] == pytest.approx(500)
+
+
+def test_what_is_generated_is_of_training_problems() -> None:
+    rows = [
+        {
+            "figures": {"generated.mean": {"problems": 64}, "mean": {"problems": 32}},
+            "curves": {"pass": {"x": [1, 96]}, "generated.pass": {"x": [1, 8]}},
+        }
+    ]
+    assert over({"rows": rows}, ["generated.mean"]) == "64 training problems, k = 8 attempts at each."
+    assert over({"rows": rows}, ["mean"]) == "32 test problems, k = 96 attempts at each."
 
 
 def test_what_one_sweep_asks_for_is_in_no_others_result() -> None:
@@ -159,7 +192,9 @@ def test_a_row_says_what_was_found_and_of_how_many() -> None:
     assert curves(arms()[0], [0])["pass"]["y"] == [1.0, 1.0]
 
 
-def test_every_commit_that_runs_were_made_with_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_machine_and_commit_that_runs_were_made_with_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One seed from one commit, the next from another with files changed."""
     file = tmp_path / "one.yaml"
     file.write_text(
@@ -171,7 +206,8 @@ def test_every_commit_that_runs_were_made_with_is_named(tmp_path: Path, monkeypa
     greedy = run_of(table("trained", "greedy", [[[("a", True), ("a", True)]]]))
 
     def read_one(folder: Path) -> Run:
-        return replace(greedy, versions={"cpu": "X", "cores": 1, "python": "3", "commit": commits[int(folder.name)]})
+        seed = int(folder.name)
+        return replace(greedy, versions={"cpu": "YX"[seed], "cores": 1, "python": "3", "commit": commits[seed]})
 
     for seed in ("0", "1"):
         (tmp_path / seed).mkdir()
@@ -179,7 +215,9 @@ def test_every_commit_that_runs_were_made_with_is_named(tmp_path: Path, monkeypa
     monkeypatch.setattr(result, "finished", lambda base: tmp_path / base.name.rpartition("-s")[2])
     monkeypatch.setattr(result, "read_run", read_one)
     found = result.result(read(file), Plans(read(file), "", []), [])
-    said = f"X, 1 core a run, Python 3, commit {'a' * 10}+ and {'b' * 10} (+: with files that were not committed)."
+    said = (
+        f"X and Y, 1 core a run, Python 3, commit {'a' * 10}+ and {'b' * 10} (+: with files that were not committed)."
+    )
     assert said in page("# One.\n", found)
 
 

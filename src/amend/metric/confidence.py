@@ -2,8 +2,13 @@ r"""Does the model know? The perplexity of an attempt against whether it is righ
 
     perplexity = exp(-1/|y| sum_t log pi(y_t | x, y_<t))
 
-A model that knows when it is wrong has higher perplexity there, and could be told so: see dialogue=confidence, in which
-the second turn begins with the first one's mean log-probability.
+The question is put as AUC, how often a right attempt is surer than a wrong one. A number a problem whose mean it is:
+
+    AUC + (V - AUC) p / p_c        V: the share of the other kind that attempt i is on its own side of
+                                   p_c: attempts of i's kind, right or wrong; the spread of their mean is DeLong's
+
+(DeLong, DeLong and Clarke-Pearson 1988.) A model that knows when it is wrong has higher perplexity there, and could be
+told so: see dialogue=confidence, in which the second turn begins with the first one's mean log-probability.
 """
 
 from __future__ import annotations
@@ -34,6 +39,22 @@ def auc(score: Float[np.ndarray, " m"], correct: Bool[np.ndarray, " m"]) -> floa
         return float("nan")
     below = np.searchsorted(wrong, right, side="left") + np.searchsorted(wrong, right, side="right")
     return float(below.sum() / (2 * len(right) * len(wrong)))
+
+
+def auc_by_problem(score: Float[np.ndarray, " p"], correct: Bool[np.ndarray, " p"]) -> Float[np.ndarray, " p"]:
+    """A number a problem, of one attempt at each, whose mean is ``auc`` and whose spread is its.
+
+    nan without both kinds, or where a score is nan.
+    """
+    right, wrong = score[correct], score[~correct]
+    if not len(right) or not len(wrong) or np.isnan(score).any():
+        return np.full(score.shape, np.nan)
+    above = (right[:, None] > wrong).astype(float) + 0.5 * (right[:, None] == wrong)
+    own = np.empty(len(score))
+    own[correct], own[~correct] = above.mean(axis=1), above.mean(axis=0)
+    kind = np.where(correct, len(right), len(wrong)) / len(score)
+    found: np.ndarray = above.mean() + (own - above.mean()) / kind
+    return found
 
 
 def told(

@@ -12,8 +12,10 @@ section 3. Over all problems x with attempts y_1, y_2 and correctness r in {0, 1
     edit distance ratio = Levenshtein(y_1, y_2) / (|y_1| + |y_2|)       in characters; 0 for equal texts
 
 ``first`` and ``second`` are the two turns of [problem, sample] arrays. What comes back has one number a problem, the
-mean over its samples, so that an interval can be taken over problems; only the two conditional rates are single
-numbers, because their denominator is random.
+mean over its samples, so that an interval can be taken over problems. The two conditional rates are single numbers,
+because their denominator is random; ``ratio_by_problem`` gives numbers a problem whose mean such a rate is:
+
+    R = E[y] / E[x]        R + (y - R x) / E[x]        linearised (Cochran 1977, Sampling Techniques, section 6.5)
 """
 
 from __future__ import annotations
@@ -54,6 +56,15 @@ def fix_rate(first: Bool[np.ndarray, "p n"], second: Bool[np.ndarray, "p n"]) ->
 def break_rate(first: Bool[np.ndarray, "p n"], second: Bool[np.ndarray, "p n"]) -> float:
     """Of the attempts right at first, the share wrong after; nan where none was right."""
     return float((~second[first]).mean()) if first.any() else float("nan")
+
+
+def ratio_by_problem(part: Float[np.ndarray, " p"], whole: Float[np.ndarray, " p"]) -> Float[np.ndarray, " p"]:
+    """A number a problem whose mean is sum(part) / sum(whole) and whose spread is its; nan where whole is all 0."""
+    if not whole.any():
+        return np.full(part.shape, np.nan)
+    ratio = part.sum() / whole.sum()
+    found: np.ndarray = ratio + (part - ratio * whole) / whole.mean()
+    return found
 
 
 def classes(first: Bool[np.ndarray, "p n"], second: Bool[np.ndarray, "p n"]) -> Int[np.ndarray, "p n"]:

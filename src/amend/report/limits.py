@@ -9,7 +9,8 @@ import math
 
 from amend.stat.interval import Interval
 
-NUMBERS = ("unique", "vendi", "distinct_answers")  # not per cent
+PER_TOKEN = ("right_per_1000_tokens", "unique_per_1000_tokens")
+NUMBERS = ("unique", "vendi", "distinct_answers", *PER_TOKEN)  # not per cent
 RATES = ("per_1000", "per_100k_tokens")  # of a gain: nothing bounds them
 SIGNED = ("delta", "gain", "gain_t1", "step_excess", "token_excess", *RATES)
 

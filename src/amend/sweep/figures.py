@@ -2,12 +2,18 @@
 
     acc_t1, acc_t2, ..., delta, i_to_c, c_to_i      greedy; with ``base.`` in front, of the untrained model, with
                                                     ``student.``, of one trained on what the trained one says
+    fix_rate, break_rate                            of those wrong at first the share mended, of those right that spoilt
+    auc_t1, auc_t2                                  how often a right attempt has a higher mean log-probability than a
+                                                    wrong one
     change_rate, copy_rate, edit_distance, no_edit  how the second attempt relates to the first (no_edit: moved < 0.1)
     mean, maj, rerank, pass, unique                 of many first attempts at temperature 1, k of them
     parallel_k, sequential_k                        a vote over k attempts; over k/2 that were each corrected once
     fixed_t2, fixed_i_to_c                          the correction of a first attempt that is always the base model's
     student.per_1000, student.per_100k_tokens       the student's gain over the base model in mean, for 1,000 solutions
                                                     that it was given, and for 100,000 tokens sampled in all
+    generated.unique_per_reply                      different right solutions of a problem for each reply to it
+    generated.right_per_1000_tokens, unique_per_... right replies, and different right ones, for 1,000 tokens sampled in
+                                                    all, training and generation
     step_error, step_predicted, step_excess         e a step of first attempts, (1 - e)^n for the n steps of both, how
                                                     much more often the second is right; token_ the same
     level3.acc_t1, level3.acc_t2                    greedy, of the problems of one level alone
@@ -17,13 +23,14 @@ A comparison stays paired as long as it is made problem by problem, so means are
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-from amend.metric import correction, passk, survival
+from amend.metric import confidence, correction, passk, survival
 from amend.metric.diversity import within
 from amend.metric.rerank import best_at_k
 from amend.metric.solutions import unique_solutions
@@ -64,13 +71,27 @@ def measured(run: Run) -> Measured:
     if learning := _learning(run):
         curves["learning"] = learning
     cost = {key: float(value) for key, value in run.summary.get("cost", {}).items()}
-    if run.student and {"student.mean", "base.mean"} <= values.keys():
-        given, tokens = float(run.student["imitated"]), float(run.student["sampled_tokens"])
-        cost |= {"imitated": given, "generated_tokens": tokens}
-        gain = values["student.mean"] - values["base.mean"]
-        values["student.per_1000"] = gain * 1000 / given
-        values["student.per_100k_tokens"] = gain * 100_000 / (tokens + cost.get("sampled_tokens", 0.0))
+    if run.student and {"student.mean", "base.mean", "generated.mean"} <= values.keys():
+        cost |= {"imitated": float(run.student["imitated"]), "generated_tokens": float(run.student["sampled_tokens"])}
+        values |= _for_its_cost(values, cost, float(run.student["episodes"]), curves["generated.pass"].x[-1])
     return Measured(values, curves, cost)
+
+
+def _for_its_cost(values: Values, cost: Mapping[str, float], replies: float, k: float) -> Values:
+    """What was generated, and the student's gain, a reply and a token: training's and generation's are both paid.
+
+    replies: that were generated in all; k: to each of the problems that ``generated`` figures are of
+    """
+    tokens = cost["generated_tokens"] + cost.get("sampled_tokens", 0.0)
+    gain = values["student.mean"] - values["base.mean"]
+    unique = values["generated.unique"] / k
+    return {
+        "student.per_1000": gain * 1000 / cost["imitated"],
+        "student.per_100k_tokens": gain * 100_000 / tokens,
+        "generated.unique_per_reply": unique,
+        "generated.right_per_1000_tokens": values["generated.mean"] * replies * 1000 / tokens,
+        "generated.unique_per_1000_tokens": unique * replies * 1000 / tokens,
+    }
 
 
 def _phase(episodes: Columns, phase: str) -> tuple[Values, dict[str, Curve]]:
@@ -103,6 +124,9 @@ def _greedy(table: Table) -> tuple[Values, dict[str, Curve]]:
     accuracy = correction.accuracy(table.correct)
     values = {f"acc_t{turn + 1}": accuracy[:, turn] for turn in range(table.turns)}
     values["tokens"] = table.tokens.sum(axis=2).mean(axis=1).astype(float)
+    sure, right = confidence.mean_logp(table.logp, table.tokens)[:, 0], table.correct[:, 0]
+    turns = range(min(2, table.turns))
+    values |= _known({f"auc_t{t + 1}": confidence.auc_by_problem(sure[:, t], right[:, t]) for t in turns})
     if table.turns < 2:
         return values, {}
     first, second = table.correct[:, :, 0], table.correct[:, :, 1]
@@ -116,10 +140,25 @@ def _greedy(table: Table) -> tuple[Values, dict[str, Curve]]:
         "edit_distance": ratio.mean(axis=1),
         "no_edit": (ratio < NO_EDIT).mean(axis=1),
     }
-    values |= _lasting(table) | _by_level(table, accuracy)
+    values |= _lasting(table) | _by_level(table, accuracy) | _rates(first[:, 0], second[:, 0])
     within = np.minimum((ratio[:, 0] * BINS).astype(int), BINS - 1)
     histogram = Curve(tuple(i / BINS for i in range(BINS)), np.eye(BINS)[within])
     return values, {"edits": histogram, "attempts": Curve(tuple(range(1, table.turns + 1)), accuracy)}
+
+
+def _rates(first: Bool[np.ndarray, " p"], second: Bool[np.ndarray, " p"]) -> Values:
+    """Of those wrong at first the share that was mended, and of those right the share that was spoilt."""
+    return _known(
+        {
+            "fix_rate": correction.ratio_by_problem((~first & second).astype(float), (~first).astype(float)),
+            "break_rate": correction.ratio_by_problem((first & ~second).astype(float), first.astype(float)),
+        }
+    )
+
+
+def _known(values: Values) -> Values:
+    """Those that are a number on every problem."""
+    return {name: value for name, value in values.items() if np.isfinite(value).all()}
 
 
 def _lasting(table: Table) -> Values:

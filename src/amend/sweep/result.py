@@ -63,6 +63,7 @@ def gathered(sweep: Sweep, plans: Plans) -> tuple[list[Arm], list[Planned], dict
     missing: list[Planned] = []
     versions: dict[str, Any] = {}
     commits: set[str] = set()
+    machines: set[str] = set()
     seconds, latest, folders = 0.0, 0.0, 0
     for parameters in grid(sweep)[: sweep.cap]:
         run = plans(parameters)
@@ -78,9 +79,10 @@ def gathered(sweep: Sweep, plans: Plans) -> tuple[list[Arm], list[Planned], dict
         latest = max(latest, (folder / FINISHED).stat().st_mtime)
         versions, folders = dict(found.versions) or versions, folders + 1
         commits.add(str(found.versions.get("commit")))
+        machines |= {str(found.versions["cpu"])} if found.versions.get("cpu") else set()
     when = datetime.datetime.fromtimestamp(latest, datetime.UTC).date().isoformat() if folders else None
     where = {
-        "cpu": versions.get("cpu"),
+        "cpu": " and ".join(sorted(machines)) or None,
         "cores": versions.get("cores"),
         "python": versions.get("python"),
         "commits": sorted(commits),

@@ -14,6 +14,11 @@ TABLES = {  # heading -> figures, in this order, where the sweep has them
     "Votes over 32 attempts, and over 16 that were each corrected once": ("parallel_32", "sequential_32"),
     "How various they are": ("distinct_2", "vendi", "distinct_answers"),
     "What it generates": ("generated.mean", "generated.unique", "generated.distinct_2", "generated.vendi"),
+    "What it generates, for its cost: a reply, and a token sampled in training or generation": (
+        "generated.unique_per_reply",
+        "generated.right_per_1000_tokens",
+        "generated.unique_per_1000_tokens",
+    ),
     "A student trained on what it generates": ("student.acc_t1", "student.mean", "student.maj", "student.pass"),
     "The student's gain over the base model in mean of one": ("student.per_1000", "student.per_100k_tokens"),
 }
@@ -28,7 +33,16 @@ CURVES = {  # what a sweep asks at several places, with its intervals: the line 
     "reason_unique": {"pass": "pass@k"},
 }
 SHORT = 10  # columns that there is room for intervals in
-ASKED = {  # further ones, of a sweep whose question they answer
+ASKED: dict[str, dict[str, tuple[str, ...]]] = {  # further ones, of a sweep whose question they answer
+    "score_methods": {
+        "Of the first attempts that were wrong, those mended; of those that were right, those spoilt": (
+            "fix_rate", "break_rate",
+        ),
+    },
+    "thread_confidence": {
+        "How often a right attempt is surer than a wrong one (AUC of the mean log-probability; half: it says nothing)":
+            ("auc_t1", "auc_t2"),
+    },
     "thread_errors": {
         "Errors a step: e of first attempts, (1 − e)^n for the n steps of both, and how far the second is above": (
             "step_error", "step_predicted", "step_excess",
@@ -43,6 +57,11 @@ LABELS = {
     "token_error": "e", "token_predicted": "predicted", "token_excess": "excess",
     "delta": "Δ(t1,t2)", "i_to_c": "i→c", "c_to_i": "c→i", "fixed_t2": "Acc@t2, first attempt the base's",
     "fixed_i_to_c": "i→c, first attempt the base's",
+    "fix_rate": "mended, of wrong ones", "break_rate": "spoilt, of right ones",
+    "auc_t1": "first attempts", "auc_t2": "second attempts",
+    "unique_per_reply": "different right solutions for 100 replies",
+    "right_per_1000_tokens": "right replies for 1,000 tokens",
+    "unique_per_1000_tokens": "different right solutions for 1,000 tokens",
     "per_1000": "for 1,000 solutions given", "per_100k_tokens": "for 100,000 tokens sampled",
     "change_rate": "answer changed", "copy_rate": "copied", "edit_distance": "edit distance", "no_edit": "moved < 0.1",
     "mean": "mean of one", "maj": "maj@k", "rerank": "rerank@k", "pass": "pass@k", "unique": "unique right solutions",
@@ -102,12 +121,14 @@ def table(found: Mapping[str, Any], names: Sequence[str]) -> list[str]:
 
 
 def over(found: Mapping[str, Any], names: Sequence[str]) -> str:
-    """On how many problems, and of how many attempts at each."""
+    """On how many problems, and of how many attempts at each; what a student is given is of training problems."""
     rows = found["rows"]
+    given = all(name.startswith("generated.") for name in names)
     counts = {row["figures"][name]["problems"] for row in rows for name in names if name in row["figures"]}
-    said = f"{' or '.join(str(count) for count in sorted(counts))} test problems"
-    attempts = {int(row["curves"]["pass"]["x"][-1]) for row in rows if "pass" in row["curves"]}
-    many = {name.removeprefix("student.").removeprefix("generated.") for name in names} & set(WIDE)
+    said = f"{' or '.join(str(count) for count in sorted(counts))} {'training' if given else 'test'} problems"
+    of = "generated.pass" if given else "pass"
+    attempts = {int(row["curves"][of]["x"][-1]) for row in rows if of in row["curves"]}
+    many = given or {name.removeprefix("student.") for name in names} & set(WIDE)
     return f"{said}, k = {attempts.pop()} attempts at each." if many and len(attempts) == 1 else f"{said}."
 
 
