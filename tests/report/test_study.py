@@ -20,8 +20,8 @@ from amend.report.beyond import BEYOND
 from amend.report.files import run_folders
 from amend.report.findings import gather, grouped
 from amend.report.gains import gain, unresolved
-from amend.report.sheets import as_csv, as_json, as_latex, as_markdown
-from amend.report.study import Study, study
+from amend.report.sheets import as_csv, as_json, as_latex, as_markdown, drawn
+from amend.report.study import Figure, Series, Study, study
 from amend.report.svg import LETTER, WIDTH, interval_chart
 from amend.stat.seeds import seed_interval
 from report.synthetic_run import finished, metrics, write
@@ -133,6 +133,18 @@ def test_every_file_says_the_same(folders: list[Path]) -> None:
     assert f"{mean:.1f} {{\\scriptsize [{low:.1f}, {high:.1f}]}}" in latex
     assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == len(of.sheets)
     assert "Δ" not in latex and not any(c in latex.replace("\\_", "") for c in "_")
+
+
+def test_a_figure_as_a_table_by_hand(folders: list[Path]) -> None:
+    """Of 21 places every other is told; where a condition has none, its cell is empty."""
+    of = made(folders)
+    y = tuple(None if i == 2 else i / 20 for i in range(21))
+    low, high = (tuple(v and v + by for v in y) for by in (-0.01, 0.01))
+    figure = Figure("pass", "log", "", "", "k", "%", tuple(range(21)), (Series(0, y, low, high), Series(1, y, (), ())))
+    head, _, first, second = drawn(of, figure).splitlines()
+    assert head == "| k | 0 | 2 | 4 | 6 | 8 | 10 | 12 | 14 | 16 | 18 | 20 |"
+    assert first.startswith(f"| {of.groups[0].label} | 0.0 ") and "|  | 20.0 [19.0, 21.0] |" in first
+    assert second.startswith(f"| {of.groups[1].label} | 0.0 |  | 20.0 | 30.0 |")
 
 
 def test_a_figure_that_no_run_has_is_no_column(folders: list[Path]) -> None:

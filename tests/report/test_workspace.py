@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from amend.report.files import read_run
 from amend.report.findings import gather
+from amend.report.pictures import pictures, slug
+from amend.report.sheets import drawn as drawn_as_table
 from amend.report.study import Study, study
-from amend.report.workspace import as_workspace, publish
+from amend.report.workspace import CHARTS, as_workspace, publish
+from report.synthetic_run import finished
 from report.test_index import runs
 
 pytest.importorskip("wandb_workspaces", reason="no wandb-workspaces; enable with: make install-dev")
@@ -21,6 +26,11 @@ pytest.importorskip("wandb_workspaces", reason="no wandb-workspaces; enable with
 def made(tmp_path: Path) -> Study:
     folders = runs(tmp_path / "runs" / "math", 2, 2)
     return study(folders, gather(folders))
+
+
+def told(value: Any) -> str:
+    """All text of the report's Markdown blocks."""
+    return "\n".join(block.get("content", "") for block in value["spec"]["blocks"])
 
 
 @pytest.fixture
@@ -48,8 +58,26 @@ def test_the_report_is_built_without_a_network_and_says_what_the_study_says(made
     drawn = {name for plot in plots for name in plot.get("metrics", [])}
     assert {f.key.removeprefix("training_") for f in made.figures if f.kind == "curve"} <= drawn
     assert {"trained.acc_t2.mean", "trained.delta.mean"} <= drawn
+    others = [figure for figure in made.figures if figure.kind != "curve" and figure.series]
+    assert {"edits", "profile"} <= {figure.key for figure in others}
+    assert all(figure.title in text and drawn_as_table(made, figure) in told(value) for figure in others)
     for folder in made.groups[1].folders:  # runs are found by the name that our W&B runs have
         assert "/".join(Path(folder).parts[-3:]) in text
+
+
+def test_the_charts_that_it_shows_are_those_that_a_run_logs(made: Study, tmp_path: Path) -> None:
+    logged = pictures(read_run(runs(tmp_path / "one", 1, 1)[0]))
+    assert {slug(name) for name in CHARTS} <= logged.keys()
+    assert all(f"figures/{slug(name)}" in as_workspace(made) for name in CHARTS)
+
+
+@pytest.mark.usefixtures("no_network")
+def test_pass_at_every_k_is_told_with_its_intervals(tmp_path: Path) -> None:
+    """Three of four replies to one of two problems are right: pass@1 = 37.5 %, pass@2 = 50 %."""
+    replies = [["1+1 ok", "1+1 ok", "2*1 ok", "no"], ["no", "no", "no", "no"]]
+    folder = finished(tmp_path / "a" / "0123abcd-s0", "a", 0, [True, False], [False, True], replies)
+    text = told(json.loads(as_workspace(study([folder], gather([folder])))))
+    assert "| k | 1 | 2 | 4 |" in text and re.search(r"\| a \| 37\.5 \[.*\] \| 50\.0 \[", text)
 
 
 @pytest.mark.usefixtures("no_network")

@@ -45,7 +45,7 @@ def by_steps(table: Table, phase: str) -> list[Chart]:
         so_far = steps[:, :, : turn + 1].sum(axis=2).ravel()
         bins = survival.curve(so_far, table.correct[:, :, turn].ravel(), BINS, error)
         series = {"right": bins.correct.tolist(), "(1−e)^n": bins.predicted.tolist()}
-        charts.append(Chart(_title(phase, turn, "steps"), bins.length.tolist(), "steps so far", series, "%", []))
+        charts.append(Chart(title(phase, turn, "steps"), bins.length.tolist(), "steps so far", series, "%", []))
     return charts
 
 
@@ -58,10 +58,11 @@ def by_perplexity(table: Table, phase: str) -> list[Chart]:
         x, right, _ = confidence.curve(perplexity[known], table.correct[:, :, turn].ravel()[known], BINS)
         if len(x):
             charts.append(
-                Chart(_title(phase, turn, "perplexity"), x.tolist(), "perplexity", {"right": right.tolist()}, "%", [])
+                Chart(title(phase, turn, "perplexity"), x.tolist(), "perplexity", {"right": right.tolist()}, "%", [])
             )
     return charts
 
 
-def _title(phase: str, turn: int, by: str) -> str:
+def title(phase: str, turn: int, by: str) -> str:
+    """What such a chart is called; ``turn`` counts from 0, ``by`` is "steps" or "perplexity"."""
     return f"{phase.capitalize()}, attempt {turn + 1}, by {by}"

@@ -9,9 +9,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
 from typing import Any
 
-from amend.report.study import Cell, Column, Sheet, Study
+from amend.report.study import Cell, Column, Figure, Sheet, Study
+
+PLACES = 11  # columns of a figure told as a table
 
 ESCAPED = {"\\": r"\textbackslash{}", "Δ": r"$\Delta$", "→": r"$\to$", "±": r"$\pm$", "−": "-", "^": r"\^{}"} | {
     c: f"\\{c}" for c in "&%$#_{}"
@@ -58,10 +61,30 @@ def as_markdown(study: Study) -> str:
 def table(study: Study, sheet: Sheet) -> str:
     """One sheet as a Markdown table."""
     heads = ["", *(column.label for column in sheet.columns)]
-    lines = [heads, ["---", *("---:" for _ in sheet.columns)]]
+    lines = []
     for row in sheet.rows:
         cells = [" ".join(filter(None, shown(c, column))) for column, c in zip(sheet.columns, row.cells, strict=True)]
-        lines.append([study.groups[row.group].label.replace("|", "\\|"), *cells])
+        lines.append([study.groups[row.group].label, *cells])
+    return _grid(heads, lines)
+
+
+def drawn(study: Study, figure: Figure) -> str:
+    """A figure as a Markdown table, for where it cannot be drawn: a condition a row, at most ``PLACES`` of its x."""
+    step = -(-len(figure.x) // PLACES)
+    column = Column(figure.key, "", "points" if figure.unit == "%" else "number", False)
+    lines = []
+    for series in figure.series:
+        none = (None,) * len(series.y)
+        ends = list(zip(series.y, series.low or none, series.high or none, strict=True))
+        cells = [None if y is None else Cell(y, low, high) for y, low, high in ends[::step]]
+        lines.append([study.groups[series.group].label, *(" ".join(filter(None, shown(c, column))) for c in cells)])
+    return _grid([figure.x_label, *(f"{x:g}" for x in figure.x[::step])], lines)
+
+
+def _grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, its first column to the left."""
+    rule = ["---", *("---:" for _ in heads[1:])]
+    lines = [heads, rule, *([row[0].replace("|", "\\|"), *row[1:]] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

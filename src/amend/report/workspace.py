@@ -1,5 +1,8 @@
 """The same study as a W&B Report: its tables as they stand, its curves drawn by W&B from the runs' own metrics.
 
+The study's other figures (pass@k, edit distances, profiles) are over several runs at once, which W&B does not draw:
+they are told as tables, beside the charts that every run carries with it.
+
 A condition is a run set, found by the names that our W&B runs have (task/algorithm/folder), its seeds drawn as one line
 with their range. Building needs no network and no account; the server, an entity and a project are named only when it
 is published. This file alone knows wandb-workspaces, which is the optional extra ``report``; two names of it are its
@@ -14,9 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from amend.errors import UserError
-from amend.report.sheets import table
+from amend.report.lasting import title
+from amend.report.pictures import slug
+from amend.report.sheets import drawn, table
 from amend.report.study import Study
 
+CHARTS = (  # of those that a run logs (``amend.report.pictures``), what no metric of W&B's shows
+    "Share of problems",
+    *(title(phase, turn, by) for phase in ("base", "trained") for turn in (0, 1) for by in ("steps", "perplexity")),
+)
 NOWHERE = "amend"  # stands for an entity and a project until the report is published
 
 
@@ -66,9 +75,18 @@ def build(study: Study, entity: str, project: str) -> Any:
     for sheet in study.sheets:
         blocks += [wr.H2(sheet.title), wr.P(sheet.note), wr.MarkdownBlock(table(study, sheet))]
         blocks += [wr.MarkdownBlock("\n".join(f"- {line}" for line in sheet.lines))] if sheet.lines else []
+    for figure in study.figures:
+        if figure.kind != "curve" and figure.series:
+            blocks += [wr.H2(figure.title), wr.P(figure.note), wr.MarkdownBlock(drawn(study, figure))]
+    charts = [
+        wr.MediaBrowser(title=name, media_keys=[f"figures/{slug(name)}"], mode="gallery", gallery_axis="run")
+        for name in CHARTS
+    ]
     blocks += [
         wr.H2("Learning curves"),
         wr.PanelGrid(runsets=runsets, panels=panels),
+        wr.H2("Each run's own charts"),
+        wr.PanelGrid(runsets=runsets, panels=charts),
         wr.H2("What differs between the runs"),
         wr.PanelGrid(runsets=runsets, panels=[wr.RunComparer(diff_only="split")]),
         wr.P(f"Written by amend; code: {', '.join(study.commits) or 'unknown'}."),
