@@ -106,6 +106,22 @@ def test_an_ngram_does_not_reach_into_the_next_text():
     assert text.tolist() == [0, 1] and len(set(gram.tolist())) == 2 and count.tolist() == [1, 1]
 
 
+@given(tables)
+@settings(deadline=None, max_examples=30)
+def test_numbers_that_would_not_fit_are_renumbered_and_nothing_changes(text):
+    flat = text.ravel().tolist()
+    group = np.repeat(np.arange(len(text)), text.shape[1])
+    large = grams(flat, group, len(text))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("amend.metric.grams.LARGEST", 0)
+        small = grams(flat, group, len(text))
+        for n in range(1, 6):
+            for mine, theirs in zip(small.counts(n)[::2], large.counts(n)[::2], strict=True):
+                np.testing.assert_array_equal(mine, theirs)
+        for measure in (diversity.ead, diversity.self_bleu, diversity.vendi):
+            np.testing.assert_array_equal(measure(small), measure(large))
+
+
 def test_a_hundred_thousand_episodes_take_seconds():
     rng = np.random.default_rng(0)
     shown = rng.integers(1, 60, (1000, 100, 3))

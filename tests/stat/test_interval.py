@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 from scipy.stats import binomtest
 
+from amend.stat import interval
 from amend.stat.interval import (
     bootstrap,
     crossed_bootstrap,
@@ -43,6 +44,16 @@ def test_bootstrap_resamples_problems():
     ours = bootstrap(values, np.random.default_rng(2), resamples=20_000)
     assert ours.mean == pytest.approx(values.mean())
     assert (ours.low, ours.high) == pytest.approx(tuple(np.quantile(plain, [0.025, 0.975])), abs=0.015)
+
+
+def test_problems_drawn_and_values_counted_are_one_distribution(monkeypatch):
+    """Every problem has a value of its own, so problems are drawn; counting instead gives the same ends."""
+    values = np.random.default_rng(0).normal(size=300)
+    drawn = bootstrap(values, np.random.default_rng(1), resamples=100_000)
+    monkeypatch.setattr(interval, "_DRAWS", 0)
+    counted = bootstrap(values, np.random.default_rng(1), resamples=100_000)
+    assert drawn != counted
+    np.testing.assert_allclose(drawn, counted, atol=0.03 * values.std() / np.sqrt(300))
 
 
 def test_the_generator_decides():

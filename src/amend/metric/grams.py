@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Int
 
 TOKEN = re.compile(r"\w+|[^\w\s]")
+LARGEST = 2**62  # of a number that stands for a text, or a group, and an n-gram
 Counts = tuple[Int[np.ndarray, " m"], Int[np.ndarray, " m"], Int[np.ndarray, " m"]]
 
 
@@ -32,7 +33,7 @@ class Grams:
     _counted: dict[int, Counts] = field(default_factory=dict, repr=False, compare=False)
 
     def counts(self, n: int) -> Counts:
-        """(text, gram, count) of every n-gram of every text, each once; grams are numbers from 0 on.
+        """(text, gram, count) of every n-gram of every text, each once; grams are numbers, 0 the least.
 
         Sorted by text, then gram. Counted once, however many measures ask.
         """
@@ -45,9 +46,12 @@ class Grams:
         if size <= 0:
             nothing = np.zeros(0, dtype=int)
             return nothing, nothing, nothing
-        code = self.token[:size].copy()
-        for i in range(1, n):  # renumbered at every length, so that codes cannot overflow
-            code = np.unique(code * self.vocabulary + self.token[i : i + size], return_inverse=True)[1]
+        code, kinds = self.token[:size].copy(), self.vocabulary
+        for i in range(1, n):
+            if kinds * self.vocabulary * max(len(self.length), self.groups) > LARGEST:  # it takes a sort
+                known, code = np.unique(code, return_inverse=True)
+                kinds = len(known)
+            code, kinds = code * self.vocabulary + self.token[i : i + size], kinds * self.vocabulary
         inside = self.text[:size] == self.text[n - 1 :]  # an n-gram does not reach into the next text
         text, code = self.text[:size][inside], code[inside]
         width = int(code.max(initial=0)) + 1

@@ -32,6 +32,7 @@ from scipy.stats import norm
 LEVEL = 0.95
 RESAMPLES = 10_000
 _CHUNK = 4_000_000  # numbers held at once while resampling, about 32 MB
+_DRAWS = 6  # problems that are drawn one by one in the time in which one value's count is drawn
 
 
 class Interval(NamedTuple):
@@ -62,7 +63,8 @@ def bootstrap(
     """The mean over problems with its percentile bootstrap interval; one value a problem. Raises ValueError for none.
 
     Drawing p problems with replacement and averaging needs only how often each distinct value was drawn, which is
-    multinomial: the same distribution, at the price of the distinct values instead of the problems.
+    multinomial: the same distribution, at the price of the distinct values instead of the problems. Where nearly every
+    problem has a value of its own, the problems themselves are drawn, which is cheaper.
     """
     if values.size == 0:
         raise ValueError("no problem to average over")
@@ -151,10 +153,17 @@ def _resampled_means(
     distinct: Float[np.ndarray, " u"], counts: np.ndarray, generator: np.random.Generator, resamples: int
 ) -> Float[np.ndarray, " r"]:
     total = int(counts.sum())
-    parts = [
-        generator.multinomial(total, counts / total, size=size) @ distinct / total
-        for size in _chunks(resamples, len(distinct))
-    ]
+    if _DRAWS * len(distinct) < total:
+        parts = [
+            generator.multinomial(total, counts / total, size=size) @ distinct / total
+            for size in _chunks(resamples, len(distinct))
+        ]
+    else:
+        each = np.repeat(distinct, counts)
+        parts = [
+            each[generator.integers(0, total, (size, total), dtype=np.uint32)].mean(axis=1)
+            for size in _chunks(resamples, total)
+        ]
     return np.concatenate(parts)
 
 
