@@ -12,7 +12,7 @@ import yaml
 
 from amend.errors import UserError
 from amend.stat.seeds import seed_interval, squares
-from amend.sweep.claims import FAILS, HOLDS, OPEN, claims, decided, page, results_in, verdict
+from amend.sweep.claims import FAILS, HOLDS, NO_TEST, OPEN, claims, decided, page, results_in, verdict
 from amend.sweep.file import grid, read
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
@@ -81,11 +81,23 @@ def test_many_claims_are_corrected_for() -> None:
     edge = values - values.mean() + 1.1 * (seed_interval(values).high - values.mean())
     results = {"s": {"rows": [], "contrasts": {"a": found_of(drawn(0.5)), "b": found_of(edge)}}}
     text = page([first, second, third], results)
-    assert "3 claims: 2 hold, 0 do not, 1 cannot be told yet, of these\n1 for want of runs." in text
+    assert "3 claims: 2 hold, 0 do not, 1 cannot be told yet, of these\n1 for want of runs; of 0 what" in text
     assert "of the 2 that could be told, 2 survive Holm's" in text
     tests = {name: found_of(edge) for name in "abc"}
     text = page([first, second, third], {"s": {"rows": [], "contrasts": tests}})
     assert "of the 3 that could be told, 0 survive Holm's" in text and text.count(", alone only") == 3
+
+
+def test_what_says_nothing_of_the_claim_is_no_test_whatever_it_gives() -> None:
+    """Of two clear figures one is of words that the model cannot read: it has no verdict, and is in nobody's family."""
+    first, second = ({**CLAIMS[1], "id": name, "claim": name, "sweep": "s"} for name in "ab")
+    moot = {**second, "moot": "words that it cannot read", "note": "beside"}
+    tests = {name: found_of(drawn(0.5)) for name in "ab"}
+    assert decided(moot, {"contrasts": tests})[1:] == (NO_TEST, None, "")
+    text = page([first, moot], {"s": {"rows": [], "contrasts": tests}})
+    assert "2 claims: 1 hold, 0 do not, 0 cannot be told yet, of these\n0 for want of runs; of 1 what" in text
+    assert "one in twenty of 1 tests" in text and "| b (beside; words that it cannot read) |" in text
+    assert f"{decided(first, {'contrasts': tests}).ours} | **no test of it** |  | " in text
 
 
 def test_a_run_that_two_sweeps_share_is_counted_once() -> None:

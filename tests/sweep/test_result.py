@@ -18,7 +18,7 @@ from amend.sweep.figures import Curve, Measured, measured
 from amend.sweep.file import read
 from amend.sweep.plan import Plans
 from amend.sweep.result import Arm, contrast, curves, row
-from amend.sweep.wording import ASKED, kept, over, page
+from amend.sweep.wording import ASKED, costs, kept, over, page
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 RESULTS = [path for path in sorted(SWEEPS.glob("*.json")) if path.with_suffix(".yaml").is_file()]
@@ -109,6 +109,21 @@ def test_what_is_generated_is_of_training_problems() -> None:
     ]
     assert over({"rows": rows}, ["generated.mean"]) == "64 training problems, k = 8 attempts at each."
     assert over({"rows": rows}, ["mean"]) == "32 test problems, k = 96 attempts at each."
+    rows[0]["figures"]["acc_t1"] = {"problems": 500}
+    assert over({"rows": rows}, ["acc_t1", "mean"]) == "500, 32 test problems, by column, k = 96 attempts at each."
+
+
+def test_what_a_reward_model_was_taught_with_is_told_beside_what_the_run_sampled() -> None:
+    """An arm without one has 0; where no arm has one there is no column."""
+    rows = [{"arm": {"reward": name}, "seeds": [0], "cost": {"sampled_tokens": 5, "seconds": 1}} for name in "ab"]
+    assert costs({"rows": rows})[0] == "|  | seeds | sampled tokens | seconds |"
+    rows[1]["cost"]["orm_sampled_tokens"] = 1400
+    assert costs({"rows": rows}) == [
+        "|  | seeds | sampled tokens | its reward model's | seconds |",
+        "| --- | ---: | ---: | ---: | ---: |",
+        "| reward=a | 1 | 5 | 0 | 1 |",
+        "| reward=b | 1 | 5 | 1,400 | 1 |",
+    ]
 
 
 def test_what_one_sweep_asks_for_is_in_no_others_result() -> None:

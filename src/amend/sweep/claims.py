@@ -9,7 +9,8 @@ contrast of which sweep decides it; sweeps/X.json has that contrast with its int
 
 so a claim cannot be tuned until it holds, and a difference that the data cannot resolve is called that, with the seeds
 or problems that would. Many claims are held against one level, so each verdict's p-value stands beside Holm's, over all
-claims that were run: over those decided alone would be to choose by outcome.
+claims that were run: over those decided alone would be to choose by outcome. A claim that says in claims.yaml why runs
+are no test of it (``moot``) has our figure, no verdict, and no place among the tests.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ from amend.stat.interval import LEVEL
 from amend.stat.paired import holm
 from amend.stat.seeds import POWER, Squares, enough, seed_p, seeds_needed
 
-NOTE = "note"  # what a reader has to know beside the figure; the one key that may be left out
+NOTE = "note"  # what a reader has to know beside the figure
+MOOT = "moot"  # why our runs are no test of it, whatever they give, such as words that the model cannot read
+OPTIONAL = {NOTE, MOOT}
 KEYS = {"id", "claim", "who", "where", "theirs", "trust", "sweep", "terms", "expect", "than", "unit"}
 TRUST = {
     "READ-PAPER": "read in the paper",
@@ -41,7 +44,7 @@ TRUST = {
 }
 EXPECT = ("above", "below", "near")
 UNITS = {"points": 100.0, "number": 1.0}
-HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot tell yet"
+HOLDS, FAILS, OPEN, NO_TEST = "holds", "does not hold", "cannot tell yet", "no test of it"
 LEAST = 3  # seeds: one says nothing of the algorithm, and two hardly anything
 
 
@@ -64,8 +67,8 @@ def claims(path: Path) -> list[dict[str, Any]]:
         where = f"{path}: {claim.get('id', '?')}"
         if missing := KEYS - claim.keys():
             raise UserError(f"{where}: {min(missing)}: missing; allowed: {', '.join(sorted(KEYS))}")
-        if stray := claim.keys() - KEYS - {NOTE}:
-            raise UserError(f"{where}: {min(stray)}: no such key; allowed: {', '.join(sorted(KEYS | {NOTE}))}")
+        if stray := claim.keys() - KEYS - OPTIONAL:
+            raise UserError(f"{where}: {min(stray)}: no such key; allowed: {', '.join(sorted(KEYS | OPTIONAL))}")
         for key, known in (("trust", TRUST), ("expect", EXPECT), ("unit", UNITS)):
             if claim[key] not in known:
                 raise UserError(f"{where}: {key}={claim[key]}: allowed: {', '.join(known)}")
@@ -90,7 +93,7 @@ def page(found: Sequence[Mapping[str, Any]], results: Mapping[str, Mapping[str, 
     tested = [i for i, one in enumerate(decisions) if one.p is not None]
     adjusted = dict(zip(tested, holm(np.array([decisions[i].p for i in tested], dtype=float)).tolist(), strict=True))
     survive = [i for i in tested if decisions[i].verdict != OPEN and adjusted[i] < 1 - LEVEL]
-    tally = {said: sum(one.verdict == said for one in decisions) for said in (HOLDS, FAILS, OPEN)}
+    tally = {said: sum(one.verdict == said for one in decisions) for said in (HOLDS, FAILS, OPEN, NO_TEST)}
     seconds = [spent for _, spent in _runs(results)]
     hours = sum(seconds) / 3600
     rows = []
@@ -98,9 +101,18 @@ def page(found: Sequence[Mapping[str, Any]], results: Mapping[str, Mapping[str, 
         theirs = f"{claim['theirs']} ({TRUST[claim['trust']]})" if claim["theirs"] else TRUST[claim["trust"]]
         source = f"[{claim['sweep']}]({claim['sweep']}.{'md' if claim['sweep'] in results else 'yaml'})"
         who = f"{claim['who']}, {claim['where']}"
-        said = f"{claim['claim']} ({claim[NOTE]})" if claim.get(NOTE) else claim["claim"]
+        beside = "; ".join(claim[key] for key in (NOTE, MOOT) if claim.get(key))
+        said = f"{claim['claim']} ({beside})" if beside else claim["claim"]
         rows.append((said, who, theirs, one.ours, f"**{one.verdict}**", _sure(one, adjusted.get(i)), source))
-    head = ("claim", "who, where", "theirs", "ours, 95 %", "verdict", "how sure, or what would tell", "sweep")
+    head = (
+        "claim",
+        "who, where",
+        "theirs",
+        "ours, 95 %, seeds x problems",
+        "verdict",
+        "how sure, or what would tell",
+        "sweep",
+    )
     lines = [
         "# Claims",
         "",
@@ -111,7 +123,7 @@ def page(found: Sequence[Mapping[str, Any]], results: Mapping[str, Mapping[str, 
         "about it alone speak of that model.",
         "",
         f"{len(rows)} claims: {tally[HOLDS]} hold, {tally[FAILS]} do not, {tally[OPEN]} cannot be told yet, of these",
-        f"{len(rows) - len(tested)} for want of runs.",
+        f"{len(rows) - len(tested) - tally[NO_TEST]} for want of runs; of {tally[NO_TEST]} what was run is no test.",
         "",
         f"That is many: at 95 % one in twenty of {len(tested)} tests would be on some side by chance. A verdict is its",
         f"claim's own; of the {tally[HOLDS] + tally[FAILS]} that could be told, {len(survive)} survive Holm's",
@@ -142,7 +154,7 @@ def _runs(results: Mapping[str, Mapping[str, Any]]) -> set[tuple[str, float]]:
 
 def _sure(one: Decision, adjusted: float | None) -> str:
     """p and Holm's p of a verdict; of what cannot be told, what would."""
-    if one.verdict == OPEN or adjusted is None:
+    if one.verdict in (OPEN, NO_TEST) or adjusted is None:
         return one.would
     alone = "" if adjusted < 1 - LEVEL else ", alone only"
     return f"p {_p(one.p or 0.0)}, Holm's {_p(adjusted)}{alone}"
@@ -162,7 +174,9 @@ def decided(claim: Mapping[str, Any], result: Mapping[str, Any] | None) -> Decis
     by = UNITS[claim["unit"]]
     mean, low, high = (found[key] * by for key in ("mean", "low", "high"))
     seeds = len(found["seeds"])
-    words = f"{mean:+.1f} [{low:+.1f}, {high:+.1f}], {seeds} seed{'s' * (seeds > 1)}"
+    words = f"{mean:+.1f} [{low:+.1f}, {high:+.1f}], {seeds} seed{'s' * (seeds > 1)} x {found['problems']}"
+    if claim.get(MOOT):
+        return Decision(words, NO_TEST)
     if seeds < LEAST or "squares" not in found:
         return Decision(words, OPEN, None, f"{LEAST} seeds at least")
     said = verdict(claim["expect"], claim["than"], low, high)

@@ -33,12 +33,15 @@ CURVES = {  # what a sweep asks at several places, with its intervals: the line 
     "reason_unique": {"pass": "pass@k"},
 }
 SHORT = 10  # columns that there is room for intervals in
+RATES: dict[str, tuple[str, ...]] = {
+    "Of the first attempts that were wrong, those mended; of those that were right, those spoilt": (
+        "fix_rate",
+        "break_rate",
+    )
+}
 ASKED: dict[str, dict[str, tuple[str, ...]]] = {  # further ones, of a sweep whose question they answer
-    "score_methods": {
-        "Of the first attempts that were wrong, those mended; of those that were right, those spoilt": (
-            "fix_rate", "break_rate",
-        ),
-    },
+    "score_methods": RATES,
+    "score_methods_again": RATES,
     "thread_confidence": {
         "How often a right attempt is surer than a wrong one (AUC of the mean log-probability; half: it says nothing)":
             ("auc_t1", "auc_t2"),
@@ -121,11 +124,15 @@ def table(found: Mapping[str, Any], names: Sequence[str]) -> list[str]:
 
 
 def over(found: Mapping[str, Any], names: Sequence[str]) -> str:
-    """On how many problems, and of how many attempts at each; what a student is given is of training problems."""
+    """On how many problems (of each column, where they differ) and of how many attempts at each; ``generated`` is of
+    training problems."""
     rows = found["rows"]
     given = all(name.startswith("generated.") for name in names)
-    counts = {row["figures"][name]["problems"] for row in rows for name in names if name in row["figures"]}
-    said = f"{' or '.join(str(count) for count in sorted(counts))} {'training' if given else 'test'} problems"
+    counts = [max(row["figures"][name]["problems"] for row in rows if name in row["figures"]) for name in names]
+    counts = counts[:1] if len(set(counts)) == 1 else counts
+    said = (
+        f"{', '.join(map(str, counts))} {'training' if given else 'test'} problems{', by column' * (len(counts) > 1)}"
+    )
     of = "generated.pass" if given else "pass"
     attempts = {int(row["curves"][of]["x"][-1]) for row in rows if of in row["curves"]}
     many = given or {name.removeprefix("student.") for name in names} & set(WIDE)
@@ -155,13 +162,14 @@ def _one_base(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> bool:
 
 def costs(found: Mapping[str, Any]) -> list[str]:
     """Means over seeds."""
-    told = ("sampled_tokens", "episodes", "updates", "seconds", "imitated", "generated_tokens")
-    keys = [key for key in told if key in found["rows"][0]["cost"]]
+    told = ("sampled_tokens", "orm_sampled_tokens", "episodes", "updates", "seconds", "imitated", "generated_tokens")
+    keys = [key for key in told if any(row["cost"].get(key) for row in found["rows"])]
     rows = [
-        [arm(row["arm"]), str(len(row["seeds"])), *(f"{row['cost'][key]:,.0f}" for key in keys)]
+        [arm(row["arm"]), str(len(row["seeds"])), *(f"{row['cost'].get(key, 0):,.0f}" for key in keys)]
         for row in found["rows"]
     ]
-    return grid(["", "seeds", *(key.replace("_", " ") for key in keys)], rows)
+    names = {"orm_sampled_tokens": "its reward model's"}
+    return grid(["", "seeds", *(names.get(key, key.replace("_", " ")) for key in keys)], rows)
 
 
 def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
