@@ -16,7 +16,7 @@ import pytest
 
 from amend.errors import UserError
 from amend.report.across import TAUS, across, profiles
-from amend.report.beyond import BEYOND
+from amend.report.beyond import BEYOND, RATES
 from amend.report.files import run_folders
 from amend.report.findings import gather, grouped
 from amend.report.gains import gain, unresolved
@@ -187,17 +187,33 @@ def test_gains_that_cannot_be_told_say_what_would_tell(tmp_path: Path) -> None:
 def test_what_only_summaries_hold_is_shown(tmp_path: Path) -> None:
     folders = [seeded(write(tmp_path / "a" / f"0123abcd-s{seed}"), seed) for seed in (0, 1)]
     summaries = [json.loads((folder / "summary.json").read_text()) for folder in folders]
-    summaries[1]["trained"]["fix_rate"] += 0.1
+    summaries[1]["trained"]["survival"]["second_attempt"]["steps"]["error"] += 0.1
     folders[1].joinpath("summary.json").write_text(json.dumps(summaries[1]))
     found = cells(made(folders), "beyond", "score")
     assert set(found) == set(BEYOND)
-    assert found["fix_rate"][0] == pytest.approx(summaries[0]["trained"]["fix_rate"] + 0.05)
-    second = summaries[0]["trained"]["survival"]["second_attempt"]["steps"]
+    second = {**summaries[0]["trained"]["survival"]["second_attempt"]["steps"]}
+    second["error"] += 0.05
     assert [found[name][0] for name in ("error", "predicted", "correct")] == pytest.approx(
         [second[name] for name in ("error", "predicted", "correct")]
     )
     spread = summaries[0]["sampled"]["base"]["diversity"]["t1"]["all"]["within"]
     assert cells(made(folders), "beyond", "base model")["ead"] == (spread["ead"]["mean"], None, None)
+
+
+def test_rates_are_what_the_summaries_say_and_have_intervals(tmp_path: Path) -> None:
+    folders = [seeded(write(tmp_path / "a" / f"0123abcd-s{seed}"), seed) for seed in (0, 1)]
+    said = json.loads((folders[0] / "summary.json").read_text())["trained"]
+    means = {"fix_rate": said["fix_rate"], "break_rate": said["break_rate"], "auc": said["confidence"]["t1"]["auc"]}
+    found = cells(made(folders), "beyond", "score")
+    assert {name: found[name][0] for name in means} == pytest.approx(means)
+    assert all(found[name][1] < found[name][0] < found[name][2] for name in ("fix_rate", "auc"))
+    assert found["break_rate"] == (0, 0, 0), "nothing was spoilt"
+
+
+def test_rates_of_different_problems_are_not_pooled(tmp_path: Path) -> None:
+    folders = [seeded(write(tmp_path / "a" / f"0123abcd-s{seed}", problems=20 + seed), seed) for seed in (0, 1)]
+    found = cells(made(folders), "beyond", "score")
+    assert "error" in found and not set(RATES) & found.keys()
 
 
 def test_algorithms_are_held_against_each_other_over_seeds_and_subjects() -> None:

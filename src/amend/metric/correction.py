@@ -67,6 +67,15 @@ def ratio_by_problem(part: Float[np.ndarray, " p"], whole: Float[np.ndarray, " p
     return found
 
 
+def rates(first: Bool[np.ndarray, " p"], second: Bool[np.ndarray, " p"]) -> dict[str, Float[np.ndarray, " p"]]:
+    """``fix_rate`` and ``break_rate`` as numbers a problem; one that is of no attempt at all is left out."""
+    found = {
+        "fix_rate": ratio_by_problem((~first & second).astype(float), (~first).astype(float)),
+        "break_rate": ratio_by_problem((first & ~second).astype(float), first.astype(float)),
+    }
+    return {name: values for name, values in found.items() if not np.isnan(values).any()}
+
+
 def classes(first: Bool[np.ndarray, "p n"], second: Bool[np.ndarray, "p n"]) -> Int[np.ndarray, "p n"]:
     """Which of ``CLASSES`` each pair of attempts belongs to, as an index into it."""
     return 2 * first.astype(int) + second.astype(int)

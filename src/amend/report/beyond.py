@@ -1,13 +1,21 @@
-"""What a run's summary holds beside accuracy: repair, spread, confidence, and errors a step against (1 - e)^n.
+"""What a study shows beside accuracy: repair, spread, confidence, and errors a step against (1 - e)^n.
 
-These are figures of a whole table of episodes, made once as the run ended (``breadth``), so a study has no problems to
-resample for them: it shows their means over seeds as plain numbers.
+Repair and confidence are rates of some of the problems, told as a number a problem whose mean they are
+(``metric.correction``, ``metric.confidence``), so they have intervals over seeds and problems; those numbers are of one
+set of problems, so where runs met different ones they are left out. The others are figures of a whole table of
+episodes, made once as the run ended (``breadth``): their means over seeds, as plain numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from amend.metric import confidence, correction
+from amend.metric.table import Table
 
 BEYOND = {  # what is shown: label, unit
     "fix_rate": ("fix rate", "points"),
@@ -21,18 +29,25 @@ BEYOND = {  # what is shown: label, unit
     "correct": ("second attempts", "points"),
 }
 BEYOND_NOTE = (
-    "Means over seeds, without intervals. Fix and break rate: of greedy first attempts wrong, mended; of those right, "
-    "spoilt. EAD, self-BLEU and answer entropy (nats): of many first attempts at a problem. AUC: how often a right "
-    "greedy first attempt is likelier a token than a wrong one. e: the error a step fitted to greedy first attempts; "
-    "(1−e)^n: what it says of second attempts, n the steps of both; beside it how many were right."
+    "Fix and break rate: of greedy first attempts wrong, mended; of those right, spoilt. AUC: how often a right greedy "
+    "first attempt is likelier a token than a wrong one. The others are means over seeds, without intervals. EAD, "
+    "self-BLEU and answer entropy (nats): of many first attempts at a problem. e: the error a step fitted to greedy "
+    "first attempts; (1−e)^n: what it says of second attempts, n the steps of both; beside it how many were right."
 )
-GREEDY = {
-    "fix_rate": ("fix_rate",),
-    "break_rate": ("break_rate",),
-    "auc": ("confidence", "t1", "auc"),
-    **{name: ("survival", "second_attempt", "steps", name) for name in ("error", "predicted", "correct")},
-}
+GREEDY = {name: ("survival", "second_attempt", "steps", name) for name in ("error", "predicted", "correct")}
+RATES = ("fix_rate", "break_rate", "auc")
 MANY = {name: ("diversity", "t1", "all", "within", name, "mean") for name in ("ead", "self_bleu", "answer_entropy")}
+
+
+def rates(greedy: Table) -> dict[str, Float[np.ndarray, " p"]]:
+    """``RATES`` of greedy attempts, a number a problem; those that are of nothing are left out."""
+    if not len(greedy):
+        return {}
+    right = greedy.correct[:, 0]
+    sure = confidence.mean_logp(greedy.logp[:, 0, 0], greedy.tokens[:, 0, 0])
+    surer = confidence.auc_by_problem(sure, right[:, 0])
+    found = correction.rates(right[:, 0], right[:, 1]) if greedy.turns > 1 else {}
+    return found | ({} if np.isnan(surer).any() else {"auc": surer})
 
 
 def beyond(summary: Mapping[str, Any], phase: str) -> dict[str, float]:

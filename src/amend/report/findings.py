@@ -19,7 +19,7 @@ from jaxtyping import Float
 from amend.metric import correction, passk
 from amend.metric.table import Table, arrange
 from amend.report.across import subject_scores
-from amend.report.beyond import beyond
+from amend.report.beyond import RATES, beyond, rates
 from amend.report.comparison import WIDE, figures
 from amend.report.figures import BINS
 from amend.report.files import Run, read_run
@@ -95,6 +95,7 @@ def _values(run: Run, phase: str) -> dict[str, Measured]:
     narrow, broad = _names(greedy), _names(wide)
     found = figures(run, phase)
     values: dict[str, Measured] = {key: (broad if key in WIDE else narrow, value) for key, value in found.items()}
+    values |= {name: (narrow, value) for name, value in rates(greedy).items()}
     if len(wide):
         correct, answer = wide.correct[:, :, 0], wide.answer[:, :, 0]
         for k in _ks(correct.shape[1]):
@@ -142,6 +143,7 @@ def stacks_of(runs: Sequence[Findings], phase: str) -> dict[str, Float[np.ndarra
     the problems that all were given."""
     of = [run.values[phase] if phase != "gain" else _gain(run) for run in runs]
     names = [name for name in of[0] if all(name in values for values in of)]
+    names = [name for name in names if name not in RATES or len({values[name][0] for values in of}) == 1]
     stacked = {name: _common([values[name] for values in of]) for name in names}
     return {name: values for name, values in stacked.items() if values is not None}
 

@@ -20,7 +20,7 @@ from jaxtyping import Float
 
 from amend.errors import UserError
 from amend.report.across import TAUS, across, profiles
-from amend.report.beyond import BEYOND, BEYOND_NOTE
+from amend.report.beyond import BEYOND, BEYOND_NOTE, RATES
 from amend.report.comparison import GREEDY, WIDE
 from amend.report.figures import BINS
 from amend.report.findings import COST, Findings, grouped, stacks_of
@@ -158,7 +158,7 @@ def study(folders: Sequence[Path], found: Sequence[Findings]) -> Study:
         _figures_sheet("greedy", "Greedy", GREEDY, pooled, k, standing),
         _figures_sheet("wide", "Many samples", WIDE, pooled, k, ""),
         _gains(groups, names, k),
-        _beyond(groups),
+        _beyond(groups, pooled),
         _cost(groups),
     )
     drawn = (
@@ -242,11 +242,12 @@ def _gains(groups: Sequence[list[Findings]], names: Sequence[str], k: int) -> Sh
     return Sheet("gain", "Change from the base model", note, columns, _rows(kept, found), tuple(lines))
 
 
-def _beyond(groups: Sequence[list[Findings]]) -> Sheet:
-    """What the runs' own summaries hold and no other table shows."""
+def _beyond(groups: Sequence[list[Findings]], pooled: Sequence[Cells]) -> Sheet:
+    """What no other table shows: rates of some of the problems, and what the runs' own summaries hold."""
+    each = [("base", groups[0][:1]), *(("trained", runs) for runs in groups)]
     said = [
-        _means([run.beyond[phase] for run in runs])
-        for phase, runs in (("base", groups[0][:1]), *(("trained", runs) for runs in groups))
+        _means([run.beyond[phase] for run in runs]) | {name: cells[name] for name in RATES if name in cells}
+        for (phase, runs), cells in zip(each, pooled, strict=True)
     ]
     names = [name for name in BEYOND if any(name in cells for cells in said)]
     columns = tuple(Column(name, *BEYOND[name], False) for name in names)

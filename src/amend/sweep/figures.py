@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from amend.metric import confidence, correction, passk, survival
 from amend.metric.diversity import within
@@ -125,8 +125,8 @@ def _greedy(table: Table) -> tuple[Values, dict[str, Curve]]:
     values = {f"acc_t{turn + 1}": accuracy[:, turn] for turn in range(table.turns)}
     values["tokens"] = table.tokens.sum(axis=2).mean(axis=1).astype(float)
     sure, right = confidence.mean_logp(table.logp, table.tokens)[:, 0], table.correct[:, 0]
-    turns = range(min(2, table.turns))
-    values |= _known({f"auc_t{t + 1}": confidence.auc_by_problem(sure[:, t], right[:, t]) for t in turns})
+    surer = {f"auc_t{t + 1}": confidence.auc_by_problem(sure[:, t], right[:, t]) for t in range(min(2, table.turns))}
+    values |= {name: value for name, value in surer.items() if not np.isnan(value).any()}
     if table.turns < 2:
         return values, {}
     first, second = table.correct[:, :, 0], table.correct[:, :, 1]
@@ -140,25 +140,10 @@ def _greedy(table: Table) -> tuple[Values, dict[str, Curve]]:
         "edit_distance": ratio.mean(axis=1),
         "no_edit": (ratio < NO_EDIT).mean(axis=1),
     }
-    values |= _lasting(table) | _by_level(table, accuracy) | _rates(first[:, 0], second[:, 0])
+    values |= _lasting(table) | _by_level(table, accuracy) | correction.rates(first[:, 0], second[:, 0])
     within = np.minimum((ratio[:, 0] * BINS).astype(int), BINS - 1)
     histogram = Curve(tuple(i / BINS for i in range(BINS)), np.eye(BINS)[within])
     return values, {"edits": histogram, "attempts": Curve(tuple(range(1, table.turns + 1)), accuracy)}
-
-
-def _rates(first: Bool[np.ndarray, " p"], second: Bool[np.ndarray, " p"]) -> Values:
-    """Of those wrong at first the share that was mended, and of those right the share that was spoilt."""
-    return _known(
-        {
-            "fix_rate": correction.ratio_by_problem((~first & second).astype(float), (~first).astype(float)),
-            "break_rate": correction.ratio_by_problem((first & ~second).astype(float), first.astype(float)),
-        }
-    )
-
-
-def _known(values: Values) -> Values:
-    """Those that are a number on every problem."""
-    return {name: value for name, value in values.items() if np.isfinite(value).all()}
 
 
 def _lasting(table: Table) -> Values:
