@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amend.metric.solutions import operations, unique_solutions
+from amend.metric.solutions import operations, unique_across, unique_solutions
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,15 @@ def test_only_right_ones_count() -> None:
     text = np.array([["1+1=2", "1 + 1 = 2", "2*1=2", "3-1=2"], ["1", "2", "3", "4"]], dtype=object)
     correct = np.array([[True, True, True, False], [False] * 4])
     assert unique_solutions(text, correct).tolist() == [2, 0]
+
+
+def test_of_all_outputs_and_across_problems() -> None:
+    """Of all: 1+1, 2*1, 3-1 and two other numbers. Across: the first of each that is kept, 1+1 twice."""
+    text = np.array([["1+1=2", "1 + 1 = 2", "2*1=2", "3-1=2"], ["1", "1 + 1=2", "1", "2*1=2"]], dtype=object)
+    everything, right = np.ones((2, 4), dtype=bool), np.array([[True, True, True, False], [False, True, False, True]])
+    assert unique_solutions(text, everything).tolist() == [3, 3]
+    assert unique_across(text, everything) == 2 and unique_across(text, right) == 1
+    assert unique_across(text, ~everything) == 0
 
 
 @given(st.lists(st.sampled_from(["1+1", "1 +1", "2*1", "4-2"]), min_size=1, max_size=8))

@@ -20,10 +20,16 @@ def operations(text: str) -> str:
     return "".join(OPERATION.findall(text.split("\\boxed")[0]))
 
 
-def unique_solutions(text: Shaped[np.ndarray, "p n"], correct: Bool[np.ndarray, "p n"]) -> Int[np.ndarray, " p"]:
-    """Distinct right solutions of each problem among its n samples; 0 where none is right."""
+def unique_solutions(text: Shaped[np.ndarray, "p n"], keep: Bool[np.ndarray, "p n"]) -> Int[np.ndarray, " p"]:
+    """Distinct solutions of each problem among those of its n samples that ``keep`` names (right ones, or all)."""
     found = [
-        len({operations(str(reply)) for reply, right in zip(replies, rights, strict=True) if right})
-        for replies, rights in zip(text.tolist(), correct.tolist(), strict=True)
+        len({operations(str(reply)) for reply, kept in zip(replies, names, strict=True) if kept})
+        for replies, names in zip(text.tolist(), keep.tolist(), strict=True)
     ]
     return np.array(found, dtype=int)
+
+
+def unique_across(text: Shaped[np.ndarray, "p n"], keep: Bool[np.ndarray, "p n"]) -> int:
+    """Distinct solutions among one output a problem, its first that ``keep`` names; a problem without one has none."""
+    chosen = np.flatnonzero(keep.any(axis=1))
+    return len({operations(str(reply)) for reply in text[chosen, keep.argmax(axis=1)[chosen]].tolist()})

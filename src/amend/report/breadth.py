@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from amend.metric import collapse, confidence, diversity, survival
 from amend.metric.rerank import best_at_k
-from amend.metric.solutions import unique_solutions
+from amend.metric.solutions import unique_across, unique_solutions
 from amend.metric.table import Columns, Table, arrange
 from amend.stat.interval import bootstrap
 
@@ -40,12 +40,10 @@ def spread(table: Table, turn: int) -> Figures:
     text, answer, correct = (column[:, :, turn] for column in (table.text, table.answer, table.correct))
     found: Figures = {}
     for which, keep in (("all", np.ones_like(correct)), ("right", correct)):
-        each = diversity.within(text, answer, keep)
-        if which == "right":
-            each["unique_solutions"] = unique_solutions(text, correct).astype(float)
+        each = diversity.within(text, answer, keep) | {"unique_solutions": unique_solutions(text, keep).astype(float)}
         found[which] = {
             "within": _known({name: mean(values, name) for name, values in each.items()}),
-            "across": _known(diversity.across(text, answer, keep)),
+            "across": _known(diversity.across(text, answer, keep) | {"unique_solutions": unique_across(text, keep)}),
         }
     return found
 
