@@ -19,13 +19,16 @@ from amend.run_folder import explained, finished
 from amend.sweep import file as sweeps
 from amend.sweep.plan import Plans
 
+USUAL = "runs"  # conf/config.yaml's runs_dir
+
 
 def report(cfg: DictConfig) -> int:
     """Write the report of the run folder ``run`` again, or one of all ``runs`` into ``out``."""
     if cfg.runs:
         out = Path(cfg.out)
         with explained(out):
-            path, made = write_index(out, folders_of([cfg.runs] if isinstance(cfg.runs, str) else list(cfg.runs)))
+            given = [cfg.runs] if isinstance(cfg.runs, str) else list(cfg.runs)
+            path, made = write_index(out, folders_of(given, str(cfg.runs_dir)))
             print(f"report: {path}")
             if cfg.to == "wandb":
                 (out / "wandb_report.json").write_text(as_workspace(made), encoding="utf-8")
@@ -37,18 +40,23 @@ def report(cfg: DictConfig) -> int:
     return 0
 
 
-def folders_of(given: list[str]) -> list[Path]:
-    """Run folders: of a sweep's finished runs, where a file of sweeps/ is named, and of paths and patterns."""
+def folders_of(given: list[str], runs_dir: str) -> list[Path]:
+    """Run folders: of a sweep's finished runs, where a file of sweeps/ is named, and of paths and patterns.
+
+    A sweep's are where its file has them, or under ``runs_dir`` where that is not the usual one.
+    """
+    elsewhere = [f"runs_dir={runs_dir}"] if runs_dir != USUAL else []
     folders: list[Path] = []
     for word in given:
         if not word.endswith((".yaml", ".yml")):
             folders += run_folders([word])
             continue
         sweep = sweeps.read(Path(word))
-        plans = Plans(sweep, "", [])
+        plans = Plans(sweep, "", elsewhere)
         planned = [plans(parameters) for parameters in sweeps.grid(sweep)]
         found = [folder for run in planned if not run.refused and (folder := finished(run.base))]
         if not found:
-            raise UserError(f"runs={word}: none of its runs is finished; start it with python -m amend.sweep {word}")
+            words = " ".join([word, *elsewhere])
+            raise UserError(f"runs={word}: none of its runs is finished; start it with python -m amend.sweep {words}")
         folders += found
     return list(dict.fromkeys(folders))
