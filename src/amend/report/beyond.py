@@ -22,8 +22,8 @@ BEYOND = {  # what is shown: label, unit
     "break_rate": ("break rate", "points"),
     "ead": ("EAD", "points"),
     "self_bleu": ("self-BLEU", "points"),
-    "answer_entropy": ("answer entropy", "number"),
-    "auc": ("confidence AUC", "points"),
+    "answer_entropy": ("entropy", "number"),
+    "auc": ("AUC", "points"),
     "error": ("e a step", "points"),
     "predicted": ("(1−e)^n", "points"),
     "correct": ("second attempts", "points"),
@@ -31,7 +31,7 @@ BEYOND = {  # what is shown: label, unit
 BEYOND_NOTE = (
     "Fix and break rate: of greedy first attempts wrong, mended; of those right, spoilt. AUC: how often a right greedy "
     "first attempt is likelier a token than a wrong one. The others are means over seeds, without intervals. EAD, "
-    "self-BLEU and answer entropy (nats): of many first attempts at a problem. e: the error a step fitted to greedy "
+    "self-BLEU and entropy (of answers, nats): many first attempts at a problem. e: the error a step fitted to greedy "
     "first attempts; (1−e)^n: what it says of second attempts, n the steps of both; beside it how many were right."
 )
 GREEDY = {name: ("survival", "second_attempt", "steps", name) for name in ("error", "predicted", "correct")}
