@@ -219,7 +219,7 @@ def test_fifty_thousand_episodes_open_fast(chromium: Any, tmp_path: Path) -> Non
     assert found
     shown, left_out = (int(number.replace(",", "")) for number in found.groups())
     assert shown > 49_900 and shown + left_out == 51_000
-    # Bounds for a browser that shares two cores with other tests; alone it is several times faster.
-    assert drawn < 25 and filled < 40 and filtered < 15, (drawn, filled, filtered)
+    # For a browser that shares two cores with other tests; with two runs beside it, it took 0.5, 0.6 and 0.2 s.
+    assert drawn < 5 and filled < 6 and filtered < 2, (drawn, filled, filtered)
     print(f"drawn {drawn:.2f} s, filled {filled:.2f} s, filtered {filtered:.2f} s, {path.stat().st_size:,} bytes")
     context.close()
