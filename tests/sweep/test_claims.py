@@ -122,14 +122,13 @@ def test_rows_run_again_with_other_seeds_fall_inside_their_intervals() -> None:
     held = []
     for claim in (one for one in CLAIMS if one["sweep"] == "score_methods"):
         arms = {term["of"]["algo"] for term in claim["terms"]}
-        known = all(term["figure"] in again.get(term["of"]["algo"], {}) for term in claim["terms"])
-        if known and arms != {"untrained"}:
+        if arms <= again.keys() and arms != {"untrained"}:
             terms = [
                 (term.get("times", 1), again[term["of"]["algo"]][term["figure"]]["mean"]) for term in claim["terms"]
             ]
             first = results["score_methods"]["contrasts"][claim["id"]]
             held.append(first["low"] <= sum(times * mean for times, mean in terms) <= first["high"])
-    assert len(held) >= 3 and all(held)
+    assert len(held) >= 13 and all(held)
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim["id"])
