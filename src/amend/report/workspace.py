@@ -76,7 +76,7 @@ def build(study: Study, entity: str, project: str) -> Any:
         blocks += [wr.H2(sheet.title), wr.P(sheet.note), wr.MarkdownBlock(table(study, sheet))]
         blocks += [wr.MarkdownBlock("\n".join(f"- {line}" for line in sheet.lines))] if sheet.lines else []
     for figure in study.figures:
-        if figure.kind != "curve" and figure.series:
+        if figure.kind != "curve":
             blocks += [wr.H2(figure.title), wr.P(figure.note), wr.MarkdownBlock(drawn(study, figure))]
     charts = [
         wr.MediaBrowser(title=name, media_keys=[f"figures/{slug(name)}"], mode="gallery", gallery_axis="run")

@@ -71,7 +71,8 @@ def measured(run: Run) -> Measured:
     if learning := _learning(run):
         curves["learning"] = learning
     cost = {key: float(value) for key, value in run.summary.get("cost", {}).items()}
-    if run.student and {"student.mean", "base.mean", "generated.mean"} <= values.keys():
+    told = {"imitated", "episodes", "sampled_tokens"} <= run.student.keys()
+    if told and {"student.mean", "base.mean", "generated.mean"} <= values.keys():
         cost |= {"imitated": float(run.student["imitated"]), "generated_tokens": float(run.student["sampled_tokens"])}
         values |= _for_its_cost(values, cost, float(run.student["episodes"]), curves["generated.pass"].x[-1])
     return Measured(values, curves, cost)
