@@ -2,7 +2,7 @@
 
 import sys
 
-from amend.config import main
+from amend.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

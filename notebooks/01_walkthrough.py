@@ -26,15 +26,16 @@ import torch
 from hydra import compose, initialize_config_dir
 from IPython.display import SVG, Markdown, display
 
-from amend.build import house
-from amend.config import conf
-from amend.ops import credit
-from amend.report.files import read_run, run_folders
-from amend.report.findings import gather
-from amend.report.pictures import pictures
-from amend.report.sheets import table
-from amend.report.study import study
-from amend.types import Sampling
+from amend.ops.advantages import shaping_bonus
+from amend.components import build_components
+from amend.config.compose import config_dir
+
+from amend.results.analysis.run_extract import gather
+from amend.results.analysis.study import study
+from amend.results.report.charts.export import export_charts
+from amend.results.report.export import table
+from amend.results.run_folder.reader import read_run, run_folders
+from amend.types import SamplingParams
 
 # %% [markdown]
 # ## A problem, and two attempts
@@ -43,14 +44,14 @@ from amend.types import Sampling
 # attempt and knows no model; a dialogue knows what is said in between.
 
 # %%
-with initialize_config_dir(str(conf()), version_base="1.3"):
+with initialize_config_dir(str(config_dir()), version_base="1.3"):
     cfg = compose("config", overrides=["scale=smoke", "trainer.threads=1"])
-made = house(cfg)
+made = build_components(cfg)
 problem = made.task.problems("test")[5]
-episode = made.play([problem], 1, [Sampling(0.0, 40)] * 2, (0,))[0]
+episode = made.play([problem], 1, [SamplingParams(0.0, 40)] * 2, (0,))[0]
 print(problem.question, "   gold:", problem.answer)
 for turn in episode.turns:
-    verdict = made.task.check(problem, turn.reply.text)
+    verdict = made.task.grade(problem, turn.reply.text)
     print(f"{turn.reply.text!r:60} {'right' if verdict.correct else 'wrong'}")
 
 # %% [markdown]
@@ -61,7 +62,7 @@ for turn in episode.turns:
 
 # %%
 rewards = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-paid = credit.progress(rewards, alpha=10.0)
+paid = shaping_bonus(rewards, alpha=10.0)
 lines = [f"| {r1:.0f} | {r2:.0f} | {p1:.0f} | {p2:.0f} |" for (r1, r2), (p1, p2) in zip(rewards.tolist(), paid.tolist())]
 Markdown("\n".join(["| r1 | r2 | turn 1 is paid | turn 2 is paid |", "|--|--|--|--|", *lines]))
 
@@ -86,7 +87,7 @@ print(sorted(path.name for path in folder.iterdir() if not path.name.startswith(
 found = study([folder], gather([folder]))
 for sheet in found.sheets[:1]:
     display(Markdown(table(found, sheet)))
-drawn = pictures(read_run(folder))
+drawn = export_charts(read_run(folder))
 display(SVG(drawn["training_reward_share_right"]))
 
 # %% [markdown]

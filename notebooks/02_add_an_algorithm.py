@@ -26,11 +26,11 @@ from pathlib import Path
 
 from IPython.display import SVG, Markdown, display
 
-from amend.report.files import run_folders
-from amend.report.findings import gather
-from amend.report.index import charts
-from amend.report.pictures import picture
-from amend.report.study import study
+from amend.results.analysis.run_extract import gather
+from amend.results.analysis.study import study
+from amend.results.report.charts.export import export_chart
+from amend.results.report.html.study_page import charts
+from amend.results.run_folder.reader import run_folders
 
 # %% [markdown]
 # ## The two files
@@ -77,4 +77,4 @@ for words in (["algo=median", "algo.lr=ten"], ["algo=median", *size], ["algo=rei
 # %%
 folders = run_folders([str(copy / "runs")])
 found = study(folders, gather(folders))
-SVG(picture(charts(found)["acc_t2"]))
+SVG(export_chart(charts(found)["acc_t2"]))

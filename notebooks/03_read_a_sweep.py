@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 from IPython.display import SVG, Markdown, display
 
-from amend.report.pictures import picture
-from amend.report.svg import Chart, interval_chart, line_chart
+from amend.results.report.charts.export import export_chart
+from amend.results.report.charts.svg import Chart, interval_chart, line_chart
 
 results = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path("../sweeps").glob("*.json"))}
 for name, found in results.items():
@@ -59,7 +59,7 @@ for name, found in ((name, results[name]) for name in shown if name in results):
         }
         if rows:
             chart = interval_chart(f"{name}: {title}", rows, {arm: i for i, arm in enumerate(rows)}, None)
-            display(Markdown(f"**{name}**: {title}"), SVG(picture(chart)))
+            display(Markdown(f"**{name}**: {title}"), SVG(export_chart(chart)))
             break
 
 # %% [markdown]
@@ -79,4 +79,4 @@ for name, found in ((name, results[name]) for name in shown if name in results):
         series = {arm: [float(y) if seen else None for y, seen in zip(read[arm], inside[arm])] for arm in lines}
         places = {arm: i for i, arm in enumerate(series)}
         display(Markdown(f"**{name}**"))
-        display(SVG(picture(line_chart(Chart(name, x.tolist(), "sampled tokens", series, "", [], places=places)))))
+        display(SVG(export_chart(line_chart(Chart(name, x.tolist(), "sampled tokens", series, "", [], places=places)))))

@@ -10,7 +10,6 @@ from typing import Any
 
 from beartype.claw import beartype_package
 from jaxtyping import install_import_hook
-
 from typecheck import CONF, shaped
 
 os.environ.setdefault("WANDB_MODE", "offline")

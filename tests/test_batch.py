@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from toys import completion, episode, scored
 
 from amend.batch import collate, micro_batches
 from amend.types import Turn
-from toys import completion, episode, scored
 
 
 def test_two_by_four_by_hand() -> None:
@@ -20,14 +20,14 @@ def test_two_by_four_by_hand() -> None:
     ])  # fmt: skip
     assert batch.tokens.tolist() == [[2, 5, 6, 2, 4], [2, 0, 0, 0, 0]]
     assert batch.turn.tolist() == [[0, 0, 0, 1, 1], [0, 0, 1, 1, -1]]
-    assert batch.sampled.tolist() == [[False, False, True, False, True], [False, True, False, True, False]]
-    assert batch.logp.tolist() == [[0, 0, -1, 0, -1], [0, -1, 0, -1, 0]]
-    assert batch.group.tolist() == [0, 1]
+    assert batch.loss_mask.tolist() == [[False, False, True, False, True], [False, True, False, True, False]]
+    assert batch.old_logprobs.tolist() == [[0, 0, -1, 0, -1], [0, -1, 0, -1, 0]]
+    assert batch.group_id.tolist() == [0, 1]
 
 
 def test_an_end_token_that_is_also_the_pad_token_is_trained_once() -> None:
     batch = collate([scored(episode([([2], [5, 0])]), (1,)), scored(episode([([2], [5, 5, 5, 0])]), (1,))])
-    assert batch.sampled.tolist() == [[False, True, True, False, False], [False, True, True, True, True]]
+    assert batch.loss_mask.tolist() == [[False, True, True, False, False], [False, True, True, True, True]]
 
 
 def test_a_prompt_that_does_not_extend_the_turn_before_is_refused() -> None:

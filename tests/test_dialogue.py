@@ -19,20 +19,20 @@ def episode(*replies: str) -> Episode:
 def test_a_single_answer_is_not_followed_up() -> None:
     dialogue = Single()
     assert isinstance(dialogue, Dialogue) and dialogue.turns == 1
-    assert dialogue.follow(episode("2")) is None
+    assert dialogue.next_message(episode("2")) is None
 
 
 @pytest.mark.parametrize("turns", [1, 2, 4])
 def test_the_instruction_follows_every_reply_but_the_last(turns: int) -> None:
     dialogue = SelfCorrect(turns=turns, instruction=INSTRUCTION)
     assert isinstance(dialogue, Dialogue) and dialogue.turns == turns
-    said = [dialogue.follow(episode(*["?"] * k)) for k in range(1, turns + 1)]
+    said = [dialogue.next_message(episode(*["?"] * k)) for k in range(1, turns + 1)]
     assert said == [Message("user", INSTRUCTION)] * (turns - 1) + [None]
 
 
 def test_it_never_reveals_whether_the_reply_was_right() -> None:
     dialogue = SelfCorrect(turns=2, instruction=INSTRUCTION)
-    said = {dialogue.follow(episode(reply)) for reply in ("\\boxed{2}", "\\boxed{3}", "", "2" * 1000)}
+    said = {dialogue.next_message(episode(reply)) for reply in ("\\boxed{2}", "\\boxed{3}", "", "2" * 1000)}
     assert len(said) == 1
 
 
@@ -54,8 +54,8 @@ def sure(*logp: float) -> Episode:
 def test_the_second_turn_is_told_how_sure_the_first_was(logp: tuple[float, ...], said: str) -> None:
     dialogue = Confidence(turns=2, instruction="It was {logp}. Again.")
     assert isinstance(dialogue, Dialogue) and dialogue.attempts == (0, 1)
-    assert dialogue.follow(sure(*logp)) == Message("user", f"It was {said}. Again.")
-    assert dialogue.follow(episode("?", "?")) is None
+    assert dialogue.next_message(sure(*logp)) == Message("user", f"It was {said}. Again.")
+    assert dialogue.next_message(episode("?", "?")) is None
 
 
 def test_a_confidence_that_is_not_said_is_refused() -> None:

@@ -12,9 +12,8 @@ import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
-
 from architectures import folder
-from test_paper import data
+from paper_data import data
 
 ROOT = Path(__file__).parents[1]
 BLOCKED = """

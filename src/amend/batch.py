@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from amend import ranks
+from amend.distributed import collectives
 from amend.types import Episode, Scored
 
 
@@ -34,20 +34,20 @@ class Batch:
     reward:   raw reward of each turn
     group:    episodes of one problem share a number
     more:     what an algorithm reads once before its updates and needs in them, such as a critic's values; where the
-              engine's log-probabilities are not the trainer's, ``logp`` has the trainer's, ``more`` the "engine"'s and
+              engine's log-probabilities are not the trainer's, ``logp`` has the trainer's, ``extras`` the "engine"'s and
               the "importance" of each token (see ``Algorithm.gathered``)
     """
 
     tokens: Int[Tensor, "b t"]
     turn: Int[Tensor, "b t"]
-    sampled: Bool[Tensor, "b t"]
-    logp: Float[Tensor, "b t"]
+    loss_mask: Bool[Tensor, "b t"]
+    old_logprobs: Float[Tensor, "b t"]
     ref_logp: Float[Tensor, "b t"]
     temperature: Float[Tensor, "b t"]
-    along: Float[Tensor, "b t"]
+    token_rewards: Float[Tensor, "b t"]
     reward: Float[Tensor, "b k"]
-    group: Int[Tensor, " b"]
-    more: Mapping[str, Float[Tensor, "b t"]] = field(default_factory=dict)
+    group_id: Int[Tensor, " b"]
+    extras: Mapping[str, Float[Tensor, "b t"]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -55,18 +55,26 @@ class Batch:
     def rows(self, index: Int[Tensor, " m"]) -> Batch:
         """The episodes ``index`` names, cut to the longest of them."""
         longest = int((self.turn[index] >= 0).sum(dim=1).max())
-        picked = {name: getattr(self, name)[index] for name in (*ALONG_TIME, "reward", "group")}
+        picked = {name: getattr(self, name)[index] for name in (*ALONG_TIME, "reward", "group_id")}
         picked |= {name: picked[name][:, :longest] for name in ALONG_TIME}
-        return Batch(**picked, more={name: value[index, :longest] for name, value in self.more.items()})
+        return Batch(**picked, extras={name: value[index, :longest] for name, value in self.extras.items()})
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on a device."""
-        moved = {name: getattr(self, name).to(device) for name in (*ALONG_TIME, "reward", "group")}
-        return Batch(**moved, more={name: value.to(device) for name, value in self.more.items()})
+        moved = {name: getattr(self, name).to(device) for name in (*ALONG_TIME, "reward", "group_id")}
+        return Batch(**moved, extras={name: value.to(device) for name, value in self.extras.items()})
 
 
 ALIKE = 1.25  # episodes are alike in length if the longer has at most so many times the tokens of the shorter
-ALONG_TIME = ("tokens", "turn", "sampled", "logp", "ref_logp", "temperature", "along")  # the fields of shape [b t]
+ALONG_TIME = (
+    "tokens",
+    "turn",
+    "loss_mask",
+    "old_logprobs",
+    "ref_logp",
+    "temperature",
+    "token_rewards",
+)  # the fields of shape [b t]
 
 
 def transcript(episode: Episode) -> tuple[list[int], list[int], list[bool], list[float], list[float]]:
@@ -74,7 +82,7 @@ def transcript(episode: Episode) -> tuple[list[int], list[int], list[bool], list
     temperature it was drawn at (a greedy one counts as 1)."""
     tokens: list[int] = []
     turns: list[int] = []
-    sampled: list[bool] = []
+    loss_mask: list[bool] = []
     logp: list[float] = []
     heat: list[float] = []
     for k, turn in enumerate(episode.turns):
@@ -83,10 +91,10 @@ def transcript(episode: Episode) -> tuple[list[int], list[int], list[bool], list
         asked, drawn = turn.prompt[len(tokens) :], turn.reply.tokens
         tokens += [*asked, *drawn]
         turns += [k] * (len(asked) + len(drawn))
-        sampled += [False] * len(asked) + list(turn.trained)
+        loss_mask += [False] * len(asked) + list(turn.trained)
         logp += [0.0] * len(asked) + [lp if own else 0.0 for lp, own in zip(turn.reply.logp, turn.trained, strict=True)]
         heat += [1.0] * len(asked) + [turn.temperature or 1.0 if own else 1.0 for own in turn.trained]
-    return tokens, turns, sampled, logp, heat
+    return tokens, turns, loss_mask, logp, heat
 
 
 def collate(scored: Sequence[Scored]) -> Batch:
@@ -95,26 +103,26 @@ def collate(scored: Sequence[Scored]) -> Batch:
     b, t = len(rows), max(len(tokens) for tokens, *_ in rows)
     tokens = np.zeros((b, t), dtype=np.int64)
     turn = np.full((b, t), -1, dtype=np.int64)
-    sampled = np.zeros((b, t), dtype=bool)
-    logp, along = np.zeros((b, t), dtype=np.float32), np.zeros((b, t), dtype=np.float32)
+    loss_mask = np.zeros((b, t), dtype=bool)
+    logp, token_rewards = np.zeros((b, t), dtype=np.float32), np.zeros((b, t), dtype=np.float32)
     temperature = np.ones((b, t), dtype=np.float32)
     for i, (ids, turns, drawn, lp, heat) in enumerate(rows):
         tokens[i, : len(ids)], turn[i, : len(ids)] = ids, turns
-        sampled[i, : len(ids)], logp[i, : len(ids)], temperature[i, : len(ids)] = drawn, lp, heat
-        if scored[i].along:
-            along[i, sampled[i]] = scored[i].along
+        loss_mask[i, : len(ids)], logp[i, : len(ids)], temperature[i, : len(ids)] = drawn, lp, heat
+        if scored[i].token_rewards:
+            token_rewards[i, loss_mask[i]] = scored[i].token_rewards
     number: dict[str, int] = {}
-    group = [number.setdefault(s.episode.problem.id, len(number)) for s in scored]
+    group_id = [number.setdefault(s.episode.problem.id, len(number)) for s in scored]
     return Batch(
         tokens=torch.from_numpy(tokens),
         turn=torch.from_numpy(turn),
-        sampled=torch.from_numpy(sampled),
-        logp=torch.from_numpy(logp),
+        loss_mask=torch.from_numpy(loss_mask),
+        old_logprobs=torch.from_numpy(logp),
         ref_logp=torch.full((b, t), torch.nan),
         temperature=torch.from_numpy(temperature),
-        along=torch.from_numpy(along),
+        token_rewards=torch.from_numpy(token_rewards),
         reward=torch.tensor([s.reward for s in scored], dtype=torch.float32),
-        group=torch.tensor(group),
+        group_id=torch.tensor(group_id),
     )
 
 
@@ -127,7 +135,7 @@ def micro_batches(batch: Batch, tokens: int) -> list[tuple[Int[Tensor, " m"], fl
     """
     length = (batch.turn >= 0).sum(dim=1)
     alike = (length.double().log() / math.log(ALIKE)).floor().long()
-    order = batch.group - alike * (int(batch.group.max()) + 1)
+    order = batch.group_id - alike * (int(batch.group_id.max()) + 1)
 
     def cut(hand: Int[Tensor, " n"]) -> list[Int[Tensor, " m"]]:
         hand = hand[torch.argsort(order[hand], stable=True)]
@@ -141,4 +149,4 @@ def micro_batches(batch: Batch, tokens: int) -> list[tuple[Int[Tensor, " m"], fl
             sizes[-1] += 1
         return list(hand.split(sizes))
 
-    return ranks.dealt(torch.argsort(batch.group, stable=True), cut)
+    return collectives.shard_batches(torch.argsort(batch.group_id, stable=True), cut)

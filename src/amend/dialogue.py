@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from amend.bounds import Count
 from amend.errors import UserError
 from amend.types import Episode, Message
+from amend.value_types import Count
 
 
 @runtime_checkable
@@ -26,7 +26,7 @@ class Dialogue(Protocol):
         """Which turns, counted from 0, are attempts at the problem."""
         ...
 
-    def follow(self, episode: Episode) -> Message | None:
+    def next_message(self, episode: Episode) -> Message | None:
         """The next message of the user to an episode of one turn or more; None ends it."""
         ...
 
@@ -37,7 +37,7 @@ class Single:
     turns = 1
     attempts = (0,)
 
-    def follow(self, episode: Episode) -> Message | None:
+    def next_message(self, episode: Episode) -> Message | None:
         """Nothing follows."""
         return None
 
@@ -53,7 +53,7 @@ class SelfCorrect:
         self.turns, self.attempts = turns, tuple(range(turns))
         self._message = Message("user", instruction)
 
-    def follow(self, episode: Episode) -> Message | None:
+    def next_message(self, episode: Episode) -> Message | None:
         """The instruction, or None once the episode has all its turns."""
         return self._message if len(episode.turns) < self.turns else None
 
@@ -73,7 +73,7 @@ class Confidence:
             raise UserError("dialogue.instruction has no {logp}; allowed: a text that says where the number goes")
         self.turns, self.attempts, self._instruction = turns, tuple(range(turns)), instruction
 
-    def follow(self, episode: Episode) -> Message | None:
+    def next_message(self, episode: Episode) -> Message | None:
         """The instruction with the last reply's mean log-probability, or None once the episode has all its turns."""
         if len(episode.turns) >= self.turns:
             return None
@@ -96,6 +96,6 @@ class SelfRefine:
             raise UserError("dialogue.feedback or dialogue.refine is empty; allowed: any text that tells no answer")
         self._said = (Message("user", feedback), Message("user", refine))
 
-    def follow(self, episode: Episode) -> Message | None:
+    def next_message(self, episode: Episode) -> Message | None:
         """The request for feedback, then the request to use it, then nothing."""
         return self._said[len(episode.turns) - 1] if len(episode.turns) < self.turns else None

@@ -44,7 +44,7 @@ class Verdict(NamedTuple):
 
     answer: str | None
     correct: bool
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,27 +98,33 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """An episode with one reward a turn, and the parts each reward is the weighted sum of.
+    """An episode and its reward.
 
-    ``along`` says how much of the reward was paid on the way, at each trained token of the episode in order; what it
-    leaves of a turn's reward falls due at the turn's end. Empty where no part pays on the way. ``failed``: a part could
-    not judge it, and its reward is its group's mean, which says nothing of it.
+    Attributes:
+        episode: the episode.
+        reward: one reward for each turn: the weighted sum of ``parts``.
+        parts: the unweighted value of each part of the reward, for each turn.
+        along: rewards at single trained tokens of the episode, in order; the remainder of a turn's reward is given at
+            the last token of the turn. Empty if no part gives rewards at tokens.
+        failed: whether a part could not score the episode. Its reward is then the mean of its group.
+        verified: whether each turn is correct, as the task's verifier says. Empty if no part of the reward asks the
+            verifier.
     """
 
     episode: Episode
     reward: tuple[float, ...]
     parts: Mapping[str, tuple[float, ...]]
-    along: tuple[float, ...] = ()
+    token_rewards: tuple[float, ...] = ()
     failed: bool = False
+    verified: tuple[bool, ...] = ()
 
     @property
-    def right(self) -> tuple[bool, ...]:
-        """Whether each turn is right, for whoever learns from right ones: as the task's verifier says (the part
-        ``oracle``, whatever it weighs); without one, whether the reward is over one half, as a probability would be."""
-        return tuple(value > 0.5 for value in self.parts.get("oracle", self.reward))
+    def correct(self) -> tuple[bool, ...]:
+        """Whether each turn is correct. Without a verifier: whether its reward, read as a probability, exceeds 1/2."""
+        return self.verified or tuple(value > 0.5 for value in self.reward)
 
 
-class Opening(NamedTuple):
+class Prefill(NamedTuple):
     """The beginning of a first reply that is handed in ("": none), and whether the base model draws the reply."""
 
     given: str
@@ -131,14 +137,14 @@ class Budget(NamedTuple):
     sampled_tokens: int | None
     episodes: int | None
 
-    def share(self, spent: Mapping[str, int]) -> float:
+    def share(self, counters: Mapping[str, int]) -> float:
         """How much of it is spent: 0 with no bound, 1 or more when it is over."""
-        bounds = ((self.sampled_tokens, spent["sampled_tokens"]), (self.episodes, spent["episodes"]))
+        bounds = ((self.sampled_tokens, counters["sampled_tokens"]), (self.episodes, counters["episodes"]))
         return max((used / bound for bound, used in bounds if bound), default=0.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Sampling:
+class SamplingParams:
     """How to draw: temperature 0 is greedy; ``max_tokens`` bounds a reply, its end token included.
 
     At a token of ``pause`` an engine may stop (with ``stop`` "pause"), so that a tool can write what comes next.
@@ -149,5 +155,5 @@ class Sampling:
     pause: frozenset[int] = frozenset()
 
 
-Rank = Callable[[Sequence[Episode]], np.ndarray]
+Reranker = Callable[[Sequence[Episode]], np.ndarray]
 """What a ranker is: [b k], the chance that each turn's reply is right."""

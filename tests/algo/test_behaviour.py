@@ -16,39 +16,20 @@ from typing import Any
 
 import pytest
 import torch
+from composed import IMITATING, ONLINE, PROMPTING, TRAINED
+from learners import accuracy, build, flipped, gradient, one_step, run, stages, weights
+from toys import drift
 
 from amend.algo.base import Algorithm
 from amend.algo.dpo import DPO
 from amend.algo.imitation import Imitation
 from amend.batch import ALONG_TIME, Batch
-from amend.build import Rounds
 from amend.errors import UserError
-from amend.task.identity import Identity
+from amend.training.problem_dataset import ProblemDataset
 from amend.types import Episode, Scored
-from composed import IMITATING, ONLINE, PROMPTING, TRAINED
-from learners import accuracy, build, gradient, run, weights
-from toys import drift
 
 LEARNT = 0.9  # share of right answers, from about 1 in 16 before
-ONE_STEP = ["algo.rounds=1", "algo.epochs=1", "algo.updates=1", "algo.max_tokens=6"]
 ORDERLY = sorted({*ONLINE, "expert_iteration", "sft", "star"})  # the others draw lots among a problem's episodes
-
-
-def one_step(name: str) -> list[str]:
-    """A run of one round that makes one update."""
-    cap = ["algo.cap=1000"] if name == "expert_iteration" else []  # else the earliest are kept, and order matters
-    return [*ONE_STEP, *(["algo.iterations=1"] if name in IMITATING else []), *cap, *stages(name)]
-
-
-def stages(name: str) -> list[str]:
-    return ["algo.stage1_rounds=0"] if name == "score" else []
-
-
-def flipped(algorithm: Algorithm, task: Identity) -> list[Scored]:
-    """A round's episodes: of each three one was right throughout, one came right at last, one is as it was."""
-    scored = algorithm.score(algorithm.episodes(next(iter(Rounds(task, algorithm)))))
-    kinds = [lambda k: (1.0,) * k, lambda k: (0.0,) * (k - 1) + (1.0,)]
-    return [s if i % 3 == 2 else Scored(s.episode, kinds[i % 3](len(s.reward)), {}) for i, s in enumerate(scored)]
 
 
 def much_longer(one: Scored) -> Scored:
@@ -72,19 +53,19 @@ def widened(batch: Batch) -> Batch:
     """Eighty columns of padding more, with tokens in them that are not to be read."""
     nothing = {"tokens": 2, "turn": -1, "temperature": 1, "ref_logp": torch.nan}
     wide = {f: torch.nn.functional.pad(getattr(batch, f), (0, 80), value=nothing.get(f, 0)) for f in ALONG_TIME}
-    return replace(batch, **wide, more={f: torch.nn.functional.pad(x, (0, 80)) for f, x in batch.more.items()})
+    return replace(batch, **wide, extras={f: torch.nn.functional.pad(x, (0, 80)) for f, x in batch.extras.items()})
 
 
 def padded(algorithm: Algorithm) -> None:
     """From now on it takes credit and weights over a batch that is wider than its longest row."""
-    learn, weights_of = algorithm.learn, algorithm.weights
-    algorithm.learn = lambda batch, *how: learn(widened(batch), *how)  # type: ignore[method-assign]
-    algorithm.weights = lambda batch: weights_of(widened(batch))[:, : batch.tokens.shape[1]]  # type: ignore[method-assign]
+    learn, weights_of = algorithm.optimize, algorithm.token_weights
+    algorithm.optimize = lambda batch, *sampling_params: learn(widened(batch), *sampling_params)  # type: ignore[method-assign]
+    algorithm.token_weights = lambda batch: weights_of(widened(batch))[:, : batch.tokens.shape[1]]  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("name", ONLINE)
 def test_it_learns_to_repeat_a_symbol(name: str) -> None:
-    algorithm, task = build(name, "algo.rounds=300", "algo.decay=none")
+    algorithm, task = build(name, "algo.num_iterations=300", "algo.lr_scheduler_type=none")
     before = accuracy(algorithm, task)
     for _ in range(30):
         run(algorithm, task, 10)
@@ -99,12 +80,16 @@ def test_it_learns_to_repeat_a_symbol_by_imitation(name: str) -> None:
     many small ones for those that need more data, or a gentler fit."""
     # D alone has no trace that begins right: what to do after a right first attempt is only in D+.
     more = ["algo.keep_correct=true"] if name == "star" else []
-    few = ["algo.rounds=3", "algo.problems=96", "algo.updates=5", "algo.lr=0.01"]
-    size = few if name in ("star", "expert_iteration", "pair_sft") else ["algo.rounds=60", "algo.updates=10"]
-    algorithm, task = build(name, "algo.epochs=20", *size, *more)
+    few = ["algo.num_iterations=3", "algo.groups_per_batch=96", "algo.num_minibatches=5", "algo.lr=0.01"]
+    size = (
+        few
+        if name in ("star", "expert_iteration", "pair_sft")
+        else ["algo.num_iterations=60", "algo.num_minibatches=10"]
+    )
+    algorithm, task = build(name, "algo.update_epochs=20", *size, *more)
     before = accuracy(algorithm, task)
     for _ in range(3):
-        run(algorithm, task, algorithm.rounds // 3)
+        run(algorithm, task, algorithm.num_iterations // 3)
         if accuracy(algorithm, task) >= LEARNT:
             break
     assert accuracy(algorithm, task) >= LEARNT > before
@@ -113,10 +98,10 @@ def test_it_learns_to_repeat_a_symbol_by_imitation(name: str) -> None:
 def test_star_learns_from_d_alone() -> None:
     """Its own default. What to do after a right first attempt is in no trace of D, so it gets about half of the way
     (0.75 and 0.5 measured with two seeds)."""
-    few = ["algo.rounds=3", "algo.problems=96", "algo.updates=5", "algo.lr=0.01"]
-    algorithm, task = build("star", "algo.epochs=20", *few)
+    few = ["algo.num_iterations=3", "algo.groups_per_batch=96", "algo.num_minibatches=5", "algo.lr=0.01"]
+    algorithm, task = build("star", "algo.update_epochs=20", *few)
     before = accuracy(algorithm, task)
-    run(algorithm, task, algorithm.rounds)
+    run(algorithm, task, algorithm.num_iterations)
     assert accuracy(algorithm, task) >= 0.5 > before
 
 
@@ -124,16 +109,16 @@ def test_star_learns_from_d_alone() -> None:
 def test_it_answers_without_a_single_round(name: str) -> None:
     algorithm, task = build(name)
     before = weights(algorithm)
-    how = [algorithm.how()[0]] * algorithm.play.turns
-    episodes = algorithm.attempt(task.problems("test"), 2, how, (0,))
-    assert algorithm.rounds == 0 and len(episodes) == 2 * len(task.problems("test"))
+    sampling_params = [algorithm.sampling_params()[0]] * algorithm.play.turns
+    episodes = algorithm.generate(task.problems("test"), 2, sampling_params, (0,))
+    assert algorithm.num_iterations == 0 and len(episodes) == 2 * len(task.problems("test"))
     assert all(len(e.turns) >= 2 for e in episodes)
     assert torch.equal(before, weights(algorithm))
 
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_same_seed_same_run_other_seed_other_run(name: str) -> None:
-    rounds = ["algo.rounds=3", *stages(name)]
+    rounds = ["algo.num_iterations=3", *stages(name)]
     (one, task), (two, _), (other, _) = build(name, *rounds), build(name, *rounds), build(name, *rounds, seed=1)
     assert run(one, task, 3) == run(two, task, 3)
     assert torch.equal(weights(one), weights(two))
@@ -146,10 +131,12 @@ def test_the_gradient_does_not_depend_on_the_micro_batch_or_on_padding(name: str
     """All at once, and so beside a much longer row that teaches nothing; one at a time, without padding; a few at a
     time, of a batch whose credit and weights were taken with more padding than there need be."""
     found = []
-    for micro_tokens in (10**6, 1, 40):
-        algorithm, task = build(name, *one_step(name), micro_tokens=micro_tokens, cold=False)
+    for max_tokens_per_micro_batch in (10**6, 1, 40):
+        algorithm, task = build(
+            name, *one_step(name), max_tokens_per_micro_batch=max_tokens_per_micro_batch, cold=False
+        )
         drift(algorithm.policy, 0.1)  # away from the reference, so that its part of the gradient is there
-        if micro_tokens == 40:
+        if max_tokens_per_micro_batch == 40:
             padded(algorithm)
         found.append(gradient(algorithm, beside(algorithm, flipped(algorithm, task))))
     assert float(found[0].norm()) > 0
@@ -170,7 +157,7 @@ def test_who_sits_beside_you_does_not_matter(name: str) -> None:
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_learning_rate_of_zero_changes_nothing(name: str) -> None:
-    algorithm, task = build(name, "algo.lr=0", "algo.rounds=2", *stages(name))
+    algorithm, task = build(name, "algo.lr=0", "algo.num_iterations=2", *stages(name))
     before = weights(algorithm)
     run(algorithm, task, 2)
     assert torch.equal(before, weights(algorithm))
@@ -178,45 +165,48 @@ def test_a_learning_rate_of_zero_changes_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", ONLINE)
 def test_the_samplers_log_probability_is_the_trainers(name: str) -> None:
-    algorithm, task = build(name, "algo.max_tokens=6", "algo.epochs=1", "algo.updates=1", cold=False)
-    assert all(record["gap"] < 1e-5 for record in run(algorithm, task, 3))
+    algorithm, task = build(name, "algo.max_tokens=6", "algo.update_epochs=1", "algo.num_minibatches=1", cold=False)
+    assert all(record["sampling/logp_difference"] < 1e-5 for record in run(algorithm, task, 3))
 
 
 @pytest.mark.parametrize("name", ONLINE)
 def test_at_any_temperature(name: str) -> None:
     """Law 3: what is trained is the distribution that was sampled from, turn by turn."""
-    heat = ["temperature.value=[0.6,1.5]", "algo.max_tokens=6", "algo.epochs=1", "algo.updates=1"]
+    heat = ["temperature.value=[0.6,1.5]", "algo.max_tokens=6", "algo.update_epochs=1", "algo.num_minibatches=1"]
     algorithm, task = build(name, *heat, cold=False)
-    assert all(record["gap"] < 1e-5 for record in run(algorithm, task, 2))
+    assert all(record["sampling/logp_difference"] < 1e-5 for record in run(algorithm, task, 2))
 
 
 @pytest.mark.parametrize("name", ONLINE)
 def test_an_update_that_is_not_finite_changes_nothing_and_says_so(name: str) -> None:
     algorithm, task = build(name)
-    episodes: list[Episode] = algorithm.episodes(next(iter(Rounds(task, algorithm))))
+    episodes: list[Episode] = algorithm.episodes(next(iter(ProblemDataset(task, algorithm))))
     scored = [Scored(e, (float("nan"),) * len(e.turns), {}) for e in episodes]
     before = weights(algorithm)
     with pytest.raises(UserError, match="not finite"):
-        algorithm.improve(scored)
+        algorithm.update(scored)
     assert torch.equal(before, weights(algorithm))
 
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_budget_ends_the_run(name: str) -> None:
     """The share of the run that is over follows whichever ends it first, and counts every token that was drawn."""
-    algorithm, task = build(name, "budget.episodes=256", "algo.rounds=1000", *stages(name))
+    algorithm, task = build(name, "budget.episodes=256", "algo.num_iterations=1000", *stages(name))
     run(algorithm, task, 1)
-    played = algorithm.spent["episodes"]
-    assert algorithm.done == pytest.approx(max(1 / 1000, played / 256))
+    played = algorithm.counters["episodes"]
+    assert algorithm.progress == pytest.approx(max(1 / 1000, played / 256))
     drawn = sum(len(t.reply.tokens) for s in algorithm.scored for t in s.episode.turns)
-    assert algorithm.spent["sampled_tokens"] == (0 if name == "sft" else drawn)
+    assert algorithm.counters["sampled_tokens"] == (0 if name == "sft" else drawn)
 
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_resumed_run_is_the_run(name: str, tmp_path: Path) -> None:
     """Two rounds, a checkpoint through the disk into a new process's objects, two more: as if nothing had happened."""
-    levers = ["curriculum=plr", *([] if name in ("pair_sft", "rcrl") else ["start=backtrack", "start.window=4"])]
-    rounds = ["algo.rounds=4", *stages(name), *([] if name == "sft" else levers)]
+    levers = [
+        "curriculum=plr",
+        *([] if name in ("pair_sft", "rcrl") else ["prefill=partial_solution", "prefill.window=4"]),
+    ]
+    rounds = ["algo.num_iterations=4", *stages(name), *([] if name == "sft" else levers)]
     whole, task = build(name, *rounds)
     run(whole, task, 4)
     first, _ = build(name, *rounds)
@@ -234,7 +224,7 @@ def test_a_resumed_run_is_the_run(name: str, tmp_path: Path) -> None:
     assert isinstance(other, torch.optim.Optimizer)
     other.load_state_dict(steps)
     run(second, task, 2)
-    assert second.spent == whole.spent and second.record == whole.record
+    assert second.counters == whole.counters and second.record == whole.record
     assert torch.equal(weights(second), weights(whole))
 
 
@@ -257,14 +247,12 @@ def test_a_new_algorithm_is_a_file_and_a_yaml(tmp_path: Path) -> None:
     )
     assert said.returncode == 0, said.stderr
     summary = json.loads(next((tmp_path / "runs").rglob("summary.json")).read_text())
-    assert summary["algo"] == "median" and summary["cost"]["updates"] == 2
+    assert summary["algo"] == "median" and summary["cost"]["optimizer_steps"] == 2
     readme = (root / "README.md").read_text(encoding="utf-8")
     assert MEDIAN.strip() in readme and MEDIAN_YAML.strip() in readme  # what a reader is shown is what works
 
 
 MEDIAN = '''"""REINFORCE against the median of the problem's rewards, which an outlier cannot move."""
-
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -272,28 +260,29 @@ from torch import Tensor
 
 from amend.algo.base import Algorithm
 from amend.batch import Batch
-from amend.ops import credit as credits
-from amend.ops import surrogate
-from amend.ops.likelihood import Likelihood
+from amend.ops.advantages import broadcast_to_tokens
+from amend.ops import policy_loss
+from amend.ops.logprobs import TokenLogprobs
 
 
 class Median(Algorithm):
-    """No knobs of its own."""
+    """REINFORCE with the median reward of each problem as the baseline."""
 
     def credit(self, batch: Batch) -> Float[Tensor, "b t"]:
         expected = torch.zeros_like(batch.reward)
-        for problem in batch.group.unique():
-            here = batch.group == problem
+        for problem in batch.group_id.unique():
+            here = batch.group_id == problem
             expected[here] = batch.reward[here].median(dim=0).values
-        return credits.spread(batch.reward - expected, batch.turn, batch.sampled)
+        return broadcast_to_tokens(batch.reward - expected, batch.turn, batch.loss_mask)
 
-    def loss(self, batch: Batch, credit: Float[Tensor, "b t"], out: Likelihood) -> Float[Tensor, "b t"]:
-        return surrogate.reinforce(out.logp, credit)
+    def loss(self, batch: Batch, credit: Float[Tensor, "b t"], out: TokenLogprobs) -> Float[Tensor, "b t"]:
+        return policy_loss.reinforce_loss(out.logp, credit)
 '''
 MEDIAN_YAML = """# python run.py algo=median task=math
 defaults:
-  - /loop/standard@_here_
+  - /loop/default@_here_
   - _self_
 
+_target_: amend.algo.median.Median
 name: median
 """

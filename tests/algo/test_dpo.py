@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset
+from scripted import IMITATION, Stage, ready, stage
+from toys import LOOP, episode, scored
 from trl.data_utils import is_conversational
 
 from amend.algo.dpo import DPO
 from amend.batch import collate
 from amend.types import Scored
-from scripted import IMITATION, Stage, ready, stage
-from toys import LOOP, episode, scored
 
 KNOBS = {
-    **LOOP, **IMITATION, "turns": 1, "rounds": 1, "samples": 8, "form": "sigmoid", "beta": 0.5, "nll": 0.0,
-    "pairs": "attempts", "cap": 9,
+    **LOOP, **IMITATION, "turns": 1, "num_iterations": 1, "group_size": 8, "loss_type": "sigmoid", "beta": 0.5, "rpo_alpha": 0.0,
+    "pairs": "attempts", "max_per_problem": 9,
 }  # fmt: skip
 
 
@@ -33,7 +33,7 @@ def learner(made: Stage, **knobs: Any) -> Any:
 
 def played(problems: int = 1, **knobs: Any) -> tuple[Any, Stage]:
     house = stage(says)
-    made = learner(house, union=True, **knobs)
+    made = learner(house, accumulate_data=True, **knobs)
     made.training_step(house.problems(problems), 0)
     return made, house
 
@@ -53,8 +53,8 @@ def test_the_loss_of_a_pair(form: str, beta: float, nll: float, loss: float, mar
     """The right reply has two tokens, log pi -5 and log pi_ref -8; the wrong one, one: -2 and -1. h = 3 - (-1) = 4."""
     logp = torch.tensor([[0.0, -2.0, -3.0], [0.0, -2.0, 0.0]])
     ref_logp = torch.tensor([[0.0, -4.0, -4.0], [0.0, -1.0, 0.0]])
-    sampled = torch.tensor([[False, True, True], [False, True, False]])
-    found, apart = learner(stage(says), form=form, beta=beta, nll=nll).preference(logp, ref_logp, sampled)
+    loss_mask = torch.tensor([[False, True, True], [False, True, False]])
+    found, apart = learner(stage(says), loss_type=form, beta=beta, rpo_alpha=nll).preference(logp, ref_logp, loss_mask)
     assert found.tolist() == pytest.approx([loss])
     assert apart.tolist() == pytest.approx([margin])
 
@@ -63,15 +63,19 @@ def test_at_the_reference_nothing_is_told_apart() -> None:
     """h = 0 in every pair: log 2, no margin; and the gradient is not zero."""
     made, _ = played()
     batch = collate(made.kept)
-    made.restart()
-    found = made.accumulate(batch, made.credit(batch))
-    assert found == {"loss": pytest.approx(log(2), abs=1e-6), "margin": pytest.approx(0, abs=1e-6), "told_apart": 0.0}
+    made.reset_to_base()
+    found = made.accumulate(batch, made.advantages(batch))
+    assert found == {
+        "loss": pytest.approx(log(2), abs=1e-6),
+        "rewards/margins": pytest.approx(0, abs=1e-6),
+        "rewards/accuracies": 0.0,
+    }
     assert max(float(w.grad.abs().max()) for w in made.policy.lm.parameters()) > 0
 
 
 def test_a_fit_tells_its_pairs_apart() -> None:
-    made, _ = played(lr=0.01, epochs=8)
-    assert made.record["told_apart"] > 0.5 and made.record["margin"] > 0
+    made, _ = played(lr=0.01, update_epochs=8)
+    assert made.record["rewards/accuracies"] > 0.5 and made.record["rewards/margins"] > 0
 
 
 def test_pairs_are_right_and_wrong_side_by_side_and_none_twice() -> None:
@@ -94,7 +98,7 @@ def test_pairs_share_their_context() -> None:
 
 @pytest.mark.parametrize(("cap", "count"), [(1, 1), (2, 2), (9, 3)])
 def test_the_cap_is_a_contexts(cap: int, count: int) -> None:
-    assert len(played(problems=2, cap=cap)[0].kept) == 2 * 2 * count
+    assert len(played(problems=2, max_per_problem=cap)[0].kept) == 2 * 2 * count
 
 
 def test_lots_are_drawn_by_seed() -> None:
@@ -114,7 +118,7 @@ def test_corrections_share_one_first_attempt() -> None:
     made, house = played(problems=2, pairs="corrections", turns=2)
     assert sum("Again." not in heard for heard in house.engine.heard) == 2
     assert sum("Again." in heard for heard in house.engine.heard) == 16
-    assert made.spent["sampled_tokens"] == sum(len(house.policy.renderer.reply("10\\boxed{0}")) for _ in range(18))
+    assert made.counters["sampled_tokens"] == sum(len(house.policy.renderer.reply("10\\boxed{0}")) for _ in range(18))
     for right, wrong in zip(made.kept[::2], made.kept[1::2], strict=True):
         assert right.episode.turns[0].reply == wrong.episode.turns[0].reply
         assert right.episode.turns[1].prompt == wrong.episode.turns[1].prompt
@@ -127,7 +131,7 @@ def test_corrections_share_one_first_attempt() -> None:
 def test_pairs_stay_together_in_minibatches(epoch: int) -> None:
     """Nine pairs in four parts: 3, 2, 2 and 2 of them, each right one just before its wrong one; each once."""
     made, _ = played(problems=3)
-    parts = [part.tolist() for part in made.parts(collate(made.kept), 4, epoch)]
+    parts = [part.tolist() for part in made.minibatches(collate(made.kept), 4, epoch)]
     assert [len(part) for part in parts] == [6, 4, 4, 4]
     rows = [row for part in parts for row in part]
     assert sorted(rows) == list(range(18))
@@ -136,7 +140,7 @@ def test_pairs_stay_together_in_minibatches(epoch: int) -> None:
 
 @pytest.mark.parametrize(("updates", "steps"), [(2, 2), (9, 3)])
 def test_a_pass_takes_so_many_steps_and_no_more_than_there_are_pairs(updates: int, steps: int) -> None:
-    assert played(updates=updates)[0].spent["updates"] == steps
+    assert played(num_minibatches=updates)[0].counters["optimizer_steps"] == steps
 
 
 def test_the_data_is_trls_preference_format() -> None:
@@ -162,4 +166,4 @@ def test_without_a_wrong_one_there_is_no_pair() -> None:
 
 
 def test_the_reference_is_always_read() -> None:
-    assert learner(stage(says)).needs_reference()
+    assert learner(stage(says)).loss_uses_reference()

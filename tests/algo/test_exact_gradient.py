@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 import pytest
 import torch
+from enumerated import Gradient, World, close, even, expected, ragged, short
 from torch import Tensor
+from toys import LOOP, SCORE, handed
 
 from amend.algo.multi_turn import MultiTurn
 from amend.algo.ppo import PPO
@@ -20,13 +22,18 @@ from amend.algo.reinforce import Reinforce
 from amend.algo.rloo import RLOO
 from amend.algo.score import SCoRe
 from amend.algo.single_turn import SingleTurn
-from amend.explore.temperature import Constant
-from amend.types import Sampling
-from enumerated import Gradient, World, close, even, expected, ragged, short
-from toys import LOOP, SCORE, handed
+from amend.exploration.temperature import Constant
+from amend.types import SamplingParams
 
 WORLDS = {"one token": short, "one or two": ragged}
-KNOBS = {"gamma": 1.0, "beta": 0.0, "clip_low": 0.2, "clip_high": 0.2, "value_weight": 0.0, "value_clip": 0.2}
+KNOBS = {
+    "gamma": 1.0,
+    "kl_coef": 0.0,
+    "clip_ratio_low": 0.2,
+    "clip_ratio_high": 0.2,
+    "vf_coef": 0.0,
+    "clip_range_vf": 0.2,
+}
 
 
 @pytest.fixture(params=WORLDS)
@@ -53,8 +60,11 @@ def true_gradient(
     one, two = world.turns(logp).T
     away = world.turns(logp - ref)
     visit = one.exp() if whole else one.detach().exp()
-    gain = w1 * (one.exp() * two.detach().exp() * world.right[:, 0]).sum()
-    gain = gain + w2 * (visit * two.exp() * (world.right[:, 1] + alpha * (world.right[:, 1] - world.right[:, 0]))).sum()
+    gain = w1 * (one.exp() * two.detach().exp() * world.correct[:, 0]).sum()
+    gain = (
+        gain
+        + w2 * (visit * two.exp() * (world.correct[:, 1] + alpha * (world.correct[:, 1] - world.correct[:, 0]))).sum()
+    )
     betas = torch.tensor([k1, k2], dtype=torch.float64)
     if kl == "token":
         rows, ref_rows = world.rows(), world.rows(reference=True).detach()
@@ -80,7 +90,10 @@ def score(world: World, round_: int, **knobs: Any) -> SCoRe:
 )
 @pytest.mark.parametrize(
     ("round_", "objective"),
-    [(0, {"w1": 0, "w2": 1, "k1": 0.1, "k2": 0.01}), (2, {"w1": 1, "w2": 1, "alpha": 10, "k1": 0.01, "k2": 0.01})],
+    [
+        (0, {"w1": 0, "w2": 1, "k1": 0.1, "k2": 0.01}),
+        (2, {"w1": 1, "w2": 1, "shaping_coef": 10, "k1": 0.01, "k2": 0.01}),
+    ],
     ids=["stage one", "stage two"],
 )
 def test_score(world: World, kl: str, baseline: str, round_: int, objective: dict[str, float]) -> None:
@@ -99,7 +112,7 @@ def test_score_against_the_batch(world: World, round_: int, w1: float, alpha: fl
 
 
 def test_score_without_shaping_is_plain_multi_turn(world: World) -> None:
-    got = expected(score(world, 2, alpha=0.0), world)
+    got = expected(score(world, 2, shaping_coef=0.0), world)
     assert close(got, true_gradient(world, w1=1, w2=1, k1=0.01, k2=0.01))
 
 
@@ -114,18 +127,18 @@ def test_the_context_baseline_lowers_the_variance() -> None:
     world, spread = short(), {}
     order = torch.cartesian_prod(torch.arange(49), torch.arange(49)).flatten()
     batch = world.batch.rows(order)
-    batch.group.copy_(torch.arange(49 * 49).repeat_interleave(2))
+    batch.group_id.copy_(torch.arange(49 * 49).repeat_interleave(2))
     weight = (world.chance[order[::2]] * world.chance[order[1::2]]).repeat_interleave(2) / 2
     for baseline in ("problem", "context"):
-        credit = score(world, 2, baseline=baseline).credit(batch)[:, 7]
-        spread[baseline] = float((weight * credit.square()).sum())
+        advantages = score(world, 2, baseline=baseline).advantages(batch)[:, 7]
+        spread[baseline] = float((weight * advantages.square()).sum())
     assert spread["context"] < 0.75 * spread["problem"]
 
 
 @pytest.mark.parametrize("gamma", [0.0, 1.0])
 @pytest.mark.parametrize("baseline", ["none", "batch"])
 def test_reinforce(world: World, gamma: float, baseline: str) -> None:
-    made = Reinforce(*handed(world.policy), **LOOP, baseline=baseline, gamma=gamma, beta=0.05)
+    made = Reinforce(*handed(world.policy), **LOOP, baseline=baseline, gamma=gamma, kl_coef=0.05)
     got = expected(made, world, apart=baseline == "batch")
     assert close(got, true_gradient(world, w1=1, w2=1, k1=0.05, k2=0.05, whole=gamma == 1))
 
@@ -134,20 +147,20 @@ def test_reinforce(world: World, gamma: float, baseline: str) -> None:
 def test_rloo_with_its_kl_in_the_reward(world: World, updates: int) -> None:
     """A reply is one action; the KL of its reply, inside the detached reward, has the KL's gradient in expectation. The
     ratio of a first update is one, whether it is written down or not."""
-    loop = {**LOOP, "updates": updates}
-    got = expected(RLOO(*handed(world.policy), **loop, beta=0.05, clip_low=0.2, clip_high=0.2), world)
+    loop = {**LOOP, "optimizer_steps": updates}
+    got = expected(RLOO(*handed(world.policy), **loop, kl_coef=0.05, clip_ratio_low=0.2, clip_ratio_high=0.2), world)
     assert close(got, true_gradient(world, w1=1, w2=1, k1=0.05, k2=0.05, kl="reply"))
 
 
 def test_single_turn_never_touches_turn_two(world: World) -> None:
-    got = expected(SingleTurn(*handed(world.policy), **LOOP, beta=0.05), world)
+    got = expected(SingleTurn(*handed(world.policy), **LOOP, kl_coef=0.05), world)
     assert close(got, true_gradient(world, w1=1, w2=0, k1=0.05))
 
 
 @pytest.mark.parametrize(("paid", "first"), [("all", 1), ("last", 0)])
 @pytest.mark.parametrize("gamma", [0.0, 1.0])
 def test_multi_turn(world: World, paid: str, first: float, gamma: float) -> None:
-    got = expected(MultiTurn(*handed(world.policy), **LOOP, beta=0.05, paid=paid, gamma=gamma), world)
+    got = expected(MultiTurn(*handed(world.policy), **LOOP, kl_coef=0.05, paid=paid, gamma=gamma), world)
     assert close(got, true_gradient(world, w1=first, w2=1, k1=0.05, k2=0.05, whole=gamma == 1))
 
 
@@ -155,7 +168,7 @@ def test_multi_turn(world: World, paid: str, first: float, gamma: float) -> None
 
 
 def ppo(world: World, **knobs: Any) -> PPO:
-    return PPO(*handed(world.policy), **{**LOOP, **KNOBS, "lam": 1.0, "whiten": False, **knobs})
+    return PPO(*handed(world.policy), **{**LOOP, **KNOBS, "gae_lambda": 1.0, "normalize_advantage": False, **knobs})
 
 
 @pytest.mark.parametrize(("make", "n"), [(short, 2), (even, 3)])
@@ -165,7 +178,7 @@ def test_ppo_at_lambda_one(make: Any, n: int, beta: float, critic: bool) -> None
     """Each token answers for all that follows, in the next turn too: for its KL as for its reward. Any V that does not
     know the token is a baseline: it does not move the expected gradient."""
     world = make()
-    made = ppo(world, beta=beta)
+    made = ppo(world, kl_coef=beta)
     if critic:
         torch.nn.init.constant_(made.value.weight, 0.1)
     want = true_gradient(world, w1=1, w2=1, k1=beta, k2=beta, whole=True, kl="both replies")
@@ -177,21 +190,21 @@ def test_ppo_with_the_true_critic_at_any_lambda(lam: float) -> None:
     """Where V is what is really to be expected before each token, GAE has no bias: within a turn and across the two."""
     world = even()
     want = true_gradient(world, w1=1, w2=1, whole=True)
-    assert close(expected(ppo(world, lam=lam), world, values=to_come(world)), want, 1 / 3)
+    assert close(expected(ppo(world, gae_lambda=lam), world, values=to_come(world)), want, 1 / 3)
 
 
 def to_come(world: World) -> Tensor:
     """E[what is still paid | all tokens before this one], at each drawn token, [e t]."""
-    found = torch.zeros_like(world.batch.logp)
-    left = world.right[:, :1] * (world.batch.turn == 0) + world.right[:, 1:]
+    found = torch.zeros_like(world.batch.old_logprobs)
+    left = world.correct[:, :1] * (world.batch.turn == 0) + world.correct[:, 1:]
     for t in range(found.shape[1]):
         alike = (world.batch.tokens[:, None, :t] == world.batch.tokens[None, :, :t]).all(-1).double() * world.chance
         found[:, t] = alike @ left[:, t] / alike.sum(1)
-    return torch.where(world.batch.sampled, found, 0.0)
+    return torch.where(world.batch.loss_mask, found, 0.0)
 
 
 def test_ppo_at_lambda_zero_without_a_critic_pays_a_token_for_itself() -> None:
-    got = expected(ppo(short(), lam=0.0, beta=0.05), short())
+    got = expected(ppo(short(), gae_lambda=0.0, kl_coef=0.05), short())
     assert close(got, true_gradient(short(), w1=1, w2=1, k1=0.05, k2=0.05), 1 / 2)
 
 
@@ -206,5 +219,5 @@ def test_the_enumeration_would_notice(world: World) -> None:
 
 def test_temperature_of_the_loop_is_the_samplers() -> None:
     made = score(short(), 0)
-    made.explore = made.explore._replace(temperature=Constant(value=[0.7, 0.9]))
-    assert made.how() == [Sampling(0.7, 2), Sampling(0.9, 2)]
+    made.exploration = made.exploration._replace(temperature=Constant(value=[0.7, 0.9]))
+    assert made.sampling_params() == [SamplingParams(0.7, 2), SamplingParams(0.9, 2)]

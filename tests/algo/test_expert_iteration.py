@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from datasets import Dataset
+from scripted import IMITATION, Stage, always, ready, stage
+from toys import LOOP, episode, scored
 from trl.data_utils import is_conversational
 
 from amend.algo.expert_iteration import ExpertIteration
 from amend.types import Scored
-from scripted import IMITATION, Stage, always, ready, stage
-from toys import LOOP, episode, scored
 
-KNOBS = {**LOOP, **IMITATION, "turns": 1, "cap": 2, "union": True}
+KNOBS = {**LOOP, **IMITATION, "turns": 1, "max_per_problem": 2, "accumulate_data": True}
 
 
 def learner(made: Stage, **knobs: Any) -> Any:
@@ -61,13 +61,13 @@ def test_union_does_not_collect_the_same_solution_twice() -> None:
     made = learner(house, iterations=4)
     for _ in range(4):
         made.training_step(house.problems(2), 0)
-        assert made.record["kept"] == 1
+        assert made.record["num_traces"] == 1
 
 
 def test_the_data_is_trls_prompt_completion_format() -> None:
     """Four samples of two problems, of which "0" solves the first and "\\boxed{1}" the second."""
     house = stage(lambda prompt, sample, turn: ("0", "\\boxed{1}")[sample % 2])
-    made = learner(house, rounds=1)
+    made = learner(house, num_iterations=1)
     made.training_step(house.problems(2), 0)
     rows = Dataset.from_list(made.data)
     assert rows.column_names == ["prompt", "completion"] and is_conversational(rows[0])

@@ -13,62 +13,63 @@ from typing import Any
 
 import pytest
 import torch
-
-from amend.errors import UserError
-from amend.rules import FIXED
-from amend.schema import choices, fields
-from amend.types import Sampling
 from composed import IMITATING, TRAINED, composed
 from learners import build, run, weights
 
+from amend.config.cross_checks import FIXED
+from amend.config.schema import target_fields
+from amend.config.value_checks import literal_values
+from amend.errors import UserError
+from amend.types import SamplingParams
+
 ROUNDS = 6
-SHORT = ["algo.max_tokens=1", "algo.updates=2"]  # so that some replies are right, and a fit has several steps
-LENGTH = ["algo.max_tokens=3", "algo.rounds=6"]
-STAGES = {"score": ["algo.stage1_rounds=3"]}
+SHORT = ["algo.max_tokens=1", "algo.num_minibatches=2"]  # so that some replies are right, and a fit has several steps
+LENGTH = ["algo.max_tokens=3", "algo.num_iterations=6"]
+STAGES = {"score": ["algo.stage1_iterations=3"]}
 COMPANIONS: dict[Any, list[str]] = {  # what must hold for a knob to have something to act on
-    ("expert_iteration", "cap"): ["algo.max_tokens=2", "algo.samples=64"],
-    "begin": ["algo.iterations=3"],
-    "union": ["algo.iterations=3"],
+    ("expert_iteration", "cap"): ["algo.max_tokens=2", "algo.group_size=64"],
+    "init_from": ["algo.iterations=3"],
+    "accumulate_data": ["algo.iterations=3"],
     "rationalise": ["algo.max_tokens=1"],
     ("reinforce", "gamma"): ["algo.turns=2"],
-    ("rloo", "clip_low"): ["algo.updates=4", "algo.lr=0.1"],
-    ("rloo", "clip_high"): ["algo.updates=4", "algo.lr=0.01", "algo.max_tokens=1"],
+    ("rloo", "clip_low"): ["algo.num_minibatches=4", "algo.lr=0.1"],
+    ("rloo", "clip_high"): ["algo.num_minibatches=4", "algo.lr=0.01", "algo.max_tokens=1"],
     ("score", "gamma"): ["algo.baseline=problem"],  # with a discount, the context baseline has nothing it knows
-    ("score", "beta2"): ["algo.stage1_rounds=3"],
+    ("score", "beta2"): ["algo.stage1_iterations=3"],
     ("score", "adaptive_beta2"): [
         "algo.beta2=1e-4",
         "algo.max_tokens=1",
     ],  # the balance it seeks is above where it starts
-    ("grpo", "clip_low"): ["algo.updates=4", "algo.lr=0.1"],  # one update a round never leaves the trust region
-    ("grpo", "clip_high"): ["algo.updates=4", "algo.lr=0.01", "algo.max_tokens=1"],
+    ("grpo", "clip_low"): ["algo.num_minibatches=4", "algo.lr=0.1"],  # one update a round never leaves the trust region
+    ("grpo", "clip_high"): ["algo.num_minibatches=4", "algo.lr=0.01", "algo.max_tokens=1"],
     ("grpo", "clip_norm"): ["algo.lr=0.1"],
 }
 IDLE = {"sft": ("max_tokens",)}  # it samples nothing; only its evaluation does
 VALUES = {
-    "stage1_rounds": 2,
-    "clip_high": 1e-4,
-    "clip_low": 1e-4,
+    "stage1_iterations": 2,
+    "clip_ratio_high": 1e-4,
+    "clip_ratio_low": 1e-4,
     "gamma": 0.5,
     "adaptive_beta2": True,
-    "problems": 9,
-    "updates": 3,
-    "cap": 1,
+    "groups_per_batch": 9,
+    "num_minibatches": 3,
+    "max_per_problem": 1,
     "pairs": 1,
-    "lam": 0.5,
-    "value_clip": 1e-3,
-    "clip_norm": 1e-3,
+    "gae_lambda": 0.5,
+    "clip_range_vf": 1e-3,
+    "max_grad_norm": 1e-3,
     "turns": 2,
-    "warm_up": 4,
+    "warmup_steps": 4,
 }
 
 
 def other_values(name: str, knob: str, now: Any) -> list[Any]:
     """Values of a knob other than the one it has."""
-    kind = fields("algo", name)[knob]
+    kind = target_fields(composed(f"algo={name}").algo._target_)[knob]
     if knob == "turns":
         return [1 if now == 2 else 2]
-    if choices(kind):
-        return [value for value in choices(kind) if value != now]
+    if literal_values(kind):
+        return [value for value in literal_values(kind) if value != now]
     if knob in VALUES:
         return [VALUES[knob]]
     base = typing.get_args(kind)[0] if typing.get_args(kind) else kind
@@ -100,7 +101,7 @@ def trained(name: str, *overrides: str) -> torch.Tensor:
 def test_it_changes_the_run(name: str, knob: str, value: Any) -> None:
     companions = COMPANIONS.get((name, knob), COMPANIONS.get(knob, []))
     if (name, knob, value) == ("score", "turns", 1):
-        companions = ["algo.stage1_rounds=0"]
+        companions = ["algo.stage1_iterations=0"]
     setting = f"algo.{knob}={str(value).lower() if isinstance(value, bool) else value}"
     bound = knob in ("turns", "pairs") if name == "dpo" else (name, knob) == ("star", "turns")
     if knob in FIXED.get(name, {}) or bound:
@@ -112,18 +113,18 @@ def test_it_changes_the_run(name: str, knob: str, value: Any) -> None:
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_rounds_is_how_many_are_asked_for(name: str) -> None:
-    stages = ["algo.stage1_rounds=0"] if name == "score" else []
-    algorithm, _ = build(name, "algo.rounds=7", *stages)
-    assert algorithm.rounds == 7
+    stages = ["algo.stage1_iterations=0"] if name == "score" else []
+    algorithm, _ = build(name, "algo.num_iterations=7", *stages)
+    assert algorithm.num_iterations == 7
 
 
 @pytest.mark.parametrize(
     ("name", "setting"),
     [
         ("best_of_n", "algo.n=1"),
-        ("best_of_n", "algo.heat=0.1"),
-        ("self_consistency", "algo.votes=2"),
-        ("self_consistency", "algo.heat=0.1"),
+        ("best_of_n", "algo.temperature=0.1"),
+        ("self_consistency", "algo.num_votes=2"),
+        ("self_consistency", "algo.temperature=0.1"),
     ],
 )
 def test_it_changes_what_is_answered(name: str, setting: str) -> None:
@@ -131,6 +132,6 @@ def test_it_changes_what_is_answered(name: str, setting: str) -> None:
     said = []
     for overrides in ([], [setting]):
         algorithm, task = build(name, *overrides, cold=False)
-        episodes = algorithm.attempt(task.problems("test"), 4, [Sampling(1.0, 3)] * 2, (0,))
+        episodes = algorithm.generate(task.problems("test"), 4, [SamplingParams(1.0, 3)] * 2, (0,))
         said.append([episode.turns[-1].reply.tokens for episode in episodes])
     assert said[0] != said[1]

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 from datasets import Dataset
+from scripted import IMITATION, Stage, ready, stage
+from toys import LOOP
 from trl.data_utils import is_conversational
 
 from amend.algo.pair_sft import PairSFT
 from amend.types import Scored
-from scripted import IMITATION, Stage, ready, stage
-from toys import LOOP
 
-KNOBS = {**LOOP, **IMITATION, "turns": 1, "rounds": 1, "samples": 8, "keep_correct": False, "pairs": 9}
+KNOBS = {**LOOP, **IMITATION, "turns": 1, "num_iterations": 1, "group_size": 8, "keep_correct": False, "pairs": 9}
 
 
 def says(prompt: str, sample: int, turn: int) -> str:

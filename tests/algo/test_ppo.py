@@ -8,24 +8,26 @@ from typing import Any
 
 import pytest
 import torch
+from scripted import ready
+from toys import LOOP, drift, episode, handed, policy, scored
 
 from amend.algo.ppo import PPO
 from amend.batch import Batch, collate
 from amend.errors import UserError
-from amend.ops.likelihood import Likelihood
+from amend.ops.logprobs import TokenLogprobs
 from amend.types import Scored
-from scripted import ready
-from toys import LOOP, drift, episode, handed, policy, scored
 
 KNOBS: dict[str, Any] = {
-    "gamma": 0.5, "lam": 0.5, "beta": 0.0, "clip_low": 0.2, "clip_high": 0.3, "value_weight": 0.1, "value_clip": 0.2,
-    "whiten": False,
+    "gamma": 0.5, "gae_lambda": 0.5, "kl_coef": 0.0, "clip_ratio_low": 0.2, "clip_ratio_high": 0.3, "vf_coef": 0.1, "clip_range_vf": 0.2,
+    "normalize_advantage": False,
 }  # fmt: skip
 
 
-def learner(bias: float = 0.0, micro_tokens: int = 4096, **knobs: Any) -> PPO:
+def learner(bias: float = 0.0, max_tokens_per_micro_batch: int = 4096, **knobs: Any) -> PPO:
     """A learner whose critic says ``bias`` everywhere."""
-    made = PPO(*handed(drift(policy(micro_tokens=micro_tokens))), **{**LOOP, **KNOBS, **knobs})
+    made = PPO(
+        *handed(drift(policy(max_tokens_per_micro_batch=max_tokens_per_micro_batch))), **{**LOOP, **KNOBS, **knobs}
+    )
     torch.nn.init.constant_(made.value.bias, bias)
     return made
 
@@ -41,11 +43,13 @@ def two_by_four() -> Batch:
     return collate([scored(right, (1.0,)), scored(wrong, (0.0,))])
 
 
-def likelihood(batch: Batch, move: float) -> Likelihood:
+def likelihood(batch: Batch, move: float) -> TokenLogprobs:
     """The sampler's log-probabilities moved, and hidden states of nothing, so that a critic says its bias."""
-    nothing = torch.full_like(batch.logp, torch.nan)
-    hidden = torch.zeros(int(batch.sampled.sum()), 16)
-    return Likelihood(batch.logp + torch.where(batch.sampled, move, 0.0), nothing, nothing, nothing, hidden)
+    nothing = torch.full_like(batch.old_logprobs, torch.nan)
+    hidden = torch.zeros(int(batch.loss_mask.sum()), 16)
+    return TokenLogprobs(
+        batch.old_logprobs + torch.where(batch.loss_mask, move, 0.0), nothing, nothing, nothing, hidden
+    )
 
 
 def test_pay_falls_due_at_the_ends_of_turns() -> None:
@@ -56,14 +60,14 @@ def test_pay_falls_due_at_the_ends_of_turns() -> None:
 def test_pay_on_the_way_leaves_the_rest_for_the_end() -> None:
     """Turn 1's reward of 1 was paid -2 at its first token; turn 2's 2 was paid 0.5 at its only one."""
     one = episode([([2], [5, 6]), ([2], [4])])
-    batch = collate([Scored(one, (1.0, 2.0), {}, along=(-2.0, 0.0, 0.5))])
+    batch = collate([Scored(one, (1.0, 2.0), {}, token_rewards=(-2.0, 0.0, 0.5))])
     assert learner().pay(batch).tolist() == [[0, -2, 3, 0, 2]]
 
 
 def test_pay_less_the_kl() -> None:
     """log pi - log pi_ref is 1, 2 and -2, of which a half is taken off."""
     batch = replace(three_tokens(), ref_logp=torch.tensor([[0.0, -2.0, -3.0, 0.0, 1.0]]))
-    assert learner(beta=0.5).pay(batch).tolist() == [[0, -0.5, 0, 0, 3]]
+    assert learner(kl_coef=0.5).pay(batch).tolist() == [[0, -0.5, 0, 0, 3]]
 
 
 def test_advantage_and_target() -> None:
@@ -75,16 +79,16 @@ def test_advantage_and_target() -> None:
     """
     made = learner(bias=0.5)
     batch = made.prepare(three_tokens())
-    assert batch.more["value"].tolist() == [[0, 0.5, 0.5, 0, 0.5]]
-    assert batch.more["target"].tolist() == [[0, 0.53125, 1.625, 0, 2]]
-    assert made.credit(batch).tolist() == [[0, 0.03125, 1.125, 0, 1.5]]
+    assert batch.extras["value"].tolist() == [[0, 0.5, 0.5, 0, 0.5]]
+    assert batch.extras["target"].tolist() == [[0, 0.53125, 1.625, 0, 2]]
+    assert made.advantages(batch).tolist() == [[0, 0.03125, 1.125, 0, 1.5]]
 
 
 def test_whitened_advantage() -> None:
     """gamma = 1, lambda = 0, V = 0: the advantages are the pay, 0, 1 and 2; mean 1, deviation 1."""
-    made = learner(whiten=True, gamma=1.0, lam=0.0)
-    credit = made.credit(made.prepare(three_tokens()))
-    assert torch.allclose(credit, torch.tensor([[0.0, -1.0, 0.0, 0.0, 1.0]]))
+    made = learner(normalize_advantage=True, gamma=1.0, gae_lambda=0.0)
+    advantages = made.advantages(made.prepare(three_tokens()))
+    assert torch.allclose(advantages, torch.tensor([[0.0, -1.0, 0.0, 0.0, 1.0]]))
 
 
 @pytest.mark.parametrize(
@@ -93,10 +97,10 @@ def test_whitened_advantage() -> None:
 )
 def test_the_policys_loss(move: float, policy_loss: tuple[float, float, float]) -> None:
     """Credit 1, 1 and -3 at ratios 1, 2 and 1/2, clipped to [0.8, 1.3] where it binds."""
-    made = learner(value_weight=0.0)
+    made = learner(vf_coef=0.0)
     batch = made.prepare(three_tokens())
     loss = made.loss(batch, torch.tensor([[0.0, 1.0, 1.0, 0.0, -3.0]]), likelihood(batch, move))
-    assert torch.allclose(loss[batch.sampled], torch.tensor(policy_loss))
+    assert torch.allclose(loss[batch.loss_mask], torch.tensor(policy_loss))
 
 
 def test_the_critics_loss() -> None:
@@ -107,7 +111,7 @@ def test_the_critics_loss() -> None:
     made = learner(bias=0.5)
     batch = made.prepare(three_tokens())
     torch.nn.init.constant_(made.value.bias, 1.0)
-    loss = made.loss(batch, torch.zeros_like(batch.logp), likelihood(batch, 0.0))
+    loss = made.loss(batch, torch.zeros_like(batch.old_logprobs), likelihood(batch, 0.0))
     assert torch.allclose(loss, 0.05 * torch.tensor([[0.0, 0.2197265625, 0.855625, 0.0, 1.69]]))
 
 
@@ -116,17 +120,17 @@ def test_the_critics_gradient() -> None:
     made = learner(bias=0.5)
     batch = made.prepare(three_tokens())
     torch.nn.init.constant_(made.value.bias, 1.0)
-    made.loss(batch, torch.zeros_like(batch.logp), likelihood(batch, 0.0)).sum().backward()
+    made.loss(batch, torch.zeros_like(batch.old_logprobs), likelihood(batch, 0.0)).sum().backward()
     assert torch.allclose(made.value.bias.grad, torch.tensor([0.046875]))
 
 
 def test_weights() -> None:
-    assert learner().weights(two_by_four()).tolist() == [[0, 0.25, 0.25, 0.25], [0, 0.25, 0, 0]]
+    assert learner().token_weights(two_by_four()).tolist() == [[0, 0.25, 0.25, 0.25], [0, 0.25, 0, 0]]
 
 
 def test_nothing_is_expected_at_first() -> None:
     made = learner()
-    assert made.prepare(two_by_four()).more["value"].abs().max() == 0
+    assert made.prepare(two_by_four()).extras["value"].abs().max() == 0
 
 
 def test_a_value_belongs_to_what_its_token_was_predicted_from() -> None:
@@ -135,7 +139,7 @@ def test_a_value_belongs_to_what_its_token_was_predicted_from() -> None:
     torch.nn.init.normal_(made.value.weight)
 
     def values(reply: list[int]) -> torch.Tensor:
-        return made.prepare(collate([scored(episode([([2], reply)]), (1.0,))])).more["value"][0]
+        return made.prepare(collate([scored(episode([([2], reply)]), (1.0,))])).extras["value"][0]
 
     assert torch.equal(values([5, 6, 4]), values([5, 6, 6]))
     assert bool((values([5, 6, 4])[2:] != values([6, 6, 4])[2:]).all())
@@ -144,10 +148,10 @@ def test_a_value_belongs_to_what_its_token_was_predicted_from() -> None:
 
 def test_values_do_not_depend_on_the_micro_batch() -> None:
     found = []
-    for micro_tokens in (4096, 1):
-        made = learner(micro_tokens=micro_tokens)
+    for max_tokens_per_micro_batch in (4096, 1):
+        made = learner(max_tokens_per_micro_batch=max_tokens_per_micro_batch)
         torch.nn.init.constant_(made.value.weight, 0.1)
-        found.append(made.prepare(two_by_four()).more["value"])
+        found.append(made.prepare(two_by_four()).extras["value"])
     assert torch.allclose(found[0], found[1]) and found[0][0, 1:].abs().min() > 0
     assert found[0][1, 2:].abs().max() == 0
 
@@ -157,16 +161,16 @@ def test_the_critics_loss_shapes_the_policys_layers() -> None:
     made = ready(learner())
     torch.nn.init.constant_(made.value.weight, 0.1)
     batch = made.prepare(two_by_four())
-    made.accumulate(batch, torch.zeros_like(batch.logp))
+    made.accumulate(batch, torch.zeros_like(batch.old_logprobs))
     layer = next(w for name, w in made.policy.lm.named_parameters() if name.endswith("down_proj.weight"))
     assert float(layer.grad.abs().max()) > 0
 
 
 def test_the_kl_is_read_from_the_reference_before_the_updates() -> None:
-    made = learner(beta=0.05)
-    assert made.pays_reference() and not made.needs_reference() and not learner().pays_reference()
+    made = learner(kl_coef=0.05)
+    assert made.reward_uses_reference() and not made.loss_uses_reference() and not learner().reward_uses_reference()
     batch = made.prepare(three_tokens())
-    expected = made.policy.reference(batch.tokens, batch.sampled, batch.temperature)
+    expected = made.policy.reference(batch.tokens, batch.loss_mask, batch.temperature)
     assert torch.equal(batch.ref_logp, expected)
 
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 from datasets import Dataset
+from scripted import IMITATION, Line, Stage, always, ready, stage
+from toys import LOOP
 from trl.data_utils import is_conversational
 
 from amend.algo.rcrl import RCRL
-from amend.types import Sampling, Scored
-from scripted import IMITATION, Line, Stage, always, ready, stage
-from toys import LOOP
+from amend.types import SamplingParams, Scored
 
-KNOBS = {**LOOP, **IMITATION, "turns": 1, "rounds": 2, "samples": 4, "tags": "end", "balance": False}
+KNOBS = {**LOOP, **IMITATION, "turns": 1, "num_iterations": 2, "group_size": 4, "tags": "end", "balance": False}
 
 
 def says(prompt: str, sample: int, turn: int) -> str:
@@ -83,7 +83,7 @@ def test_of_two_turns_the_first_is_told() -> None:
 def test_it_answers_under_the_good_tag() -> None:
     """The prompt has it, in the second turn too; the episode is about the problem as it was posed."""
     house = stage(says)
-    (episode,) = learner(house).attempt(house.problems(1), 1, [Sampling(0.0, 9)] * 2, (5,))
+    (episode,) = learner(house).generate(house.problems(1), 1, [SamplingParams(0.0, 9)] * 2, (5,))
     assert house.engine.heard == [
         "<user>Say 0 [GOOD]<assistant>",
         "<user>Say 0 [GOOD]<assistant>0.\n\\boxed{0}<end><user>Again.<assistant>",
@@ -96,7 +96,7 @@ def test_it_begins_with_the_good_tag() -> None:
     """Which is context: what it says goes on from there, and is judged with it."""
     house = stage(says)
     made = learner(house, tags="steps")
-    (episode,) = made.attempt(house.problems(1), 1, [Sampling(0.0, 9)], (5,))
+    (episode,) = made.generate(house.problems(1), 1, [SamplingParams(0.0, 9)], (5,))
     assert house.engine.heard == ["<user>Say 0<assistant>[GOOD]"]
     assert episode.turns[0].reply.text == "[GOOD]0.\n\\boxed{0}"
     assert made.score([episode])[0].reward == (1.0,)
@@ -120,7 +120,7 @@ def test_it_gathers_as_the_base_model_answers_until_it_knows_the_tags(tags: str,
 )
 def test_the_data_is_trls(tags: str, prompt: str, completion: str) -> None:
     house = stage(says)
-    made = learner(house, rounds=1, tags=tags)
+    made = learner(house, num_iterations=1, tags=tags)
     made.training_step(house.problems(1), 0)
     rows = Dataset.from_list(made.data)
     assert rows.column_names == ["prompt", "completion"] and is_conversational(rows[0])

@@ -10,6 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from scripted import IMITATION, always, ready, stage
+from toys import LOOP, SCORE, episode, scored
 
 from amend.algo.dpo import DPO
 from amend.algo.expert_iteration import ExpertIteration
@@ -18,10 +20,8 @@ from amend.algo.rcrl import RCRL
 from amend.algo.score import SCoRe
 from amend.algo.star import STaR
 from amend.batch import collate
-from amend.explore.start import Backtrack
+from amend.exploration.prefill import PartialSolution
 from amend.types import Problem, Scored
-from scripted import IMITATION, always, ready, stage
-from toys import LOOP, SCORE, episode, scored
 
 PAID = [  # the verdict on each of two turns, and what was paid for them
     ({"oracle": (0.0, 1.0), "format": (1.0, 1.0)}, (0.1, 1.1)),
@@ -54,18 +54,18 @@ def samples(kept: list[Scored]) -> list[int]:
 
 @pytest.mark.parametrize("rows", [PAID, GUESSED], ids=["verified", "guessed"])
 def test_each_turn_is_right_or_not(rows: list[Any]) -> None:
-    assert [one.right for one in made(rows)] == [(False, True), (True, False), (False, False), (True, True)]
+    assert [one.correct for one in made(rows)] == [(False, True), (True, False), (False, False), (True, True)]
 
 
 @pytest.mark.parametrize("rows", [PAID, GUESSED], ids=["verified", "guessed"])
 def test_who_selects_selects_what_is_right(rows: list[Any]) -> None:
-    star = {"keep_correct": False, "rationalise": False, "learn": "both"}
-    assert samples(learner(ExpertIteration, cap=9).select(made(rows))) == [0, 3]
+    star = {"keep_correct": False, "rationalise": False, "train_on": "both"}
+    assert samples(learner(ExpertIteration, max_per_problem=9).select(made(rows))) == [0, 3]
     assert samples(learner(STaR, **star).select(made(rows))) == [0]
     assert samples(learner(STaR, **{**star, "keep_correct": True}).select(made(rows))) == [0, 3]
     told = learner(RCRL, turns=1, tags="end", balance=False).select(made(rows, turns=1))
     assert samples(told) == [1, 3, 0, 2]
-    dpo = learner(DPO, form="sigmoid", beta=0.1, nll=0.0, pairs="attempts", cap=9, turns=1)
+    dpo = learner(DPO, loss_type="sigmoid", beta=0.1, rpo_alpha=0.0, pairs="attempts", max_per_problem=9, turns=1)
     pairs = samples(dpo.select(made(rows, turns=1)))
     assert set(pairs[::2]) == {1, 3} and set(pairs[1::2]) == {0, 2}
     paired = learner(PairSFT, turns=1, keep_correct=False, pairs=9).select(made(rows, turns=1))
@@ -73,20 +73,20 @@ def test_who_selects_selects_what_is_right(rows: list[Any]) -> None:
 
 
 def test_scores_stage_two_that_imitates_takes_the_verifiers_word() -> None:
-    knobs = {**LOOP, **SCORE, "stage1_rounds": 0, "stage2": "star", "beta1": 0.0}
+    knobs = {**LOOP, **SCORE, "stage1_iterations": 0, "stage2": "star", "beta1": 0.0}
     algorithm = ready(SCoRe(*stage(always("0")).handed, **knobs))
     seen: list[Any] = []
-    algorithm.learn = lambda batch, *_: seen.append(algorithm.advantage(batch)) or {}
+    algorithm.optimize = lambda batch, *_: seen.append(algorithm.advantage(batch)) or {}
     failed = replace(made(PAID)[0], failed=True)
-    algorithm.improve([*made(PAID), failed])
+    algorithm.update([*made(PAID), failed])
     assert seen[0][:, 1].tolist() == [1.0, 0.0, 0.0, 1.0]
 
 
 def test_what_could_not_be_judged_is_neither_right_nor_wrong() -> None:
     """It stands at its group's mean, 0.75, in every part."""
     failed = replace(scored(episode([([2], [6])], sample=7), (0.75,)), parts={"oracle": (0.75,)}, failed=True)
-    algorithm = learner(ExpertIteration, cap=9, turns=1, union=True, rounds=2)
-    algorithm.improve([*made(PAID, turns=1), failed])
+    algorithm = learner(ExpertIteration, max_per_problem=9, turns=1, accumulate_data=True, num_iterations=2)
+    algorithm.update([*made(PAID, turns=1), failed])
     assert samples(algorithm.kept) == [1, 3]
 
 
@@ -94,16 +94,16 @@ def test_pairs_share_their_context_to_the_token() -> None:
     """What was begun for the policy is not held against what it began itself."""
     begun = [scored(episode([([2, 3, 3], [6])], sample=i), (float(i < 2),)) for i in range(3)]
     fresh = [scored(episode([([2], [6])], sample=i), (0.0,)) for i in range(3, 6)]
-    dpo = learner(DPO, form="sigmoid", beta=0.1, nll=0.0, pairs="attempts", cap=9, turns=1)
+    dpo = learner(DPO, loss_type="sigmoid", beta=0.1, rpo_alpha=0.0, pairs="attempts", max_per_problem=9, turns=1)
     kept = dpo.select(begun + fresh)
     assert samples(kept)[1:] == [2] and collate(kept).tokens.shape[0] == 2
 
 
 def test_backtracking_counts_what_is_right() -> None:
-    start = Backtrack(threshold=0.5, window=2, mix=0.0)
+    start = PartialSolution(threshold=0.5, window=2, mix=0.0)
     problem = Problem("p", "q", "a", {"solution": "one\ntwo\nthree", "subject": "S"})
     for i in range(2):
         start(problem, i, 2)
     told = [replace(one, episode=replace(one.episode, problem=problem)) for one in made(PAID, turns=1)[::2]]
     start.observe([replace(one, episode=replace(one.episode, sample=i)) for i, one in enumerate(told)])
-    assert start.memory() == {"left": {}, "recent": {"S": [False, False]}}  # paid 0.1 each, and wrong
+    assert start.state_dict() == {"left": {}, "recent": {"S": [False, False]}}  # paid 0.1 each, and wrong

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from toys import LOOP, SCORE, episode, handed, policy, scored
 
 from amend.algo.score import SCoRe
 from amend.batch import Batch, collate
-from amend.ops.likelihood import Likelihood
-from toys import LOOP, SCORE, episode, handed, policy, scored
+from amend.ops.logprobs import TokenLogprobs
 
 PAIRS = list(product((0.0, 1.0), repeat=2))
 
@@ -29,9 +29,9 @@ def two_by_four(rewards: list[tuple[float, float]]) -> Batch:
 
 def weight_of(made: SCoRe, batch: Batch) -> torch.Tensor:
     """-d loss / d log pi at each token, the KL left out: what each drawn token is paid."""
-    logp = torch.zeros_like(batch.logp).requires_grad_()
-    nothing = torch.zeros_like(batch.logp)
-    loss = made.loss(batch, made.credit(batch), Likelihood(logp, nothing, nothing, nothing))
+    logp = torch.zeros_like(batch.old_logprobs).requires_grad_()
+    nothing = torch.zeros_like(batch.old_logprobs)
+    loss = made.loss(batch, made.advantages(batch), TokenLogprobs(logp, nothing, nothing, nothing))
     return -torch.autograd.grad(loss.sum(), logp)[0]
 
 
@@ -61,7 +61,7 @@ def test_credit_matrix_stage_two() -> None:
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0, 10.0])
 def test_turn_one_never_profits_from_a_wrong_answer(alpha: float) -> None:
-    made = learner(2, baseline="none", alpha=alpha)
+    made = learner(2, baseline="none", shaping_coef=alpha)
     paid = weight_of(made, two_by_four(PAIRS))[:, 1]
     assert all(paid[i] >= paid[j] for i, (r, _) in enumerate(PAIRS) for j, (s, _) in enumerate(PAIRS) if r > s)
 
@@ -74,18 +74,18 @@ def test_the_sandbagging_variant_does_what_it_is_known_for() -> None:
 
 def test_credit_by_hand_with_the_problems_baseline() -> None:
     """Two samples: (0, 1) and (1, 0). Turn 1: 0 - 1 and 1 - 0. Turn 2: 11 - (-10) and -10 - 11."""
-    credit = learner(2).credit(two_by_four([(0.0, 1.0), (1.0, 0.0)]))
-    assert credit.tolist() == [[0, -1, 0, 21], [0, 1, 0, -21]]
+    advantages = learner(2).advantages(two_by_four([(0.0, 1.0), (1.0, 0.0)]))
+    assert advantages.tolist() == [[0, -1, 0, 21], [0, 1, 0, -21]]
 
 
 def test_credit_by_hand_with_the_context_baseline() -> None:
     """The same two: -10 r1 was settled in turn 1, so turn 2 compares 11 r2 alone: 11 - 0 and 0 - 11."""
-    credit = learner(2, baseline="context").credit(two_by_four([(0.0, 1.0), (1.0, 0.0)]))
-    assert credit.tolist() == [[0, -1, 0, 11], [0, 1, 0, -11]]
+    advantages = learner(2, baseline="context").advantages(two_by_four([(0.0, 1.0), (1.0, 0.0)]))
+    assert advantages.tolist() == [[0, -1, 0, 11], [0, 1, 0, -11]]
 
 
 def test_equal_rewards_teach_nothing() -> None:
-    assert learner(2).credit(two_by_four([(1.0, 1.0)] * 4)).abs().max() == 0
+    assert learner(2).advantages(two_by_four([(1.0, 1.0)] * 4)).abs().max() == 0
 
 
 @pytest.mark.parametrize(("round_", "held"), [(0, [[0.1, 0.1, 0.01, 0.01]]), (2, [[0.01] * 4])])
@@ -96,9 +96,9 @@ def test_who_is_held_by_which_beta(round_: int, held: list[list[float]]) -> None
 
 def test_the_kl_of_stage_one_moves_turn_one_and_the_reward_does_not() -> None:
     made, batch = learner(0), two_by_four([(1.0, 1.0), (0.0, 0.0)])
-    kl = torch.zeros_like(batch.logp).requires_grad_()
-    logp = torch.zeros_like(batch.logp).requires_grad_()
-    loss = made.loss(batch, made.credit(batch), Likelihood(logp, torch.zeros_like(kl), kl, torch.zeros_like(kl)))
+    kl = torch.zeros_like(batch.old_logprobs).requires_grad_()
+    logp = torch.zeros_like(batch.old_logprobs).requires_grad_()
+    loss = made.loss(batch, made.advantages(batch), TokenLogprobs(logp, torch.zeros_like(kl), kl, torch.zeros_like(kl)))
     by_reward, by_kl = torch.autograd.grad(loss.sum(), [logp, kl])
     assert by_reward[:, 1].abs().max() == 0
     assert torch.allclose(by_kl[:, 1], torch.tensor(0.1))
@@ -109,8 +109,8 @@ def test_the_kl_of_stage_one_moves_turn_one_and_the_reward_does_not() -> None:
 def test_what_it_costs_to_leave_the_reference(round_: int, betas: tuple[float, float], kl: str, cost: float) -> None:
     """A KL of 0.25 and log pi half above the reference's: beta times the one or the other is what the loss rises by."""
     made, batch = learner(round_, kl=kl), two_by_four([(0.0, 0.0)])
-    logp, ref_logp, exact = (torch.where(batch.sampled, x, 0.0) for x in (-1.0, -1.5, 0.25))
-    loss = made.loss(batch, torch.zeros_like(logp), Likelihood(logp, ref_logp, exact, exact))
+    logp, ref_logp, exact = (torch.where(batch.loss_mask, x, 0.0) for x in (-1.0, -1.5, 0.25))
+    loss = made.loss(batch, torch.zeros_like(logp), TokenLogprobs(logp, ref_logp, exact, exact))
     assert torch.allclose(loss, cost * torch.tensor([[0.0, betas[0], 0.0, betas[1]]]))
 
 
@@ -130,7 +130,7 @@ def test_stages_of_three_turns() -> None:
 
 
 def test_no_stage_one_and_single_turn_start_in_stage_two() -> None:
-    assert learner(0, stage1_rounds=0).stage == "II"
+    assert learner(0, stage1_iterations=0).stage == "II"
     assert learner(0, turns=1).stage == "II"
 
 
@@ -138,10 +138,10 @@ def test_k1_in_the_reward_by_hand() -> None:
     """A turn of two draws: the first answers for both tokens' KL, the second for its own; turns do not mix."""
     made = learner(2, kl="k1_in_reward", beta1=0.5)
     batch = collate([scored(episode([([5], [6, 4]), ([2], [4])]), (0.0, 0.0))])
-    ref_logp = torch.where(batch.sampled, torch.tensor([[0.0, -2.0, -4.0, 0.0, -8.0]]), 0.0)
+    ref_logp = torch.where(batch.loss_mask, torch.tensor([[0.0, -2.0, -4.0, 0.0, -8.0]]), 0.0)
     batch = Batch(**{**batch.__dict__, "ref_logp": ref_logp})
     # log pi is -1 everywhere: pi - ref is 1, 3, 7
-    assert made.credit(batch).tolist() == [[0.0, -0.5 * 4, -0.5 * 3, 0.0, -0.5 * 7]]
+    assert made.advantages(batch).tolist() == [[0.0, -0.5 * 4, -0.5 * 3, 0.0, -0.5 * 7]]
 
 
 def test_an_offline_first_attempt_is_not_trained() -> None:
@@ -151,10 +151,10 @@ def test_an_offline_first_attempt_is_not_trained() -> None:
     e = episode([([5], [6]), ([2], [4])])
     handed = replace(e, turns=(replace(e.turns[0], drawn=False), e.turns[1]))
     batch = collate([scored(handed, (1.0, 0.0)), scored(e, (0.0, 1.0))])
-    assert batch.sampled[0].tolist() == [False, False, False, True]
-    credit = learner(2).credit(batch)
-    assert credit[0, 1] == 0
-    assert credit[1, 1] != 0
+    assert batch.loss_mask[0].tolist() == [False, False, False, True]
+    advantages = learner(2).advantages(batch)
+    assert advantages[0, 1] == 0
+    assert advantages[1, 1] != 0
 
 
 def test_a_use_of_ref_logp_that_nobody_asked_for_is_loud() -> None:
@@ -175,14 +175,14 @@ def test_adaptive_beta2_follows_the_objective_and_never_falls_below_its_start() 
     for kl_t1, expected in ((0.5, 1.0), (100.0, 0.1), (1e-4, 10.0)):
         batch = two_by_four([(0.0, 1.0), (1.0, 0.0)])
         made.beta2_now = 0.1
-        made.follow({"kl_t1": kl_t1}, batch)
+        made.next_message({"kl_t1": kl_t1}, batch)
         assert made.beta2_now == pytest.approx(expected)
-    assert made.memory() == {"beta2_now": made.beta2_now}
+    assert made.extra_state() == {"beta2_now": made.beta2_now}
 
 
 def test_adaptive_beta2_of_a_later_part_looks_at_every_turn_that_is_held() -> None:
     made = learner(0, adaptive_beta2=True, turns=3)
-    made.round, made.beta2_now = made.stage1_rounds, 0.1  # I(b): turns 1 and 2 are held
+    made.round, made.beta2_now = made.stage1_iterations, 0.1  # I(b): turns 1 and 2 are held
     made.advantage = lambda batch: torch.tensor([[0.0, 0.0, 2.0], [0.0, 0.0, -4.0]])
-    made.follow({"kl_t1": 1.0, "kl_t2": 0.5, "kl_t3": 9.0}, two_by_four(PAIRS))
+    made.next_message({"kl_t1": 1.0, "kl_t2": 0.5, "kl_t3": 9.0}, two_by_four(PAIRS))
     assert made.beta2_now == pytest.approx(3.0 / 1.5)

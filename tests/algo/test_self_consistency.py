@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
-from amend.algo.self_consistency import SelfConsistency
-from amend.types import Sampling
 from scripted import Line, Stage, stage
 
-HOW = [Sampling(0.0, 9), Sampling(0.3, 7)]
+from amend.algo.self_consistency import SelfConsistency
+from amend.types import SamplingParams
+
+HOW = [SamplingParams(0.0, 9), SamplingParams(0.3, 7)]
 
 
 def learner(house: Stage, **knobs: Any) -> SelfConsistency:
-    return SelfConsistency(*house.handed, **{"max_tokens": 9, "votes": 4, "heat": 0.7, **knobs})
+    return SelfConsistency(*house.handed, **{"max_tokens": 9, "num_votes": 4, "temperature": 0.7, **knobs})
 
 
 def replies(texts: list[str]) -> Line:
@@ -43,10 +43,10 @@ def test_the_vote(texts: list[str], elected: int) -> None:
 def test_the_elected_reply_is_the_second_attempt() -> None:
     """Of two samples, each has four voters: its first attempt, as asked, and three of its own, at their heat."""
     house = stage(replies(["1", "2", "2", "0", "3", "3"]))  # sample 0: 1, then 1, 2, 2; sample 1: 2, then 0, 3, 3
-    found = learner(house).attempt(house.problems(2), 2, HOW, (5,))
+    found = learner(house).generate(house.problems(2), 2, HOW, (5,))
     assert [(e.problem.id, e.sample) for e in found] == [(p.id, s) for p in house.problems(2) for s in range(2)]
     assert [[t.reply.text for t in e.turns] for e in found] == [["1", "1"], ["2", "3"]] * 2
-    assert house.engine.how == [HOW[0]] * 4 + [Sampling(0.7, 7)] * 12
+    assert house.engine.sampling_params == [HOW[0]] * 4 + [SamplingParams(0.7, 7)] * 12
     assert all("Again." not in heard for heard in house.engine.heard)
     assert all(e.turns[1].prompt == e.turns[0].prompt for e in found)
 
@@ -54,12 +54,12 @@ def test_the_elected_reply_is_the_second_attempt() -> None:
 def test_voters_draw_from_streams_of_their_own() -> None:
     """Not from the first attempt's: another seed, so that no vote is cast twice."""
     house = stage(replies(["1"] * 4))
-    learner(house).attempt(house.problems(1), 1, HOW, (5,))
+    learner(house).generate(house.problems(1), 1, HOW, (5,))
     assert len(house.engine.seeds) == len(set(house.engine.seeds)) == 4
 
 
 def test_one_turn_is_the_plain_attempt() -> None:
     house = stage(replies(["1"] * 4))
-    assert learner(house).attempt(house.problems(1), 1, HOW[:1], (5,)) == house.play(
+    assert learner(house).generate(house.problems(1), 1, HOW[:1], (5,)) == house.play(
         house.problems(1), 1, HOW[:1], (5,)
     )

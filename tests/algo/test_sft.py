@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 from datasets import Dataset
+from scripted import IMITATION, Stage, always, ready, stage
+from toys import LOOP
 from trl.data_utils import is_conversational
 
 from amend.algo.sft import SFT
 from amend.batch import collate
 from amend.errors import UserError
 from amend.types import Problem
-from scripted import IMITATION, Stage, always, ready, stage
-from toys import LOOP
 
-KNOBS = {**LOOP, **IMITATION, "turns": 1, "samples": 1, "rounds": 1}
+KNOBS = {**LOOP, **IMITATION, "turns": 1, "group_size": 1, "num_iterations": 1}
 
 
 def learner(made: Stage, **knobs: Any) -> Any:
@@ -32,15 +32,15 @@ def test_the_solution_is_said_as_the_model_would_say_it() -> None:
     assert turn.reply.tokens == house.policy.renderer.encode("It is 1.<end>")
     assert turn.drawn and turn.temperature == 1.0
     batch = collate(house.score([episode]))
-    assert batch.sampled.tolist() == [[False] * len(turn.prompt) + [True] * len(turn.reply.tokens)]
+    assert batch.loss_mask.tolist() == [[False] * len(turn.prompt) + [True] * len(turn.reply.tokens)]
 
 
 def test_nothing_is_sampled_and_everything_is_kept() -> None:
     house = stage(always("3"))
     made = learner(house)
     made.training_step(house.problems(3), 0)
-    assert house.engine.heard == [] and made.spent["sampled_tokens"] == 0
-    assert made.record["kept"] == 3
+    assert house.engine.heard == [] and made.counters["sampled_tokens"] == 0
+    assert made.record["num_traces"] == 3
     assert made.select(made.scored) == made.scored
 
 

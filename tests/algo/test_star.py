@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 from datasets import Dataset
+from scripted import IMITATION, Line, Stage, always, ready, stage
+from toys import LOOP, episode, scored
 from trl.data_utils import is_conversational
 
 from amend.algo.star import HINT, STaR
 from amend.batch import collate
 from amend.types import Scored
-from scripted import IMITATION, Line, Stage, always, ready, stage
-from toys import LOOP, episode, scored
 
-KNOBS = {**LOOP, **IMITATION, "keep_correct": False, "rationalise": False, "learn": "last"}
+KNOBS = {**LOOP, **IMITATION, "keep_correct": False, "rationalise": False, "train_on": "last"}
 PAIRS = list(product((0.0, 1.0), repeat=2))  # (0, 0), (0, 1), (1, 0), (1, 1)
 
 
@@ -35,11 +35,11 @@ def test_d_and_d_plus(keep_correct: bool, samples: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("learn", "drawn"), [("last", [False, False, False, True]), ("both", [False, True, False, True])]
+    ("learn", "drawn"), [("last", [False, False, False, True]), ("all", [False, True, False, True])]
 )
 def test_what_of_a_trace_is_learnt(learn: str, drawn: list[bool]) -> None:
-    (kept,) = learner(stage(always("0")), learn=learn).select(all_outcomes())
-    assert collate([kept]).sampled.tolist() == [drawn]
+    (kept,) = learner(stage(always("0")), train_on=learn).select(all_outcomes())
+    assert collate([kept]).loss_mask.tolist() == [drawn]
 
 
 def told(prompt: str, sample: int, turn: int) -> str:
@@ -51,7 +51,7 @@ def told(prompt: str, sample: int, turn: int) -> str:
 
 def played(line: Line = told, **knobs: Any) -> tuple[Any, Stage]:
     house = stage(line)
-    made = learner(house, rationalise=True, rounds=1, **knobs)
+    made = learner(house, rationalise=True, num_iterations=1, **knobs)
     made.training_step(house.problems(3), 0)
     return made, house
 
@@ -77,7 +77,7 @@ def test_rationalised_traces_hold_no_hint() -> None:
 
 
 def test_rationalised_tokens_are_those_of_a_conversation_without_a_hint() -> None:
-    made, house = played(union=True)
+    made, house = played(accumulate_data=True)
     trace = made.kept[0].episode
     text = house.policy.decode(trace.turns[1].prompt + trace.turns[1].reply.tokens)
     assert text == "<user>Say 0<assistant>x<end><user>Again.<assistant>0"
@@ -110,12 +110,12 @@ def test_a_hint_that_does_not_help_teaches_nothing() -> None:
 def test_what_the_hints_cost_is_on_the_bill() -> None:
     """Three problems, four samples of two turns, and three replies with a hint: two tokens each, the end among them."""
     made, _ = played()
-    assert made.spent["sampled_tokens"] == 2 * (3 * 4 * 2 + 3)
+    assert made.counters["sampled_tokens"] == 2 * (3 * 4 * 2 + 3)
 
 
 def test_the_data_is_trls() -> None:
     rows = Dataset.from_list(played()[0].data)
     assert rows.column_names == ["prompt", "completion"] and is_conversational(rows[0])
-    both = Dataset.from_list(played(learn="both")[0].data)
+    both = Dataset.from_list(played(train_on="all")[0].data)
     assert both.column_names == ["messages"] and is_conversational(both[0])
     assert [m["role"] for m in both[0]["messages"]] == ["user", "assistant"] * 2

@@ -2,7 +2,7 @@
 
 The two sides share no code but transformers' forward pass. TRL pads prompts on the left and replies on the right, ours
 stand in one row; TRL reads credit from rewards itself (``_generate_and_score_completions``, with drawing replaced by
-tokens from a list), ours by ``credit``. Three sets of weights make every ratio and every KL count: the base model
+tokens from a list), ours by ``advantages``. Three sets of weights make every ratio and every KL count: the base model
 (which the reference is), the one that sampled, and the one that learns.
 
 TRL's losses are private methods, so this holds for one minor version and is skipped, saying so, under any other. Where
@@ -18,6 +18,14 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from datasets import Dataset
+from scripted import IMITATION, Stage, ready, stage
+from toys import GRPO as GRPO_KNOBS
+from toys import LOOP, drift, handed
+
+if not version("trl").startswith("1.16."):
+    pytest.skip(f"TRL {version('trl')}: its losses are private, and were read at 1.16", allow_module_level=True)
+
+from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer, SFTConfig, SFTTrainer
 
 from amend.algo.base import Algorithm
 from amend.algo.dpo import DPO
@@ -27,16 +35,8 @@ from amend.algo.sft import SFT
 from amend.batch import Batch, collate
 from amend.dialogue import Single
 from amend.policy.attention import NAME
-from amend.policy.model import Policy
+from amend.policy.policy import Policy
 from amend.types import Completion, Episode, Problem, Scored, Turn
-from scripted import IMITATION, Stage, ready, stage
-from toys import GRPO as GRPO_KNOBS
-from toys import LOOP, drift, handed
-
-if not version("trl").startswith("1.16."):
-    pytest.skip(f"TRL {version('trl')}: its losses are private, and were read at 1.16", allow_module_level=True)
-
-from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer, SFTConfig, SFTTrainer
 
 VALUE, GRADIENT = 1e-6, 1e-5  # of the loss, absolute and relative; of each weight's gradient, relative to its norm
 SAME = {"attn_implementation": NAME}  # losses are compared, and not the order in which two kernels add up
@@ -91,7 +91,7 @@ def _ours(algorithm: Algorithm, batch: Batch) -> Found:
     ready(algorithm)
     algorithm.policy.lm.zero_grad()
     batch = algorithm.prepare(batch)
-    found = algorithm.accumulate(batch, algorithm.credit(batch))
+    found = algorithm.accumulate(batch, algorithm.advantages(batch))
     return found["loss"], _gradients(algorithm.policy.lm)
 
 
@@ -120,9 +120,9 @@ def _batch(house: House, rewards: list[float]) -> Batch:
     batch = collated([(0.0,) * len(reply) for _, reply in rows])
     policy.lm.load_state_dict(house.sampler)
     with torch.no_grad():
-        said = policy.logp(batch.tokens, batch.sampled, batch.temperature)
+        said = policy.logp(batch.tokens, batch.loss_mask, batch.temperature)
     policy.lm.load_state_dict(house.learner)
-    return collated([tuple(row[mask].tolist()) for row, mask in zip(said, batch.sampled, strict=True)])
+    return collated([tuple(row[mask].tolist()) for row, mask in zip(said, batch.loss_mask, strict=True)])
 
 
 def _trained(
@@ -155,7 +155,14 @@ def _trained(
 
 
 def _grpo(house: House, **knobs: Any) -> GRPO:
-    own = {"turns": 1, "max_tokens": LENGTH, "epochs": 2, "clip_low": LOW, "clip_high": HIGH, **knobs}
+    own = {
+        "turns": 1,
+        "max_tokens": LENGTH,
+        "update_epochs": 2,
+        "clip_ratio_low": LOW,
+        "clip_ratio_high": HIGH,
+        **knobs,
+    }
     return GRPO(*handed(house.stage.policy), **{**LOOP, **GRPO_KNOBS, **own})
 
 
@@ -169,26 +176,28 @@ def test_the_weights_are_as_far_apart_as_every_term_needs(house: House) -> None:
     """Ratios above, below and within the clips; none at the reference."""
     policy, batch = house.stage.policy, _batch(house, REWARDS)
     with torch.no_grad():
-        said = policy.logp(batch.tokens, batch.sampled, batch.temperature)
-    ratio = (said - batch.logp)[batch.sampled].exp()
+        said = policy.logp(batch.tokens, batch.loss_mask, batch.temperature)
+    ratio = (said - batch.old_logprobs)[batch.loss_mask].exp()
     assert bool((ratio > 1 + HIGH).any()) and bool((ratio < 1 - LOW).any())
     assert bool(((ratio < 1 + HIGH) & (ratio > 1 - LOW)).any())
-    assert bool(((said - policy.reference(batch.tokens, batch.sampled, batch.temperature))[batch.sampled] != 0).all())
+    assert bool(
+        ((said - policy.reference(batch.tokens, batch.loss_mask, batch.temperature))[batch.loss_mask] != 0).all()
+    )
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.04])
 @pytest.mark.parametrize(
     ("loss_type", "reduction", "standardize"),
     [
-        ("grpo", "sequence", True),
-        ("bnpo", "token", True),
-        ("dapo", "token", True),
-        ("dr_grpo", "constant", False),
-        ("grpo", "sequence", False),
+        ("grpo", "seq_mean_token_mean", True),
+        ("bnpo", "token_mean", True),
+        ("dapo", "token_mean", True),
+        ("dr_grpo", "seq_mean_token_sum_norm", False),
+        ("grpo", "seq_mean_token_mean", False),
     ],
 )
 def test_grpo(house: House, loss_type: str, reduction: str, standardize: bool, beta: float) -> None:
-    ours = _grpo(house, beta=beta, reduction=reduction, standardize=standardize)
+    ours = _grpo(house, kl_coef=beta, loss_agg_mode=reduction, scale_rewards=standardize)
     scale = "group" if standardize else "none"
     theirs = _trl_grpo(house, REWARDS, loss_type=loss_type, beta=beta, scale_rewards=scale)
     _close(_ours(ours, _batch(house, REWARDS)), theirs)
@@ -196,18 +205,24 @@ def test_grpo(house: House, loss_type: str, reduction: str, standardize: bool, b
 
 def test_grpo_that_leaves_out_groups_paid_alike(house: House) -> None:
     """With ``skip_equal``, the loss is TRL's of the other groups alone, whichever way it is reduced."""
-    for loss_type, reduction in (("grpo", "sequence"), ("bnpo", "token"), ("dr_grpo", "constant")):
-        ours = _grpo(house, beta=0.04, reduction=reduction, skip_equal=True)
+    for loss_type, reduction in (
+        ("grpo", "seq_mean_token_mean"),
+        ("bnpo", "token_mean"),
+        ("dr_grpo", "seq_mean_token_sum_norm"),
+    ):
+        ours = _grpo(house, kl_coef=0.04, loss_agg_mode=reduction, remove_constant_reward_groups=True)
         theirs = _trl_grpo(house, REWARDS[:SAMPLES], loss_type=loss_type, beta=0.04, scale_rewards="group")
         _close(_ours(ours, _batch(house, REWARDS[:SAMPLES] + [0.5] * SAMPLES)), theirs)
 
 
 def test_grpo_leaves_out_whole_groups_and_not_parts_of_them(house: House) -> None:
     """In steps of one episode each every episode is alike by itself; the group is not, and each step moves."""
-    made = ready(_grpo(house, beta=0.0, epochs=1, updates=SAMPLES, skip_equal=True, lr=0.0))
-    found = made.learn(_batch(house, [1.0, 0.0, 0.25] + [0.5] * SAMPLES), 1, SAMPLES, (0.0, 0.0))
-    assert made.spent["updates"] == SAMPLES and found["grad_norm"] > 0
-    steps = made.parts(made.prepare(_batch(house, [1.0, 0.0, 0.25] + [0.5] * SAMPLES)), 2 * SAMPLES, 0)
+    made = ready(
+        _grpo(house, kl_coef=0.0, update_epochs=1, num_minibatches=SAMPLES, remove_constant_reward_groups=True, lr=0.0)
+    )
+    found = made.optimize(_batch(house, [1.0, 0.0, 0.25] + [0.5] * SAMPLES), 1, SAMPLES, (0.0, 0.0))
+    assert made.counters["optimizer_steps"] == SAMPLES and found["grad_norm"] > 0
+    steps = made.minibatches(made.prepare(_batch(house, [1.0, 0.0, 0.25] + [0.5] * SAMPLES)), 2 * SAMPLES, 0)
     assert [len(step) for step in steps] == [1] * SAMPLES
 
 
@@ -218,7 +233,7 @@ def test_rloo(house: House, beta: float, back: bool) -> None:
     house = house._replace(sampler=house.learner, learner=house.sampler) if back else house
     ours = RLOO(
         *handed(house.stage.policy),
-        **{**LOOP, "turns": 1, "epochs": 2, "beta": beta, "clip_low": LOW, "clip_high": HIGH},
+        **{**LOOP, "turns": 1, "update_epochs": 2, "kl_coef": beta, "clip_ratio_low": LOW, "clip_ratio_high": HIGH},
     )
     theirs = _trained(RLOOTrainer, RLOOConfig, house, REWARDS, (list(REPLIES),), {"beta": beta})
     _close(_ours(ours, _batch(house, REWARDS)), theirs)
@@ -249,7 +264,7 @@ def _from_data(kind: Any, config: Any, house: House, rows: list[dict[str, Any]],
 
 def _gathered(house: House, kind: Any, **knobs: Any) -> Any:
     """A learner that has gathered and written its data, and fitted nothing (its learning rate is 0)."""
-    plain = {"turns": 1, "rounds": 1, "lr": 0.0, "begin": "last", "union": True}
+    plain = {"turns": 1, "num_iterations": 1, "lr": 0.0, "init_from": "last", "accumulate_data": True}
     made = ready(kind(*house.stage.handed, **{**LOOP, **IMITATION, **plain, **knobs}))
     made.policy.lm.load_state_dict(house.learner)
     made.training_step(house.stage.problems(2), 0)
@@ -258,7 +273,9 @@ def _gathered(house: House, kind: Any, **knobs: Any) -> Any:
 
 @pytest.mark.parametrize("form", ["sigmoid", "hinge", "ipo"])
 def test_dpo(house: House, form: str) -> None:
-    made = _gathered(house, DPO, samples=6, form=form, beta=0.3, nll=0.0, pairs="attempts", cap=2)
+    made = _gathered(
+        house, DPO, group_size=6, loss_type=form, beta=0.3, rpo_alpha=0.0, pairs="attempts", max_per_problem=2
+    )
     theirs = _from_data(DPOTrainer, DPOConfig, house, made.data, {"loss_type": [form], "beta": 0.3})
     assert len(made.data) == 4
     _close(_ours(made, collate(made.kept)), theirs)
@@ -266,7 +283,9 @@ def test_dpo(house: House, form: str) -> None:
 
 def test_dpo_with_the_right_replys_likelihood(house: House) -> None:
     """TRL's mean is over all tokens of the batch and ours over a reply's first, as in the paper: one pair is alike."""
-    made = _gathered(house, DPO, samples=6, form="sigmoid", beta=0.3, nll=0.7, pairs="attempts", cap=1)
+    made = _gathered(
+        house, DPO, group_size=6, loss_type="sigmoid", beta=0.3, rpo_alpha=0.7, pairs="attempts", max_per_problem=1
+    )
     pair = collate(made.kept[:2])
     knobs = {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.7], "beta": 0.3}
     _close(_ours(made, pair), _from_data(DPOTrainer, DPOConfig, house, made.data[:1], knobs))

@@ -86,7 +86,7 @@ def saved(folder: Path) -> None:
     """A model of that shape and the built-in tokenizer, whose tokens are the first of its vocabulary."""
     from transformers import AutoTokenizer
 
-    from amend.policy.model import BUILTIN
+    from amend.policy.loading import BUILTIN
 
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(BUILTIN)
@@ -97,14 +97,13 @@ def saved(folder: Path) -> None:
 
 def made(folder: Path, sizes: Sizes, engine: str) -> tuple[Any, Any, Callable[[], Any]]:
     """A house, its GRPO and its next problems, on the GPU."""
+    from composed import composed
     from run import trainable
 
-    from composed import composed
-
     cfg = composed(
-        "algo=grpo", "dialogue=single", "algo.turns=1", "algo.beta=0", "logger=none", f"rollout={engine}",
-        f"rollout.batch={sizes.problems * sizes.samples}", "policy=hf", f"policy.path={folder}",
-        "policy.dtype=bfloat16", f"algo.problems={sizes.problems}", f"algo.samples={sizes.samples}",
+        "algo=grpo", "dialogue=single", "algo.turns=1", "algo.kl_coef=0", "logger=none", f"rollout={engine}",
+        f"rollout.max_batch_size={sizes.problems * sizes.samples}", "policy=hf", f"policy.path={folder}",
+        "policy.dtype=bfloat16", f"algo.groups_per_batch={sizes.problems}", f"algo.group_size={sizes.samples}",
         f"algo.max_tokens={sizes.max_tokens}",
     )  # fmt: skip
     house, algorithm, problems = trainable(cfg)
@@ -132,7 +131,7 @@ def tables(folder: Path, sizes: Sizes) -> list[Table]:
     """All that is measured."""
     from run import trl_round
 
-    from amend.types import Sampling
+    from amend.types import SamplingParams
 
     best = ceiling(sizes.repeats)
     columns = ("", "s", "tokens/s", "peak GiB", "of bandwidth", "of compute")
@@ -142,15 +141,19 @@ def tables(folder: Path, sizes: Sizes) -> list[Table]:
     for engine in ("local", "hf"):
         house, algorithm, problems = made(folder, sizes, engine)
         policy, sampler = house.policy, house.play._engine
-        asked = [policy.renderer.opening(house.task.ask(p)) for p in problems() for _ in range(sizes.samples)]
+        asked = [
+            policy.renderer.build_generation_prompt(house.task.render_prompt(p))
+            for p in problems()
+            for _ in range(sizes.samples)
+        ]
         length, size = max(map(len, asked)), sum(w.numel() for w in policy.lm.parameters())
         drawn = rows * sizes.max_tokens
         read = sizes.max_tokens * step_bytes(policy.lm, rows, length + sizes.max_tokens // 2)
 
         def sample() -> None:
-            sampler.sync()
+            sampler.sync_weights()
             seeds = [(next(turn), i) for i in range(rows)]
-            sampler.sample(asked, Sampling(1.0, sizes.max_tokens), seeds)
+            sampler.sample(asked, SamplingParams(1.0, sizes.max_tokens), seeds)
 
         engines.add_row(*row(engine, timed(sample, sizes.repeats), drawn, read, 2.0 * size * drawn, best))
         if engine == "local":

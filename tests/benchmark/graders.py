@@ -24,7 +24,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from amend.task.grade import Grader, boxed, grade_file
+from amend.job.grade import grade_file
+from amend.task.grading.extract_answer import boxed
+from amend.task.grading.math_grader import Grader
 from amend.task.gsm8k import GSM8K
 from amend.task.math import Math
 from amend.types import Problem
@@ -137,14 +139,14 @@ def _asked(judge: Judge, gold: str, answer: str) -> bool:
 
 def truths(name: str, problems: list[Problem], task: Any, every: int) -> None:
     """Gold answers against themselves, solutions against golds, and every so many answers against a neighbour's."""
-    own = Counter(v.why for v in task.check_many([(p, f"\\boxed{{{p.answer}}}") for p in problems]))
+    own = Counter(v.reason for v in task.grade_many([(p, f"\\boxed{{{p.answer}}}") for p in problems]))
     worked = [p for p in problems if p.meta["solution"]]
-    solved = Counter(v.why for v in task.check_many([(p, p.meta["solution"]) for p in worked]))
+    solved = Counter(v.reason for v in task.grade_many([(p, p.meta["solution"]) for p in worked]))
     read = sum((boxed(p.meta["solution"]) or "").replace(",", "") == p.answer.replace(",", "") for p in worked)
     pairs = [(p, q.answer) for p, q in zip(problems, [*problems[1:], problems[0]], strict=True) if p.answer != q.answer]
     pairs = pairs[::every]  # most need sympy: --every 1 takes minutes
-    verdicts = task.check_many([(p, f"\\boxed{{{answer}}}") for p, answer in pairs])
-    swapped = Counter(v.why for v in verdicts)
+    verdicts = task.grade_many([(p, f"\\boxed{{{answer}}}") for p, answer in pairs])
+    swapped = Counter(v.reason for v in verdicts)
     false = {(p.answer, answer) for (p, answer), v in zip(pairs, verdicts, strict=True) if v.correct}
     print(
         f"{name}: gold answers against themselves {dict(own)}; {len(worked)} worked solutions {dict(solved)}, of which"

@@ -20,18 +20,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from composed import composed
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 from transformers import AutoModelForCausalLM
 
-from amend.build import House, Rounds, algorithm_of, house
-from amend.evaluate import COLUMNS
-from amend.policy.model import BUILTIN
-from amend.report.summary import summarise
-from amend.train import quiet
-from amend.types import Problem, Sampling
-from composed import composed
+from amend.cli import silence_libraries
+from amend.components import Components, build_algorithm, build_components
+from amend.evaluation.evaluate import COLUMNS
+from amend.policy.loading import BUILTIN
+from amend.results.analysis.summary import summarise
+from amend.training.problem_dataset import ProblemDataset
+from amend.types import Problem, SamplingParams
 
 REPEATS = 5
 PAIRS = 15  # of calls in turn, a second or so each: the machine drifts less within a pair than between two halves
@@ -56,7 +57,7 @@ def clock(function: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - began, found
 
 
-def engine_table(made: House, max_tokens: int) -> Table:
+def engine_table(made: Components, max_tokens: int) -> Table:
     """Sampling at temperature 1: 8 samples a problem, so the engine may share prefills, as it may in training. Beside
     it the same model as anyone would load it, with the attention it comes with. Calls of both take turns, and the ratio
     is the median of the pairs'."""
@@ -66,7 +67,9 @@ def engine_table(made: House, max_tokens: int) -> Table:
     engine = made.play._engine
     for rows in (64, 256, 512):
         problems = made.task.problems("val")[: rows // 8]
-        prompts = [policy.renderer.opening(made.task.ask(p)) for p in problems for _ in range(8)]
+        prompts = [
+            policy.renderer.build_generation_prompt(made.task.render_prompt(p)) for p in problems for _ in range(8)
+        ]
         engine.batch = rows
         width = max(map(len, prompts))
         padded = torch.tensor([[tokenizer.pad_token_id] * (width - len(p)) + list(p) for p in prompts])
@@ -74,9 +77,9 @@ def engine_table(made: House, max_tokens: int) -> Table:
         turn = iter(range(10**6))
 
         def ours() -> float:
-            engine.sync()
+            engine.sync_weights()
             seeds = [(next(turn), i) for i in range(rows)]
-            seconds, replies = clock(lambda: engine.sample(prompts, Sampling(1.0, max_tokens), seeds))
+            seconds, replies = clock(lambda: engine.sample(prompts, SamplingParams(1.0, max_tokens), seeds))
             return sum(len(r.tokens) for r in replies) / seconds
 
         def theirs() -> float:
@@ -105,14 +108,14 @@ def engine_table(made: House, max_tokens: int) -> Table:
 
 
 @contextmanager
-def inside(made: House) -> Iterator[dict[str, float]]:
+def inside(made: Components) -> Iterator[dict[str, float]]:
     """Seconds spent in forward passes of either model, and in backward passes, while the block runs."""
-    spent = {"forward": 0.0, "backward": 0.0}
+    counters = {"forward": 0.0, "backward": 0.0}
 
     def timed(function: Callable[..., Any], key: str) -> Callable[..., Any]:
         def run(*args: Any, **kwargs: Any) -> Any:
             seconds, found = clock(lambda: function(*args, **kwargs))
-            spent[key] += seconds
+            counters[key] += seconds
             return found
 
         return run
@@ -124,20 +127,20 @@ def inside(made: House) -> Iterator[dict[str, float]]:
         for model in models:
             model.forward = timed(model.forward, "forward")
         torch.Tensor.backward = timed(backward, "backward")  # type: ignore[method-assign]
-        yield spent
+        yield counters
     finally:
         for model, original in zip(models, originals, strict=True):
             model.forward = original
         torch.Tensor.backward = backward  # type: ignore[method-assign]
 
 
-def trainable(cfg: DictConfig) -> tuple[House, Any, Callable[[], list[Problem]]]:
+def trainable(cfg: DictConfig) -> tuple[Components, Any, Callable[[], list[Problem]]]:
     """A house, its algorithm ready to take steps outside a Trainer, and its next problems."""
-    made = house(cfg)
-    algorithm = algorithm_of(cfg, made)
+    made = build_components(cfg)
+    algorithm = build_algorithm(cfg, made)
     optimizer = algorithm.configure_optimizers()
     algorithm.optimizers = lambda: optimizer  # type: ignore[method-assign,assignment,return-value]
-    rounds = Rounds(made.task, algorithm)
+    rounds = ProblemDataset(made.task, algorithm)
     return made, algorithm, lambda: next(iter(rounds))
 
 
@@ -151,9 +154,9 @@ def round_table() -> Table:
         found: list[tuple[float, float, float]] = []
         for _ in range(REPEATS + 1):
             algorithm.round = at
-            with inside(made) as spent:
+            with inside(made) as counters:
                 seconds, _ = clock(lambda: algorithm.training_step(problems(), 0))
-            found.append((seconds, spent["forward"], spent["backward"]))
+            found.append((seconds, counters["forward"], counters["backward"]))
         total, forward, back = (statistics.median(column) for column in zip(*found[1:], strict=True))
         table.add_row(stage, f"{total:.2f}", f"{forward:.2f}", f"{back:.2f}", f"{total / (forward + back):.2f}")
     return table
@@ -168,7 +171,14 @@ def grpo_table() -> Table:
     on a processor without AMX.
     """
     table = Table("", "round s", "ours is faster by", title="a GRPO round against TRL's GRPOTrainer")
-    words = ["algo=grpo", "dialogue=single", "algo.problems=64", "algo.samples=8", "algo.beta=0", "algo.turns=1"]
+    words = [
+        "algo=grpo",
+        "dialogue=single",
+        "algo.groups_per_batch=64",
+        "algo.group_size=8",
+        "algo.kl_coef=0",
+        "algo.turns=1",
+    ]
     made, algorithm, problems = trainable(config(*words))
     _, rounded, more = trainable(config(*words, "policy.autocast=on"))
 
@@ -193,7 +203,7 @@ def grpo_table() -> Table:
 
 
 def trl_round(
-    made: House, max_tokens: int, problems: int = 64, samples: int = 8, repeats: int = REPEATS, **machine: Any
+    made: Components, max_tokens: int, problems: int = 64, samples: int = 8, repeats: int = REPEATS, **machine: Any
 ) -> float:
     """Median seconds of a GRPOTrainer step on the same model and problems; ``machine``: of its configuration."""
     from datasets import Dataset
@@ -206,7 +216,7 @@ def trl_round(
 
     def reward(completions: list[Any], q: list[str], **_: Any) -> list[float]:
         replies = zip(completions, q, strict=True)
-        return [float(made.task.check(known[question], said[0]["content"]).correct) for said, question in replies]
+        return [float(made.task.grade(known[question], said[0]["content"]).correct) for said, question in replies]
 
     class Clock(TrainerCallback):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -272,9 +282,9 @@ def metric_table() -> Table:
 def main() -> None:
     """Print the four tables."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    quiet()
+    silence_libraries()
     cfg = config("algo=score")
-    made = house(cfg)
+    made = build_components(cfg)
     console.print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, median of {REPEATS}")
     console.print(engine_table(made, cfg.algo.max_tokens))
     console.print(round_table())

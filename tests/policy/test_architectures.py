@@ -10,59 +10,25 @@ from typing import Any
 
 import pytest
 import torch
-
-from amend.algo.multi_turn import MultiTurn
-from amend.batch import Batch, collate
-from amend.dialogue import SelfCorrect
-from amend.errors import UserError
-from amend.policy.model import Policy
-from amend.rollout.hf import HF
-from amend.rollout.local import Local
-from amend.rollout.play import Play
-from amend.task.identity import Identity
-from amend.types import Episode, Sampling
-from architectures import ARCHITECTURES, KINDS, lora, policy
+from architectures import ARCHITECTURES, KINDS, batch_of, lora, moved, played, policy
 from learners import gradient
 from scripted import ready
-from toys import LOOP, drift, handed, scored
+from toys import LOOP, handed, scored
 
-AGAIN = "There might be an error in the solution above. Please rewrite it."
+from amend.algo.multi_turn import MultiTurn
+from amend.errors import UserError
+from amend.policy.policy import Policy
+from amend.rollout.hf import HF
+from amend.task.identity import Identity
+from amend.types import Episode, SamplingParams
+
 HEAT = {"0.6": 0.6, "1": 1.0, "1.5": 1.5}
 BOTH = [(name, way) for name in ARCHITECTURES for way in ("full", "lora")]
-
-
-def moved(made: Policy) -> Policy:
-    """The policy away from its reference: every weight, or the update alone, which at first does nothing."""
-    if made.adapter is None:
-        return drift(made, 0.1)
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for weights in made.lm.parameters():
-            if weights.requires_grad:
-                weights.add_(0.2 * torch.randn(weights.shape, generator=generator))
-    return made
-
-
-def play_of(made: Policy) -> Play:
-    engine = Local(made, batch=64, compact=0.25)
-    return Play(
-        engine, engine.frozen(), made.renderer, Identity(symbols=4, test=4), SelfCorrect(turns=2, instruction=AGAIN)
-    )
-
-
-def played(made: Policy, temperature: float = 1.0) -> list[Episode]:
-    play = play_of(made)
-    problems = Identity(symbols=4, test=4).problems("test")
-    return play(problems, 2, [Sampling(temperature, 12)] * 2, (3,))
 
 
 @cache
 def toy(name: str, way: str) -> Policy:
     return moved(policy(name, lora() if way == "lora" else None))
-
-
-def batch_of(episodes: list[Episode]) -> Batch:
-    return collate([scored(e, [1.0 - i % 2, i % 3 / 2]) for i, e in enumerate(episodes)])
 
 
 @pytest.mark.parametrize(("name", "way"), BOTH)
@@ -74,7 +40,7 @@ def test_tokens_drawn_are_tokens_trained(name: str, way: str) -> None:
     for i, episode in enumerate(episodes):
         first, second = episode.turns
         assert second.prompt[: len(first.prompt) + len(first.reply.tokens)] == first.prompt + first.reply.tokens
-        drawn = batch.tokens[i][batch.sampled[i]].tolist()
+        drawn = batch.tokens[i][batch.loss_mask[i]].tolist()
         assert drawn == [*first.reply.tokens, *second.reply.tokens]
         for turn in episode.turns:
             assert not set(turn.reply.tokens[:-1]) & set(made.ends)
@@ -88,15 +54,15 @@ def test_the_samplers_log_probability_is_the_trainers(name: str, way: str, heat:
     batch = batch_of(played(made, HEAT[heat]))
     width = batch.tokens.shape[1]
     padded = torch.nn.functional.pad(batch.tokens, (0, 9), value=made.ends[0])
-    hidden = torch.nn.functional.pad(batch.sampled, (0, 9))
+    hidden = torch.nn.functional.pad(batch.loss_mask, (0, 9))
     with torch.no_grad():
-        together = made.logp(batch.tokens, batch.sampled, HEAT[heat])
+        together = made.logp(batch.tokens, batch.loss_mask, HEAT[heat])
         wide = made.logp(padded, hidden, HEAT[heat])[:, :width]
         for i in range(len(batch)):
             length = int((batch.turn[i] >= 0).sum())
             row = slice(i, i + 1)
-            alone = made.logp(batch.tokens[row, :length], batch.sampled[row, :length], HEAT[heat])[0]
-            for value in (together[i, :length], wide[i, :length], batch.logp[i, :length]):
+            alone = made.logp(batch.tokens[row, :length], batch.loss_mask[row, :length], HEAT[heat])[0]
+            for value in (together[i, :length], wide[i, :length], batch.old_logprobs[i, :length]):
                 assert torch.allclose(value, alone, atol=3e-4), (value - alone).abs().max()
 
 
@@ -106,11 +72,11 @@ def test_the_models_own_forward_says_the_same(name: str) -> None:
     made = toy(name, "full")
     batch = batch_of(played(made))
     with torch.no_grad():
-        ours = made.logp(batch.tokens, batch.sampled, 1.0)
+        ours = made.logp(batch.tokens, batch.loss_mask, 1.0)
         for i in range(len(batch)):
             length = int((batch.turn[i] >= 0).sum())
             rows = made.lm(input_ids=batch.tokens[i : i + 1, :length]).logits[0].log_softmax(-1)
-            for at in batch.sampled[i].nonzero()[:, 0].tolist():
+            for at in batch.loss_mask[i].nonzero()[:, 0].tolist():
                 assert torch.allclose(ours[i, at], rows[at - 1, batch.tokens[i, at]], atol=3e-4)
 
 
@@ -119,22 +85,24 @@ def test_so_is_that_of_transformers_own_batching(name: str, way: str) -> None:
     """The engine for GPUs on the same prompts, of both turns and of uneven lengths: pages, windows, adapters."""
     made = toy(name, way)
     prompts = [turn.prompt for episode in played(made) for turn in episode.turns]
-    engine, how = HF(made, batch=64, importance_cap=None), Sampling(1.0, 12)
+    engine, sampling_params = HF(made, max_batch_size=64, importance_sampling_cap=None), SamplingParams(1.0, 12)
     seeds = [(5, i) for i in range(len(prompts))]
     if name == "gemma2":  # its scores would be left uncapped, and its replies be another model's
         with pytest.raises(UserError, match="rollout=hf: gemma2 caps its attention scores"):
-            engine.sample(prompts, how, seeds)
+            engine.sample(prompts, sampling_params, seeds)
         return
-    for prompt, reply in zip(prompts, engine.sample(prompts, how, seeds), strict=True):
+    for prompt, reply in zip(prompts, engine.sample(prompts, sampling_params, seeds), strict=True):
         tokens = torch.tensor([prompt + reply.tokens])
-        sampled = torch.arange(tokens.shape[1])[None] >= len(prompt)
+        loss_mask = torch.arange(tokens.shape[1])[None] >= len(prompt)
         with torch.no_grad():
-            read = made.logp(tokens, sampled, 1.0)[0, len(prompt) :]
+            read = made.logp(tokens, loss_mask, 1.0)[0, len(prompt) :]
         assert torch.allclose(torch.tensor(reply.logp), read, atol=3e-4), (torch.tensor(reply.logp) - read).abs().max()
 
 
-def gradient_of(name: str, way: str, episodes: list[Episode], micro_tokens: int, **more: Any) -> torch.Tensor:
-    made = moved(policy(name, lora() if way == "lora" else None, micro_tokens, **more))
+def gradient_of(
+    name: str, way: str, episodes: list[Episode], max_tokens_per_micro_batch: int, **more: Any
+) -> torch.Tensor:
+    made = moved(policy(name, lora() if way == "lora" else None, max_tokens_per_micro_batch, **more))
     learner = ready(MultiTurn(*handed(made), **LOOP, beta=0.1, paid="all", gamma=0.0))
     learner.parameters = made.lm.parameters  # what is clipped: the policy, frozen weights left out below
     trained = [weights for weights in made.lm.parameters() if weights.requires_grad]
@@ -165,11 +133,11 @@ def test_checkpointing_computes_layers_again_and_leaves_the_sampler_alone(name: 
     )
     inner.register_forward_hook(lambda *_: calls.append(1))
     batch = batch_of(played(made))
-    sampled = len(calls)
-    loss = made.logp(batch.tokens, batch.sampled, 1.0).sum()
-    forward = len(calls) - sampled
+    loss_mask = len(calls)
+    loss = made.logp(batch.tokens, batch.loss_mask, 1.0).sum()
+    forward = len(calls) - loss_mask
     loss.backward()
-    assert len(calls) - sampled == 2 * forward, "nothing was computed again"
+    assert len(calls) - loss_mask == 2 * forward, "nothing was computed again"
     assert not any(layer.training for layer in made._layers)
 
 
@@ -182,5 +150,7 @@ def test_every_family_ends_where_its_template_ends(name: str) -> None:
         assert made.tokenizer.convert_ids_to_tokens(ended) == "<end_of_turn>"
         assert len(made.ends) == 2
     begin = KINDS[name].begin
-    opening = made.renderer.opening(Identity(symbols=4, test=4).ask(Identity(symbols=4, test=4).problems("test")[0]))
+    opening = made.renderer.build_generation_prompt(
+        Identity(symbols=4, test=4).render_prompt(Identity(symbols=4, test=4).problems("test")[0])
+    )
     assert [made.tokenizer.decode([token]) for token in opening].count(begin or "no such token") == (1 if begin else 0)

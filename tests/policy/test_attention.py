@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from amend.policy import attention as kernels
 from amend.policy.attention import NAME, SHORT, attention
-from amend.policy.model import BUILTIN
+from amend.policy.loading import BUILTIN
 
 
 def torchs(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
@@ -96,7 +96,7 @@ def torchs_own(monkeypatch: pytest.MonkeyPatch, told: Callable[[Tensor, dict[str
 @pytest.mark.parametrize("q", [1, 5])
 @pytest.mark.parametrize("more", [{"position_bias": torch.randn(1, 4, 1, 5)}, {"dropout": 0.5}])
 def test_what_asks_for_more_than_a_mask_gets_transformers_own(
-    more: dict[str, Any], q: int, monkeypatch: pytest.MonkeyPatch
+    extras: dict[str, Any], q: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
     monkeypatch.setattr(
@@ -139,5 +139,11 @@ def test_transformers_own_generation_is_right_with_it() -> None:
     mask = torch.ones_like(tokens)
     for row, padding in enumerate((0, 3, 5, 1, 0, 7)):
         mask[row, :padding] = 0
-    how = {"attention_mask": mask, "do_sample": False, "max_new_tokens": 12, "pad_token_id": 0, "eos_token_id": None}
-    assert torch.equal(ours.generate(tokens, **how), stock.generate(tokens, **how))
+    sampling_params = {
+        "attention_mask": mask,
+        "do_sample": False,
+        "max_new_tokens": 12,
+        "pad_token_id": 0,
+        "eos_token_id": None,
+    }
+    assert torch.equal(ours.generate(tokens, **sampling_params), stock.generate(tokens, **sampling_params))

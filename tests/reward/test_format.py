@@ -7,15 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from composed import composed
 
+from amend.components import to_kwargs
 from amend.errors import UserError
-from amend.reward import Reward, Score
+from amend.reward import CompositeReward, Reward
 from amend.reward.format import Format, verdicts
 from amend.reward.length import Length
 from amend.reward.oracle import Oracle
 from amend.task.identity import Identity
 from amend.types import Episode, Verdict
-from composed import composed
 
 Build = Callable[..., Episode]
 TASK = Identity(symbols=4, test=4)
@@ -40,9 +41,9 @@ def test_equal_replies_are_checked_once_and_each_problem_for_itself(episode: Bui
     asked: list[int] = []
 
     class Counting(Identity):
-        def check_many(self, pairs: object) -> list[Verdict]:
+        def grade_many(self, pairs: object) -> list[Verdict]:
             asked.append(len(pairs))  # type: ignore[arg-type]
-            return super().check_many(pairs)  # type: ignore[arg-type]
+            return super().grade_many(pairs)  # type: ignore[arg-type]
 
     said = verdicts(Counting(symbols=4, test=4), [episode(ZERO, "0", "0"), episode(ONE, "0"), episode(ONE, "0", "1")])
     assert asked == [3]
@@ -54,7 +55,9 @@ def test_parts_are_composed_on_the_command_line_and_logged_one_by_one(episode: B
     cfg = composed(*words, "reward.length.buffer=4")
     assert set(cfg.reward) == {"oracle", "format", "length"}
     classes = {"oracle": Oracle, "format": Format, "length": Length}
-    score = Score({name: classes[name](TASK, **dict(knobs)) for name, knobs in cfg.reward.items()}, max_failures=0.0)
+    score = CompositeReward(
+        {name: classes[name](TASK, **to_kwargs(knobs)) for name, knobs in cfg.reward.items()}, max_failures=0.0
+    )
     right, empty, over = score([episode(ZERO, "0"), episode(ZERO, ""), cut(episode(ZERO, "0"))])
     assert right.reward == (1.25,) and right.parts == {"oracle": (1.0,), "format": (1.0,), "length": (0.0,)}
     assert empty.reward == (0.0,) and empty.parts == {"oracle": (0.0,), "format": (0.0,), "length": (0.0,)}

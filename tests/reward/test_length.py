@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from toys import completion
 
 from amend.errors import UserError
 from amend.reward import Reward
 from amend.reward.length import Length
 from amend.task.identity import Identity
 from amend.types import Episode, Turn
-from toys import completion
 
 TASK = Identity(symbols=2, test=1)
 ZERO = TASK.problems("test")[0]

@@ -10,26 +10,27 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from composed import composed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from toys import policy
 
-from amend.build import House, ranker_of
+from amend.components import Components, build_reranker
 from amend.dialogue import SelfCorrect, Single
 from amend.errors import UserError
-from amend.evaluate import table
-from amend.orm import Reading, auc, backward, by_outcome, by_step, completable, prefixes, train_orm
-from amend.policy.model import Policy
-from amend.reward import Reward, Score
-from amend.reward.adjudicate import Adjudicate
+from amend.evaluation.evaluate import table
+from amend.policy.policy import Policy
+from amend.reward import CompositeReward, Reward
+from amend.reward.judge_gap import JudgeGap
 from amend.reward.oracle import Oracle, correctness
-from amend.reward.orm import Orm, OutcomeModel, at_ends, pieces, rank, rectangle
+from amend.reward.orm import Orm
+from amend.reward.outcome_model import OutcomeModel, at_ends, pieces, rank, rectangle
 from amend.rollout.local import Local
-from amend.rollout.play import Play
+from amend.rollout.runner import RolloutRunner
 from amend.task.identity import Identity
-from amend.types import Completion, Episode, Problem, Sampling, Turn, Verdict
-from composed import composed
-from toys import policy
+from amend.training.outcome_model import Reading, auc, backward, by_outcome, by_step, completable, prefixes, train_orm
+from amend.types import Completion, Episode, Problem, SamplingParams, Turn, Verdict
 
 CHARACTERS = "Say 0123tr\n"
 TASK = Identity(symbols=4, test=4)
@@ -57,7 +58,7 @@ def spoken(*replies: str, stop: Any = "end", problem: Problem = ZERO, given: str
     """An episode in the toy's own tokens, one for each character; ``given`` was handed in with the first reply."""
     render = TOY.renderer
     episode = Episode(problem, 0, ())
-    prompt = render.opening(TASK.ask(problem)) + (render.encode(given) if given else ())
+    prompt = render.build_generation_prompt(TASK.render_prompt(problem)) + (render.encode(given) if given else ())
     for k, text in enumerate(replies):
         tokens = (*render.encode(text), *TOY.ends[:1]) if stop == "end" else render.encode(text)
         said = given + text if k == 0 else text
@@ -146,8 +147,8 @@ def test_sparse_pays_p_at_the_end_of_each_turn(path: Path) -> None:
     read = opinionated().read([e.turns[-1].prompt + e.turns[-1].reply.tokens for e in some])
     first = len(some[0].turns[0].prompt) + 3
     np.testing.assert_allclose(part(some), [[read[0][first], read[0][-1]], [read[1][-1], 0]], atol=1e-6)
-    assert [list(paid) for paid in part.along(some)] == [[0.0] * 6, [0.0] * 2]
-    scored = Score({"orm": part}, max_failures=0.0)(some)
+    assert [list(paid) for paid in part.token_rewards(some)] == [[0.0] * 6, [0.0] * 2]
+    scored = CompositeReward({"orm": part}, max_failures=0.0)(some)
     assert scored[1].reward == pytest.approx((0.5 * read[1][-1],), abs=1e-6)
     assert part([]).shape == (0, 0)
 
@@ -159,10 +160,10 @@ def test_value_and_difference_pay_at_step_ends_alone(path: Path) -> None:
     value, difference = (Orm(TASK, weight=2.0, path=str(path), use=use) for use in ("value", "difference"))
     expected = np.zeros(7 + 2)
     expected[[2, 4, 6]], expected[8] = 2 * p[[one + 2, one + 4, one + 6]] / 3, 2 * p[two + 1]
-    np.testing.assert_allclose(value.along(some)[0], expected, atol=1e-6)
+    np.testing.assert_allclose(value.token_rewards(some)[0], expected, atol=1e-6)
     at = [one - 1, one + 2, one + 4, one + 6]
     expected[[2, 4, 6]], expected[8] = 2 * np.diff(p[at]), 2 * (p[two + 1] - p[two - 1])
-    np.testing.assert_allclose(difference.along(some)[0], expected, atol=1e-6)
+    np.testing.assert_allclose(difference.token_rewards(some)[0], expected, atol=1e-6)
     assert np.ptp(p[at]) > 1e-3  # or nothing was compared
     assert (value(some) == 0).all() and (difference(some) == 0).all()
 
@@ -173,8 +174,8 @@ def test_differences_telescope_and_values_average(path: Path, replies: list[str]
     episode = spoken(*[text or "0" for text in replies], stop=stop)
     model, at = opinionated(), 0
     (p,) = model.read([episode.turns[-1].prompt + episode.turns[-1].reply.tokens])
-    (change,) = Orm(TASK, weight=1.0, path=str(path), use="difference").along([episode])
-    (value,) = Orm(TASK, weight=1.0, path=str(path), use="value").along([episode])
+    (change,) = Orm(TASK, weight=1.0, path=str(path), use="difference").token_rewards([episode])
+    (value,) = Orm(TASK, weight=1.0, path=str(path), use="value").token_rewards([episode])
     for turn in episode.turns:
         n, first = len(turn.reply.tokens), len(turn.prompt)
         assert change[at : at + n].sum() == pytest.approx(p[first + n - 1] - p[first - 1], abs=1e-5)
@@ -185,7 +186,7 @@ def test_differences_telescope_and_values_average(path: Path, replies: list[str]
 
 def test_what_the_policy_did_not_draw_is_not_paid(path: Path) -> None:
     for use in ("sparse", "value"):
-        (paid,) = Orm(TASK, weight=1.0, path=str(path), use=use).along([spoken("0\n1", "2", drawn=False)])
+        (paid,) = Orm(TASK, weight=1.0, path=str(path), use=use).token_rewards([spoken("0\n1", "2", drawn=False)])
         assert len(paid) == 2
 
 
@@ -197,7 +198,7 @@ def test_a_path_without_a_model_says_what_to_do(tmp_path: Path) -> None:
 def test_rank_reads_the_last_reply_and_the_blind_judge_every_one(path: Path) -> None:
     model, some = opinionated(), [spoken("0", "1"), spoken("2")]
     np.testing.assert_allclose(rank(model, some), [at_ends(model, some)[0, 1], at_ends(model, some)[1, 0]])
-    judge = Adjudicate(TASK, weight=1.0, path=str(path), use="difference")
+    judge = JudgeGap(TASK, weight=1.0, path=str(path), use="difference")
     np.testing.assert_allclose(judge(some), at_ends(model, some) - correctness(TASK, some), atol=1e-6)
 
 
@@ -227,26 +228,28 @@ def test_a_step_is_labelled_with_what_can_still_come() -> None:
 class Starts(Identity):
     """Right is whatever begins with the symbol: so a prefix decides."""
 
-    def check(self, problem: Problem, reply: str) -> Verdict:
+    def grade(self, problem: Problem, reply: str) -> Verdict:
         said = reply.strip()[:1]
         return Verdict(said or None, said == problem.answer, "")
 
-    def check_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
-        return [self.check(problem, reply) for problem, reply in pairs]
+    def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
+        return [self.grade(problem, reply) for problem, reply in pairs]
 
 
-def house(toy: Policy, task: Any, turns: int = 1) -> House:
-    engine = Local(toy, batch=4096, compact=0.25)
+def house(toy: Policy, task: Any, turns: int = 1) -> Components:
+    engine = Local(toy, max_batch_size=4096, compaction_threshold=0.25)
     dialogue = Single() if turns == 1 else SelfCorrect(turns=turns, instruction="try")
-    play = Play(engine, engine.frozen(), toy.renderer, task, dialogue)
-    return House(task, dialogue, toy, play, Score({"oracle": Oracle(task, weight=1.0)}, max_failures=0.0))
+    play = RolloutRunner(engine, engine.reference_engine(), toy.renderer, task, dialogue)
+    return Components(
+        task, dialogue, toy, play, CompositeReward({"oracle": Oracle(task, weight=1.0)}, max_failures=0.0)
+    )
 
 
 def test_what_can_be_completed_is_found_by_going_on() -> None:
     task = Starts(symbols=4, test=4)
     zero, one = task.problems("test")[:2]
     episodes = [spoken("0 1 2", problem=zero), spoken("0 1 2", problem=one), spoken("1", problem=one)]
-    found = completable(house(TOY, task), episodes, Sampling(1.0, 4), 3, (0,))
+    found = completable(house(TOY, task), episodes, SamplingParams(1.0, 4), 3, (0,))
     begun = {(zero.id, "0"), (zero.id, "0 1")}
     assert begun <= found <= begun | {(zero.id, ""), (one.id, "")}
 
@@ -258,9 +261,9 @@ def test_the_gradient_does_not_depend_on_the_micro_batch() -> None:
     readings = [by_outcome(spoken(*said), np.array(right)) for said, right in
                 ((("0",), [1.0]), (("01\n2",), [0.0]), (("1", "0"), [0.0, 1.0]), (("31",), [0.0]))]  # fmt: skip
     grads = []
-    for micro_tokens in (1, 40, 10_000):
+    for max_tokens_per_micro_batch in (1, 40, 10_000):
         model = opinionated(policy(characters=CHARACTERS)).requires_grad_(True)
-        backward(model, readings, micro_tokens)
+        backward(model, readings, max_tokens_per_micro_batch)
         grads.append(torch.cat([w.grad.flatten() for w in model.parameters() if w.grad is not None]))
     for grad in grads[1:]:
         torch.testing.assert_close(grad, grads[0], atol=1e-6, rtol=1e-4)
@@ -290,7 +293,7 @@ def test_auc_by_hand(p: list[float], right: list[bool], area: float | None) -> N
 
 def settings_of(path: Path, tokens: int = 1, **changed: Any) -> Any:
     orm = {
-        "path": str(path), "kind": "outcome", "problems": 400, "samples": 4, "temperature": 4.0, "continuations": 2,
+        "path": str(path), "kind": "outcome", "problems": 400, "samples": 4, "temperature": 4.0, "rollouts_per_step": 2,
         "held_out": 0.25, "epochs": 8, "minibatch": 32, "lr": 3e-3,
     }  # fmt: skip
     return OmegaConf.create(
@@ -304,13 +307,13 @@ def test_it_learns_to_tell_right_from_wrong(tmp_path: Path, capsys: pytest.Captu
     before = [weights.clone() for weights in toy.parameters()]
     where = train_orm(house(toy, task), settings_of(tmp_path / "orm"))
     said = capsys.readouterr().out.splitlines()
-    assert [line.split(" ")[0] for line in said] == ["1,600", "accuracy", "auc"]
+    assert [line.split(" ")[0] for line in said] == ["1,600", "accuracy", "auroc"]
     about = json.loads((where / "orm.json").read_text(encoding="utf-8"))
     held_out = about["held_out"]["replies"]
     assert about["base"] == "toy" and held_out["n"] == 400
     assert 0.05 < held_out["right"] < 0.2  # of the eleven tokens one is right
-    assert held_out["auc"] > 0.99 and held_out["accuracy"] > 0.97
-    assert about["held_out"]["prefixes"]["auc"] < 0.9  # before it is said, what will be is not known
+    assert held_out["auroc"] > 0.99 and held_out["accuracy"] > 0.97
+    assert about["held_out"]["prefixes"]["auroc"] < 0.9  # before it is said, what will be is not known
     assert all(torch.equal(now, then) for now, then in zip(toy.parameters(), before, strict=True))
     again = train_orm(house(toy, task), settings_of(tmp_path / "again"))  # law 7
     for name in ("orm.json", "model.safetensors"):
@@ -327,7 +330,7 @@ def test_steps_are_learnt_too(tmp_path: Path) -> None:
 
 def test_it_is_refused_where_there_is_nothing_to_learn(tmp_path: Path) -> None:
     class Never(Identity):
-        def check_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
+        def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
             return [Verdict(None, False, "") for _ in pairs]
 
     made = house(TOY, Never(symbols=4, test=4))
@@ -342,7 +345,7 @@ def test_it_is_refused_where_there_is_nothing_to_learn(tmp_path: Path) -> None:
 
 
 def test_evaluation_ranks_each_turn_by_what_the_model_says_at_its_end(path: Path) -> None:
-    rank = ranker_of(composed(f"eval.ranker={path}", "logger=none"))
+    rank = build_reranker(composed(f"eval.reranker={path}", "logger=none"))
     some = [spoken("0", "12"), spoken("321"), spoken("2", "2")]
     np.testing.assert_allclose(rank(some), at_ends(OutcomeModel.load(path), some), atol=1e-6)
     columns = table(some, (0, 1), Starts(symbols=4, test=4), "base", "wide", rank)
@@ -351,6 +354,6 @@ def test_evaluation_ranks_each_turn_by_what_the_model_says_at_its_end(path: Path
 
 
 def test_no_ranker_and_no_such_ranker() -> None:
-    assert ranker_of(composed("logger=none")) is None
-    with pytest.raises(UserError, match=r"eval\.ranker=nowhere: no outcome model"):
-        ranker_of(composed("eval.ranker=nowhere", "logger=none"))
+    assert build_reranker(composed("logger=none")) is None
+    with pytest.raises(UserError, match=r"eval\.reranker=nowhere: no outcome model"):
+        build_reranker(composed("eval.reranker=nowhere", "logger=none"))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from amend.errors import UserError
-from amend.reward import Reward, Score
+from amend.reward import CompositeReward, Reward
 from amend.reward.oracle import Oracle
 from amend.reward.progress import Progress
 from amend.task.identity import Identity
@@ -24,9 +24,9 @@ class Counting(Identity):
         super().__init__(symbols=4, test=4)
         self.asked = 0
 
-    def check_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
+    def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
         self.asked += len(pairs)
-        return super().check_many(pairs)
+        return super().grade_many(pairs)
 
 
 def four(task: Identity, episode: Build) -> list[Episode]:
@@ -52,14 +52,14 @@ def test_equal_replies_to_a_problem_are_checked_once(episode: Build) -> None:
 
 def test_progress_pays_the_change_to_the_later_turn_alone(episode: Build) -> None:
     task = Identity(symbols=4, test=4)
-    bonus = Progress(task, weight=1.0, alpha=10.0)(four(task, episode))
+    bonus = Progress(task, weight=1.0, shaping_coef=10.0)(four(task, episode))
     np.testing.assert_array_equal(bonus, [[0, 0], [0, 10], [0, -10], [0, 0]])
 
 
 def test_with_more_turns_progress_looks_one_turn_back(episode: Build) -> None:
     task = Identity(symbols=4, test=4)
     zero = task.problems("test")[0]
-    bonus = Progress(task, weight=1.0, alpha=2.0)([episode(zero, "x", "0", "0", "x"), episode(zero, "0", "x")])
+    bonus = Progress(task, weight=1.0, shaping_coef=2.0)([episode(zero, "x", "0", "0", "x"), episode(zero, "0", "x")])
     np.testing.assert_array_equal(bonus, [[0, 2, 0, -2], [0, -2, 0, 0]])
 
 
@@ -67,7 +67,7 @@ def test_weights_and_alpha_below_zero_are_refused() -> None:
     task = Identity(symbols=2, test=1)
     for build in (
         lambda: Oracle(task, weight=-1.0),
-        lambda: Progress(task, weight=1.0, alpha=-1.0),
+        lambda: Progress(task, weight=1.0, shaping_coef=-1.0),
         lambda: Progress(task, weight=float("nan"), alpha=1.0),
     ):
         with pytest.raises(UserError, match="at least 0"):
@@ -77,4 +77,4 @@ def test_weights_and_alpha_below_zero_are_refused() -> None:
 def test_an_empty_batch_is_an_empty_answer() -> None:
     task = Identity(symbols=2, test=1)
     assert Oracle(task, weight=1.0)([]).shape == (0, 0)
-    assert Score({"oracle": Oracle(task, weight=1.0)}, max_failures=0.1)([]) == []
+    assert CompositeReward({"oracle": Oracle(task, weight=1.0)}, max_failures=0.1)([]) == []

@@ -12,37 +12,45 @@ from contextlib import ExitStack
 
 import pytest
 import torch
+from toys import drift, policy
+from vllm_server import Loopback, free_port, pretending
 
-from amend.policy.model import Policy
-from amend.rollout.engine import Engine
+from amend.policy.policy import Policy
+from amend.rollout.base import Engine
 from amend.rollout.hf import HF
 from amend.rollout.local import Local
 from amend.rollout.vllm import VLLM
-from amend.types import Completion, Sampling, Tokens
-from toys import drift, policy
-from vllm_server import Loopback, free_port, pretending
+from amend.types import Completion, SamplingParams, Tokens
 
 PROMPTS: list[Tokens] = [(2, 5, 3), (2, 6, 5, 6, 3), (2, 5, 3), (2, 6, 3), (2, 5, 5, 5, 5, 5, 3), (2, 6, 3)]
 DISTINCT = list(dict.fromkeys(PROMPTS))
 SEEDS = [(0, i) for i in range(len(PROMPTS))]
-HOW = Sampling(1.0, 12)
+HOW = SamplingParams(1.0, 12)
 TOLERANCE = 5e-5  # nats: float32, computed in another order
 
 Make = Callable[[Policy], Engine]
 
 
 def local(toy: Policy, held: ExitStack) -> Engine:
-    return Local(toy, batch=64, compact=0.3)
+    return Local(toy, max_batch_size=64, compaction_threshold=0.3)
 
 
 def hf(toy: Policy, held: ExitStack) -> Engine:
-    return HF(toy, batch=64, importance_cap=None)
+    return HF(toy, max_batch_size=64, importance_sampling_cap=None)
 
 
 def vllm(toy: Policy, held: ExitStack) -> Engine:
     server = Loopback(toy)
     held.callback(server.close)
-    return VLLM(toy, url=server.url, group_port=free_port(), wait=0.0, batch=64, requests=8, importance_cap=None)
+    return VLLM(
+        toy,
+        url=server.url,
+        group_port=free_port(),
+        wait=0.0,
+        max_batch_size=64,
+        requests=8,
+        importance_sampling_cap=None,
+    )
 
 
 @pytest.fixture(params=[local, hf, vllm], ids=["local", "hf", "vllm"])
@@ -61,10 +69,10 @@ def toy() -> Policy:
 def read(toy: Policy, prompt: Tokens, reply: Completion, temperature: float, reference: bool = False) -> list[float]:
     """The log-probabilities of a reply as the trainer reads them, teacher-forced."""
     tokens = torch.tensor([prompt + reply.tokens])
-    sampled = torch.zeros(tokens.shape, dtype=torch.bool)
-    sampled[0, len(prompt) :] = True
+    loss_mask = torch.zeros(tokens.shape, dtype=torch.bool)
+    loss_mask[0, len(prompt) :] = True
     with torch.no_grad():
-        logp = (toy.reference if reference else toy.logp)(tokens, sampled, temperature)
+        logp = (toy.reference if reference else toy.logp)(tokens, loss_mask, temperature)
     return logp[0, len(prompt) :].tolist()
 
 
@@ -80,7 +88,7 @@ def test_it_is_an_engine(make: Make, toy: Policy) -> None:
 @pytest.mark.parametrize("architecture", ["llama", "qwen2", "gpt2"])
 def test_greedy_is_the_most_probable_token_each_time(make: Make, architecture: str) -> None:
     toy = drift(policy(architecture))
-    replies = make(toy).sample(PROMPTS, Sampling(0.0, 12), SEEDS)
+    replies = make(toy).sample(PROMPTS, SamplingParams(0.0, 12), SEEDS)
     for prompt, reply in zip(PROMPTS, replies, strict=True):
         said = toy.lm.generate(torch.tensor([prompt]), max_new_tokens=12, do_sample=False, pad_token_id=0)
         assert tuple(said[0, len(prompt) :].tolist()) == reply.tokens
@@ -89,7 +97,7 @@ def test_greedy_is_the_most_probable_token_each_time(make: Make, architecture: s
 
 @pytest.mark.parametrize("temperature", [0.6, 1.0, 1.5])
 def test_logp_is_the_trainers_after_temperature(make: Make, toy: Policy, temperature: float) -> None:
-    agree(toy, PROMPTS, make(toy).sample(PROMPTS, Sampling(temperature, 12), SEEDS), temperature)
+    agree(toy, PROMPTS, make(toy).sample(PROMPTS, SamplingParams(temperature, 12), SEEDS), temperature)
 
 
 def test_it_draws_from_the_whole_distribution(make: Make) -> None:
@@ -97,7 +105,7 @@ def test_it_draws_from_the_whole_distribution(make: Make) -> None:
     nothing is cut off, whatever the model's generation config asks for, and the seeds are not all one."""
     toy = policy()
     toy.lm.generation_config.top_k, toy.lm.generation_config.temperature = 1, 0.1
-    replies = make(toy).sample([PROMPTS[1]] * 200, Sampling(1.5, 1), [(7, i) for i in range(200)])
+    replies = make(toy).sample([PROMPTS[1]] * 200, SamplingParams(1.5, 1), [(7, i) for i in range(200)])
     with torch.no_grad():
         chance = (toy.lm(torch.tensor([PROMPTS[1]])).logits[0, -1] / 1.5).softmax(-1)
     share = torch.bincount(torch.tensor([r.tokens[0] for r in replies]), minlength=len(chance)) / 200
@@ -127,9 +135,9 @@ def test_several_end_tokens_each_end_a_reply(make: Make) -> None:
 
 def test_replies_come_in_the_order_of_their_prompts(make: Make, toy: Policy) -> None:
     """Greedily, prompts in another order give the same replies in that order; no two prompts' are equally likely."""
-    engine, greedy = make(toy), Sampling(0.0, 12)
+    engine, greedy = make(toy), SamplingParams(0.0, 12)
     forth = engine.sample(DISTINCT, greedy, SEEDS[:4])
-    engine.sync()
+    engine.sync_weights()
     back = engine.sample(DISTINCT[::-1], greedy, SEEDS[:4])
     likely = [sum(reply.logp) for reply in forth]
     assert [sum(reply.logp) for reply in back] == pytest.approx(likely[::-1], abs=1e-4)
@@ -150,9 +158,9 @@ def test_the_same_call_draws_the_same_and_other_seeds_draw_otherwise(make: Make,
     engine = make(toy)
     prompts, seeds = PROMPTS * 4, [(0, i) for i in range(24)]
     one = engine.sample(prompts, HOW, seeds)
-    engine.sync()
+    engine.sync_weights()
     assert engine.sample(prompts, HOW, seeds) == one
-    engine.sync()
+    engine.sync_weights()
     other = engine.sample(prompts, HOW, [(9, i) for i in range(24)])
     assert [r.tokens for r in other] != [r.tokens for r in one]
     assert len({r.tokens for r in one[::6]}) > 1  # one prompt, four seeds
@@ -185,7 +193,7 @@ def test_new_weights_reach_the_sampler(make: Make) -> None:
     engine = make(toy)
     before = engine.sample(PROMPTS, HOW, SEEDS)
     drift(toy, 1.0)
-    engine.sync()
+    engine.sync_weights()
     after = engine.sample(PROMPTS, HOW, SEEDS)
     assert [r.tokens for r in before] != [r.tokens for r in after]
     agree(toy, PROMPTS, after)
@@ -196,15 +204,15 @@ def test_the_frozen_twin_samples_from_the_reference_and_the_engine_still_from_th
 ) -> None:
     """In turns, as a round with offline first attempts has them; and from where the reference has moved to."""
     engine = make(toy)
-    twin = engine.frozen()
+    twin = engine.reference_engine()
     for _ in range(2):
         for prompt, reply in zip(PROMPTS, twin.sample(PROMPTS, HOW, SEEDS), strict=True):
             assert list(reply.logp) == pytest.approx(read(toy, prompt, reply, 1.0, reference=True), abs=TOLERANCE)
         agree(toy, PROMPTS, engine.sample(PROMPTS, HOW, SEEDS))
         toy.freeze_reference()
         drift(toy, 0.5)
-        twin.sync()
-        engine.sync()
+        twin.sync_weights()
+        engine.sync_weights()
 
 
 def test_more_prompts_than_a_batch_takes(make: Make, toy: Policy) -> None:

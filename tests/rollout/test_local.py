@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-
-from amend.policy.model import Policy
-from amend.rollout.local import Local, draw, streams
-from amend.types import Completion, Sampling, Tokens
 from toys import drift, policy, wrapped
+
+from amend.policy.policy import Policy
+from amend.rollout.local import Local, draw, streams
+from amend.types import Completion, SamplingParams, Tokens
 
 PROMPTS: list[Tokens] = [(2, 5, 3), (2, 6, 5, 6, 3), (2, 5, 3), (2, 6, 3), (2, 5, 5, 5, 5, 5, 3), (2, 6, 3)]
 SEEDS = [(0, i) for i in range(len(PROMPTS))]
-HOW = Sampling(1.0, 12)
+HOW = SamplingParams(1.0, 12)
 
 
 @pytest.fixture(scope="module", params=["llama", "qwen2", "gpt2"])
@@ -23,17 +23,19 @@ def toy(request: pytest.FixtureRequest) -> Policy:
 
 def trainer_logp(toy: Policy, prompt: Tokens, reply: Completion, temperature: float) -> list[float]:
     tokens = torch.tensor([prompt + reply.tokens])
-    sampled = torch.zeros(tokens.shape, dtype=torch.bool)
-    sampled[0, len(prompt) :] = True
+    loss_mask = torch.zeros(tokens.shape, dtype=torch.bool)
+    loss_mask[0, len(prompt) :] = True
     with torch.no_grad():
-        return toy.logp(tokens, sampled, temperature)[0, len(prompt) :].tolist()
+        return toy.logp(tokens, loss_mask, temperature)[0, len(prompt) :].tolist()
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.6, 1.0, 1.5])
 @pytest.mark.parametrize("compact", [0.0, 0.3, 1.0])
 def test_logp_is_the_trainers(toy: Policy, temperature: float, compact: float) -> None:
     """Ragged prompts, shared prefills, rows that end and are dropped: each token's log-probability is the trainer's."""
-    replies = Local(toy, batch=64, compact=compact).sample(PROMPTS, Sampling(temperature, 12), SEEDS)
+    replies = Local(toy, max_batch_size=64, compaction_threshold=compact).sample(
+        PROMPTS, SamplingParams(temperature, 12), SEEDS
+    )
     for prompt, reply in zip(PROMPTS, replies, strict=True):
         assert list(reply.logp) == pytest.approx(trainer_logp(toy, prompt, reply, temperature), abs=5e-5)
 
@@ -42,7 +44,9 @@ def test_under_autocast_it_stays_close_to_the_trainer() -> None:
     """Layers are computed in bfloat16, of eight bits; log-probabilities and their gradients leave it for float32."""
     exact = drift(policy("llama"))
     rounded = wrapped(exact.lm, exact.tokenizer, autocast=True)
-    replies = Local(rounded, batch=64, compact=0.3).sample(PROMPTS, Sampling(1.0, 12), SEEDS)
+    replies = Local(rounded, max_batch_size=64, compaction_threshold=0.3).sample(
+        PROMPTS, SamplingParams(1.0, 12), SEEDS
+    )
     gaps, moved = [], []
     for prompt, reply in zip(PROMPTS, replies, strict=True):
         trained, whole = (np.array(trainer_logp(one, prompt, reply, 1.0)) for one in (rounded, exact))
@@ -50,8 +54,11 @@ def test_under_autocast_it_stays_close_to_the_trainer() -> None:
         moved += np.abs(trained - whole).tolist()
     assert max(gaps) < 0.1 and np.mean(gaps) < 0.02
     assert max(moved) > 1e-4, "autocast was on"
-    tokens, sampled = torch.tensor([PROMPTS[0] + replies[0].tokens]), torch.ones(1, len(PROMPTS[0] + replies[0].tokens))
-    logp = rounded.logp(tokens, sampled.bool().index_fill(1, torch.tensor([0]), False), 1.0)
+    tokens, loss_mask = (
+        torch.tensor([PROMPTS[0] + replies[0].tokens]),
+        torch.ones(1, len(PROMPTS[0] + replies[0].tokens)),
+    )
+    logp = rounded.logp(tokens, loss_mask.bool().index_fill(1, torch.tensor([0]), False), 1.0)
     assert logp.dtype == torch.float32
     gradients = torch.autograd.grad(logp.sum(), list(rounded.lm.parameters()), allow_unused=True)
     assert all(g.dtype == torch.float32 and bool(g.isfinite().all()) for g in gradients if g is not None)
@@ -60,7 +67,10 @@ def test_under_autocast_it_stays_close_to_the_trainer() -> None:
 @pytest.mark.parametrize("compact", [0.0, 0.3, 1.0])
 def test_turn_two_goes_on_from_turn_ones_cache(toy: Policy, compact: float) -> None:
     """Prompts that extend the rows of the last call, by different lengths, give what a fresh engine gives."""
-    engine, fresh = Local(toy, batch=64, compact=compact), Local(toy, batch=64, compact=compact)
+    engine, fresh = (
+        Local(toy, max_batch_size=64, compaction_threshold=compact),
+        Local(toy, max_batch_size=64, compaction_threshold=compact),
+    )
     first = engine.sample(PROMPTS, HOW, SEEDS)
     more = [(4, 2, 6, 3), (4, 2, 3), (2, 3), (2, 6, 6, 6, 3), (3,), (4, 2, 3)]
     second = [p + r.tokens + m for p, r, m in zip(PROMPTS, first, more, strict=True)]
@@ -73,25 +83,25 @@ def test_turn_two_goes_on_from_turn_ones_cache(toy: Policy, compact: float) -> N
 
 def test_the_same_prompts_again_are_read_again(toy: Policy) -> None:
     """With one-token replies the cache holds exactly the prompts: nothing extends it, so it is no use."""
-    engine = Local(toy, batch=64, compact=0.3)
-    one, two = (engine.sample(PROMPTS, Sampling(1.0, 1), SEEDS) for _ in range(2))
+    engine = Local(toy, max_batch_size=64, compaction_threshold=0.3)
+    one, two = (engine.sample(PROMPTS, SamplingParams(1.0, 1), SEEDS) for _ in range(2))
     assert [r.tokens for r in one] == [r.tokens for r in two]
 
 
 def test_kept_buffers_leave_no_trace(toy: Policy) -> None:
     """After larger and smaller calls have used the same buffers, a call gives what an engine without a past gives."""
-    engine = Local(toy, batch=64, compact=0.3)
+    engine = Local(toy, max_batch_size=64, compaction_threshold=0.3)
     for count in (6, 2, 5, 1, 6):
-        engine.sync()
+        engine.sync_weights()
         ours = engine.sample(PROMPTS[:count], HOW, SEEDS[:count])
-        alone = Local(toy, batch=64, compact=0.3).sample(PROMPTS[:count], HOW, SEEDS[:count])
+        alone = Local(toy, max_batch_size=64, compaction_threshold=0.3).sample(PROMPTS[:count], HOW, SEEDS[:count])
         assert [r.tokens for r in ours] == [r.tokens for r in alone]
         for one, other in zip(ours, alone, strict=True):
             assert list(one.logp) == pytest.approx(list(other.logp), abs=1e-5)
 
 
 def test_the_cache_is_really_used_and_really_forgotten(toy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = Local(toy, batch=64, compact=0.3)
+    engine = Local(toy, max_batch_size=64, compaction_threshold=0.3)
     first = engine.sample(PROMPTS, HOW, SEEDS)
     second = [p + r.tokens + (2, 3) for p, r in zip(PROMPTS, first, strict=True)]
     read: list[int] = []
@@ -106,25 +116,25 @@ def test_the_cache_is_really_used_and_really_forgotten(toy: Policy, monkeypatch:
     assert read[0] == 3  # the last drawn token and two new ones
     engine.sample(PROMPTS, HOW, SEEDS)
     read.clear()
-    engine.sync()
+    engine.sync_weights()
     engine.sample(second, HOW, SEEDS)
     assert read[0] == max(map(len, second))
 
 
 def test_a_row_does_not_depend_on_its_neighbours(toy: Policy) -> None:
-    engine = Local(toy, batch=64, compact=0.3)
+    engine = Local(toy, max_batch_size=64, compaction_threshold=0.3)
     together = engine.sample(PROMPTS, HOW, SEEDS)
-    engine.sync()
+    engine.sync_weights()
     for i, prompt in enumerate(PROMPTS):
         alone = engine.sample([prompt], HOW, [SEEDS[i]])[0]
-        engine.sync()
+        engine.sync_weights()
         assert alone.tokens == together[i].tokens
-    by_two = Local(toy, batch=2, compact=0.3).sample(PROMPTS, HOW, SEEDS)
+    by_two = Local(toy, max_batch_size=2, compaction_threshold=0.3).sample(PROMPTS, HOW, SEEDS)
     assert [r.tokens for r in by_two] == [r.tokens for r in together]
 
 
 def test_same_seed_same_draw_bit_for_bit_and_another_seed_another(toy: Policy) -> None:
-    engine = Local(toy, batch=64, compact=0.3)
+    engine = Local(toy, max_batch_size=64, compaction_threshold=0.3)
     one, two = (engine.sample(PROMPTS, HOW, SEEDS) for _ in range(2))
     assert one == two
     other = engine.sample(PROMPTS, HOW, [(9, i) for i in range(len(PROMPTS))])
@@ -134,17 +144,17 @@ def test_same_seed_same_draw_bit_for_bit_and_another_seed_another(toy: Policy) -
 def test_an_empty_reply_is_its_end_token_alone() -> None:
     toy = policy()
     toy.ends = tuple(range(7))
-    reply = Local(toy, batch=64, compact=0.3).sample([PROMPTS[0]], HOW, [(0,)])[0]
+    reply = Local(toy, max_batch_size=64, compaction_threshold=0.3).sample([PROMPTS[0]], HOW, [(0,)])[0]
     assert len(reply.tokens) == 1 and reply.text == "" and reply.stop == "end"
 
 
 def test_one_token_replies(toy: Policy) -> None:
-    replies = Local(toy, batch=64, compact=0.3).sample(PROMPTS, Sampling(1.0, 1), SEEDS)
+    replies = Local(toy, max_batch_size=64, compaction_threshold=0.3).sample(PROMPTS, SamplingParams(1.0, 1), SEEDS)
     assert all(len(reply.tokens) == 1 for reply in replies)
 
 
 def test_greedy_is_what_generate_says(toy: Policy) -> None:
-    replies = Local(toy, batch=64, compact=0.3).sample(PROMPTS, Sampling(0.0, 12), SEEDS)
+    replies = Local(toy, max_batch_size=64, compaction_threshold=0.3).sample(PROMPTS, SamplingParams(0.0, 12), SEEDS)
     for prompt, reply in zip(PROMPTS, replies, strict=True):
         said = toy.lm.generate(torch.tensor([prompt]), max_new_tokens=12, do_sample=False, pad_token_id=0)
         assert tuple(said[0, len(prompt) :].tolist()) == reply.tokens

@@ -10,25 +10,32 @@ from typing import Any
 
 import pytest
 import torch
-
-from amend.errors import UserError
-from amend.policy import tokenizer as tokenizers
-from amend.policy.model import Policy
-from amend.policy.tuning import Lora
-from amend.rollout.vllm import VLLM, number
-from amend.types import Sampling, Tokens
 from learners import build, run
 from toys import drift, model, policy, wrapped
 from vllm_server import Loopback, free_port, pretending
 
+from amend.errors import UserError
+from amend.policy.policy import Policy
+from amend.policy.tiny import tokenizer as tokenizers
+from amend.policy.tuning import Lora
+from amend.rollout.vllm import VLLM, number
+from amend.types import SamplingParams, Tokens
+
 PROMPTS: list[Tokens] = [(2, 5, 3), (2, 6, 5, 6, 3), (2, 5, 3)]
 SEEDS = [(0, i) for i in range(3)]
-HOW = Sampling(1.0, 8)
+HOW = SamplingParams(1.0, 8)
 
 
 def engine(toy: Policy, server: Loopback | None, **knobs: Any) -> VLLM:
     url = server.url if server else f"http://127.0.0.1:{free_port()}"
-    usual = {"url": url, "group_port": free_port(), "wait": 0.0, "batch": 64, "requests": 8, "importance_cap": None}
+    usual = {
+        "url": url,
+        "group_port": free_port(),
+        "wait": 0.0,
+        "batch": 64,
+        "requests": 8,
+        "importance_sampling_cap": None,
+    }
     return VLLM(toy, **{**usual, **knobs})
 
 
@@ -50,12 +57,12 @@ def test_weights_travel_once_for_each_change_and_only_when_someone_samples(serve
     toy = drift(policy())
     with pretending(version):
         made = engine(toy, server)
-        made.sync()
+        made.sync_weights()
         assert not server.asked
         for change in range(1, 4):
             drift(toy, 0.1)
-            made.sync()
-            made.sync()
+            made.sync_weights()
+            made.sync_weights()
             for _ in range(2):
                 made.sample(PROMPTS, HOW, SEEDS)
             assert server.times("/update_weights") == server.times("/reset_prefix_cache") == change
@@ -68,17 +75,17 @@ def test_weights_travel_once_for_each_change_and_only_when_someone_samples(serve
 
 def test_the_reference_is_sent_when_it_is_sampled_and_the_policy_sent_back(server: Loopback, installed: None) -> None:
     made = engine(drift(policy()), server)
-    twin = made.frozen()
+    twin = made.reference_engine()
     for one, sent in ((made, 1), (twin, 2), (twin, 2), (made, 3), (made, 3)):
         one.sample(PROMPTS, HOW, SEEDS)
         assert server.times("/update_weights") == sent
-    twin.sync()  # not what is on the server
+    twin.sync_weights()  # not what is on the server
     made.sample(PROMPTS, HOW, SEEDS)
     assert server.times("/update_weights") == 3
 
 
 def test_a_low_rank_update_arrives_added_to_the_weights_and_the_reference_without_it(installed: None) -> None:
-    tokenizer = tokenizers.build("ab", [], 256)
+    tokenizer = tokenizers.build_tokenizer("ab", [], 256)
     lm = model("llama", len(tokenizer), tokenizer.eos_token_id)
     server = Loopback(policy())  # the same architecture without an adapter
     toy = wrapped(lm, tokenizer, Lora(rank=2, alpha=4.0, targets=["all"]))
@@ -90,9 +97,9 @@ def test_a_low_rank_update_arrives_added_to_the_weights_and_the_reference_withou
     made = engine(toy, server)
     tokens = torch.tensor([[2, 5, 6, 5, 3]])
     try:
-        for one, reference in ((made, False), (made.frozen(), True)):
+        for one, reference in ((made, False), (made.reference_engine(), True)):
             one.sample(PROMPTS, HOW, SEEDS)
-            with torch.no_grad(), toy.reading(reference) as mine:
+            with torch.no_grad(), toy.model_or_reference(reference) as mine:
                 assert torch.allclose(mine(tokens).logits, server.policy.lm(tokens).logits, atol=1e-4)
     finally:
         server.close()
@@ -104,7 +111,7 @@ def test_each_prompt_is_a_request_with_its_own_seed_and_nothing_left_to_defaults
 ) -> None:
     toy = drift(policy())
     toy.ends = (4, 6)
-    engine(toy, server).sample(PROMPTS, Sampling(0.7, 5), SEEDS)
+    engine(toy, server).sample(PROMPTS, SamplingParams(0.7, 5), SEEDS)
     asked = [body for path, body in server.asked if path == "/v1/completions"]
     assert sorted(body["seed"] for body in asked) == sorted(number(seed) for seed in SEEDS)
     assert len({number(seed) for seed in [*SEEDS, (0,), (0, 0, 0), (1, 0)]}) == 6
@@ -123,22 +130,25 @@ def test_a_reply_does_not_depend_on_what_else_is_asked(server: Loopback, install
 
 def test_a_learner_plays_through_it_and_its_gap_is_the_engines(installed: None) -> None:
     """Three rounds of GRPO with the cap on: weights sent once a round, a gap of rounding only, importance 1."""
-    algorithm, task = build("grpo", "algo.max_tokens=3", "algo.problems=2", "algo.samples=4", cold=False)
+    algorithm, task = build("grpo", "algo.max_tokens=3", "algo.groups_per_batch=2", "algo.group_size=4", cold=False)
     server = Loopback(algorithm.policy)
     try:
-        algorithm.play._engine = engine(algorithm.policy, server, importance_cap=2.0)
+        algorithm.play._engine = engine(algorithm.policy, server, importance_sampling_cap=2.0)
         lines = run(algorithm, task, 3)
     finally:
         server.close()
     assert server.times("/update_weights") == 3
-    assert all(line["gap"] < 1e-4 and line["importance"] == pytest.approx(1.0, abs=1e-4) for line in lines)
+    assert all(
+        line["sampling/logp_difference"] < 1e-4 and line["sampling/importance_ratio"] == pytest.approx(1.0, abs=1e-4)
+        for line in lines
+    )
 
 
 def test_an_engine_left_with_old_weights_shows_in_the_gap(installed: None) -> None:
-    algorithm, task = build("grpo", "algo.max_tokens=3", "algo.problems=2", "algo.samples=4", cold=False)
+    algorithm, task = build("grpo", "algo.max_tokens=3", "algo.groups_per_batch=2", "algo.group_size=4", cold=False)
     server = Loopback(algorithm.policy)
     try:
-        made = engine(algorithm.policy, server, importance_cap=2.0)
+        made = engine(algorithm.policy, server, importance_sampling_cap=2.0)
         made.sync = lambda: None  # type: ignore[method-assign]
         algorithm.play._engine = made
         lines = run(algorithm, task, 1)
@@ -146,16 +156,16 @@ def test_an_engine_left_with_old_weights_shows_in_the_gap(installed: None) -> No
         lines += run(algorithm, task, 1)
     finally:
         server.close()
-    assert lines[0]["gap"] < 1e-4 < 1e-2 < lines[1]["gap"]
-    assert abs(lines[1]["importance"] - 1) > 1e-3
+    assert lines[0]["sampling/logp_difference"] < 1e-4 < 1e-2 < lines[1]["sampling/logp_difference"]
+    assert abs(lines[1]["sampling/importance_ratio"] - 1) > 1e-3
 
 
 # one line each --------------------------------------------------------------------------------------------------------
 
 
-def refused(made: VLLM, *words: str, how: Sampling = HOW) -> None:
+def refused(made: VLLM, *words: str, sampling_params: SamplingParams = HOW) -> None:
     with pytest.raises(UserError) as found:
-        made.sample(PROMPTS, how, SEEDS)
+        made.sample(PROMPTS, sampling_params, SEEDS)
     assert "\n" not in str(found.value)
     for word in ("rollout", *words):
         assert word in str(found.value)
@@ -187,7 +197,7 @@ def test_a_server_that_cannot_be_sent_weights(server: Loopback, installed: None)
 
 
 def test_a_conversation_too_long_for_the_server(server: Loopback, installed: None) -> None:
-    refused(engine(policy(), server), "maximum context length is 200 tokens", how=Sampling(1.0, 240))
+    refused(engine(policy(), server), "maximum context length is 200 tokens", sampling_params=SamplingParams(1.0, 240))
 
 
 def test_a_reply_without_its_end(server: Loopback, installed: None) -> None:
@@ -198,7 +208,12 @@ def test_a_reply_without_its_end(server: Loopback, installed: None) -> None:
         return choice | {"token_ids": [5, 5], "logprobs": logprobs | {"tokens": ["token_id:5"] * 2}}
 
     server.said = shortened
-    refused(engine(policy(), server), "none of the end tokens [4]", "--max-model-len", how=Sampling(0.0, 8))
+    refused(
+        engine(policy(), server),
+        "none of the end tokens [4]",
+        "--max-model-len",
+        sampling_params=SamplingParams(0.0, 8),
+    )
 
 
 def test_another_prompt_than_was_sent(server: Loopback, installed: None) -> None:

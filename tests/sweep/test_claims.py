@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from amend.errors import UserError
-from amend.stat.seeds import seed_interval, squares
+from amend.results.stats.random_effects import mean_squares, seed_interval
 from amend.sweep.claims import FAILS, HOLDS, NO_TEST, OPEN, claims, decided, page, results_in, verdict
-from amend.sweep.file import grid, read
+from amend.sweep.search import grid
+from amend.sweep.spec import read_sweep
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 CLAIMS = claims(SWEEPS / "claims.yaml")
@@ -37,7 +38,7 @@ def test_verdicts(expect: str, than: float, low: float, high: float, said: str) 
 def found_of(values: np.ndarray) -> dict[str, Any]:
     """A contrast as a sweep's result holds it."""
     seeds = values.mean(axis=1).tolist()
-    made = {"seeds": seeds, "problems": values.shape[1], "squares": squares(values)._asdict()}
+    made = {"seeds": seeds, "problems": values.shape[1], "squares": mean_squares(values)._asdict()}
     return seed_interval(values)._asdict() | made
 
 
@@ -134,7 +135,7 @@ def test_rows_run_again_with_other_seeds_fall_inside_their_intervals() -> None:
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim["id"])
 def test_every_claim_is_about_arms_that_its_sweep_has(claim: dict[str, object]) -> None:
     path = SWEEPS / f"{claim['sweep']}.yaml"
-    planned = [{k: str(v) for k, v in arm.items() if k != "seed"} for arm in grid(read(path))]
+    planned = [{k: str(v) for k, v in arm.items() if k != "seed"} for arm in grid(read_sweep(path))]
     for term in claim["terms"]:  # type: ignore[attr-defined]
         wanted = {key: str(value) for key, value in term.get("of", {}).items()}
         found = {str(sorted(arm.items())) for arm in planned if wanted.items() <= arm.items()}

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from amend.sweep.file import read
 from amend.sweep.plan import Plans
-from amend.sweep.result import result
+from amend.sweep.results import result
+from amend.sweep.spec import read_sweep
 
 ROOT = Path(__file__).parents[2]
 ROUNDS = 24
@@ -29,7 +29,7 @@ metric: {{name: trained.acc_t2.mean, goal: maximize}}
 parameters:
   seed: {{values: [0, 1]}}
   algo: {{values: [grpo]}}
-command: ["${{env}}", "${{interpreter}}", "${{program}}", task=math, scale=smoke, debug=fast, algo.rounds={ROUNDS},
+command: ["${{env}}", "${{interpreter}}", "${{program}}", task=math, scale=smoke, debug=fast, algo.num_iterations={ROUNDS},
           logger=none, trainer.threads=1, "${{args_no_hyphens}}"]
 """
 
@@ -48,7 +48,7 @@ def rounds(runs: Path) -> int:
 def told(path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The sweep's result but for what names the clock or the folder."""
     monkeypatch.chdir(ROOT)
-    found = json.loads(json.dumps(result(read(path), Plans(read(path), "", [f"runs_dir={runs}"]), [])))
+    found = json.loads(json.dumps(result(read_sweep(path), Plans(read_sweep(path), "", [f"runs_dir={runs}"]), [])))
     assert found["runs"] == 2 and not found["missing"]
     for row in found["rows"]:
         del row["cost"]["seconds"]

@@ -16,7 +16,7 @@ import pytest
 from amend.sweep.__main__ import main
 
 REPOSITORY = Path(__file__).parents[2]
-PRETEND = Path(__file__).parent / "pretend.py"
+PRETEND = REPOSITORY / "tests" / "helpers" / "pretend.py"
 SWEEP = """
 method: grid
 program: run.py

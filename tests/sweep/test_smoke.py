@@ -15,23 +15,24 @@ from typing import IO
 
 import pytest
 import yaml
+from forked import Forked
+from small_models import DATA, save_model
 
 from amend.sweep import runner
 from amend.sweep.__main__ import main
-from amend.sweep.file import grid, read
-from forked import Forked
-from test_real_math import DATA, save_model
+from amend.sweep.search import grid
+from amend.sweep.spec import read_sweep
 
 ROOT = Path(__file__).parents[2]
 SWEEPS = [p for p in sorted((ROOT / "sweeps").glob("*.yaml")) if "method:" in p.read_text(encoding="utf-8")]
 SMALL = [
     "debug=fast", "trainer.threads=1", "task.test=32", "task.validation=16",
-    "orm.problems=24", "orm.epochs=1", "orm.continuations=1",
+    "orm.problems=24", "orm.epochs=1", "orm.rollouts_per_step=1",
 ]  # fmt: skip
-TWO_ROUNDS = ["algo.rounds=2", "algo.stage1_rounds=1", "algo.problems=2", "algo.samples=2"]
+TWO_ROUNDS = ["algo.num_iterations=2", "algo.stage1_iterations=1", "algo.groups_per_batch=2", "algo.group_size=2"]
 FITS = {  # what is fitted to given or generated solutions is many of them at every scale
-    "init=sft": ["init.problems=24", "init.updates=2"],
-    "student=imitate": ["student.problems=16", "student.samples=2", "student.updates=2"],
+    "init=sft": ["init.problems=24", "init.num_minibatches=2"],
+    "distillation=sft": ["distillation.problems=16", "distillation.group_size=2", "distillation.num_minibatches=2"],
 }
 
 
@@ -69,8 +70,8 @@ def test_every_file_runs(path: Path, tmp_path_factory: pytest.TempPathFactory, m
         parameter.get("values", []).reverse()
     copy = tmp_path_factory.mktemp("file") / path.name
     copy.write_text(yaml.safe_dump(backwards, sort_keys=False), encoding="utf-8")
-    if "eval.ranker" in text:
-        words.append(f"eval.ranker={runs}/orm")
+    if "eval.reranker" in text:
+        words.append(f"eval.reranker={runs}/orm")
     words += [word for what, fewer in FITS.items() if what in text for word in fewer]
     if "humaneval" in text:
         words += programs(tmp_path_factory.mktemp("model"))
@@ -83,4 +84,4 @@ def test_every_run_of_every_file_can_be(
 ) -> None:
     monkeypatch.chdir(ROOT)
     assert main([str(path), "--dry-run"]) == 0
-    assert capsys.readouterr().out.count("python run.py") == len(grid(read(path)))
+    assert capsys.readouterr().out.count("python run.py") == len(grid(read_sweep(path)))

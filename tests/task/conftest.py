@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from amend.task.grade import Grader
+from amend.task.grading.math_grader import Grader
 
 
 @pytest.fixture(scope="session")

@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from composed import composed
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scripted import ready
 
 from amend.batch import collate
-from amend.build import algorithm_of, house
+from amend.components import build_algorithm, build_components
 from amend.errors import UserError
 from amend.task.algorithmic import Algorithmic, posed
 from amend.task.base import Task
-from amend.task.builtin import part
-from amend.task.noise import noised
-from amend.task.trace import LONGEST, OPERATIONS, Trace, executed
-from composed import composed
-from scripted import ready
+from amend.task.dataset.execution_traces import LONGEST, OPERATIONS, Trace, execute
+from amend.task.dataset.splits import part
+from amend.task.dataset.trace_noise import add_noise
 
 CLEAN: dict[str, Any] = {
     "operations": list(OPERATIONS), "digits": 3, "sampling": "length", "items": 5, "form": "trace", "doc_noise": 1.0,
@@ -54,15 +54,15 @@ def test_every_operation_on_two_numbers_comes_to_what_python_says(x: int, y: int
         ("add", (x, y), x + y), ("sub", (high, low), high - low), ("mul", (x, y), x * y), ("div", (x, one), x // one),
         ("mod", (x, one), x % one), ("gcd", (x, one), math.gcd(x, one)),
     ]:  # fmt: skip
-        assert executed(name, operands, 0.0, rng())[1] == " ".join(str(right)), name
+        assert execute(name, operands, 0.0, rng())[1] == " ".join(str(right)), name
 
 
 @FEW
 @given(st.lists(NATURAL, min_size=1, max_size=8))
 def test_sort_and_median(numbers: list[int]) -> None:
-    assert executed("sort", numbers, 0.0, rng())[1] == " , ".join(" ".join(str(n)) for n in sorted(numbers))
+    assert execute("sort", numbers, 0.0, rng())[1] == " , ".join(" ".join(str(n)) for n in sorted(numbers))
     middle = math.floor(statistics.median_low(numbers) + statistics.median_high(numbers)) // 2
-    assert executed("median", numbers, 0.0, rng())[1] == " ".join(str(middle))
+    assert execute("median", numbers, 0.0, rng())[1] == " ".join(str(middle))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_sort_and_median(numbers: list[int]) -> None:
     ],
 )
 def test_traces_by_hand(name: str, operands: tuple[int, ...], lines: list[str]) -> None:
-    assert executed(name, operands, 0.0, rng())[0] == lines
+    assert execute(name, operands, 0.0, rng())[0] == lines
 
 
 # Dynamic noise --------------------------------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ def test_every_digit_from_the_first_non_zero_on_goes_wrong_to_0_to_8_with_its_pr
 
 def test_errors_propagate_through_the_trace() -> None:
     """A wrong carry or digit is computed with: the line after it, and the result, follow from the wrong number."""
-    changed = [executed("add", (999_999, 888_888), 0.1, rng(i)) for i in range(60)]
+    changed = [execute("add", (999_999, 888_888), 0.1, rng(i)) for i in range(60)]
     assert np.mean([result != " ".join("1888887") for _, result in changed]) > 0.6
     follows = 0
     for lines, _ in changed:
@@ -114,7 +114,7 @@ def test_errors_propagate_through_the_trace() -> None:
 @FEW
 @given(st.sampled_from(sorted(OPERATIONS)), st.lists(st.integers(1, 10**6), min_size=2, max_size=2), st.integers(0, 99))
 def test_executions_end_however_wrong(name: str, operands: list[int], seed: int) -> None:
-    lines, result = executed(name, sorted(operands, reverse=True), 0.9, rng(seed))
+    lines, result = execute(name, sorted(operands, reverse=True), 0.9, rng(seed))
     assert len(lines) <= LONGEST and set(result) <= set("0123456789 ,")
 
 
@@ -124,7 +124,7 @@ def test_a_trace_of_300_lines_is_cut_and_comes_to_nothing(monkeypatch: pytest.Mo
             t.write("again")
 
     monkeypatch.setitem(OPERATIONS, "gcd", endless)
-    assert executed("gcd", (1, 1), 0.0, rng()) == (["again"] * 300, "0")
+    assert execute("gcd", (1, 1), 0.0, rng()) == (["again"] * 300, "0")
 
 
 # Static noise ---------------------------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def test_a_trace_of_300_lines_is_cut_and_comes_to_nothing(monkeypatch: pytest.Mo
 
 def test_characters_are_replaced_uniformly_on_the_answer_too_and_stay_the_mode() -> None:
     text = "\n".join(["7 + 7 = 7"] * 3 + ["7 7 7"])
-    made = [noised(text, rng(i), doc=1.0, char=0.7, line=0.0, replacement="uniform") for i in range(1000)]
+    made = [add_noise(text, rng(i), doc=1.0, char=0.7, line=0.0, replacement="uniform") for i in range(1000)]
     last = Counter(c for one in made for c in one.split("\n")[-1] if c != " ")
     assert last["7"] / 3000 == pytest.approx(0.37, abs=0.04)
     assert all(last[c] / 3000 == pytest.approx(0.07, abs=0.025) for c in "012345689")
@@ -140,20 +140,20 @@ def test_characters_are_replaced_uniformly_on_the_answer_too_and_stay_the_mode()
 
 
 def test_biased_replacement_makes_a_wrong_digit_the_mode() -> None:
-    made = [noised("7 9", rng(i), doc=1.0, char=0.7, line=0.0, replacement="biased") for i in range(1000)]
+    made = [add_noise("7 9", rng(i), doc=1.0, char=0.7, line=0.0, replacement="biased") for i in range(1000)]
     assert Counter(one[0] for one in made).keys() == {"7", "8"} and Counter(one[2] for one in made).keys() == {"9", "0"}
     assert Counter(one[0] for one in made)["8"] / 1000 == pytest.approx(0.7, abs=0.06)
 
 
 def test_lines_are_deleted_but_never_the_last_and_documents_are_gated() -> None:
     text = "a\nb\nc\nd\nanswer"
-    made = [noised(text, rng(i), doc=0.5, char=0.0, line=0.4, replacement="uniform") for i in range(2000)]
+    made = [add_noise(text, rng(i), doc=0.5, char=0.0, line=0.4, replacement="uniform") for i in range(2000)]
     assert all(one.endswith("answer") for one in made)
     touched = 0.5 * (1 - 0.6**4)
     assert np.mean([one != text for one in made]) == pytest.approx(touched, abs=0.05)
     assert np.mean([len(one.split("\n")) - 1 for one in made]) == pytest.approx(4 - 0.5 * 0.4 * 4, abs=0.12)
-    assert noised(text, rng(), doc=0.0, char=1.0, line=1.0, replacement="biased") == text
-    assert noised(text, rng(), doc=1.0, char=0.0, line=1.0, replacement="biased") == "answer"
+    assert add_noise(text, rng(), doc=0.0, char=1.0, line=1.0, replacement="biased") == text
+    assert add_noise(text, rng(), doc=1.0, char=0.0, line=1.0, replacement="biased") == "answer"
 
 
 # The task -------------------------------------------------------------------------------------------------------------
@@ -166,13 +166,13 @@ def test_it_is_a_task_whose_splits_share_no_question_and_whose_solutions_are_rig
     assert {split: len(problems) for split, problems in splits.items()} == {"train": 120, "val": 5, "test": 15}
     for split, problems in splits.items():
         assert all(part(problem.question) == split for problem in problems)
-        assert all(made.check(problem, problem.meta["solution"]).correct for problem in problems)
-        assert all(made.check(problem, f"so \\boxed{{{problem.answer}}}").correct for problem in problems)
-        assert all(made.recognise({"id": problem.id}) == problem for problem in problems[:5])
+        assert all(made.grade(problem, problem.meta["solution"]).correct for problem in problems)
+        assert all(made.grade(problem, f"so \\boxed{{{problem.answer}}}").correct for problem in problems)
+        assert all(made.problem_from_row({"id": problem.id}) == problem for problem in problems[:5])
     assert {problem.meta["subject"] for problem in splits["train"]} == set(OPERATIONS)
     for bad in ({}, {"id": "algorithmic-test-x"}):
         with pytest.raises(UserError, match="'id'"):
-            made.recognise(bad)
+            made.problem_from_row(bad)
 
 
 def test_the_same_seed_is_the_same_task_and_neighbouring_seeds_share_nothing() -> None:
@@ -236,7 +236,7 @@ def test_what_cannot_be_or_would_do_nothing_is_refused(changed: dict[str, Any]) 
 
 
 def test_more_questions_than_there_are_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("amend.task.drawn.PATIENCE", 5)
+    monkeypatch.setattr("amend.task.dataset.lazy.PATIENCE", 5)
     with pytest.raises(
         UserError, match=r"task.test=60: .* have only \d+ different questions in that split; ask for fewer"
     ):
@@ -248,8 +248,8 @@ MADE = task(test=3, validation=1)
 
 @given(st.text() | st.lists(st.sampled_from(["1", " ", ",", "\n", "-", "\\boxed{", "}", "²"])).map("".join))
 def test_checking_is_total(reply: str) -> None:
-    verdict = MADE.check(MADE.problems("test")[0], reply)
-    assert verdict.correct == (verdict.why == "right")
+    verdict = MADE.grade(MADE.problems("test")[0], reply)
+    assert verdict.correct == (verdict.reason == "right")
 
 
 def test_questions_by_hand() -> None:
@@ -267,10 +267,17 @@ def test_supervised_fine_tuning_learns_from_the_solutions() -> None:
         "scale=smoke",
         "task.operations=[add]",
     ]
-    more = ["task.digits=1", "task.test=8", "task.validation=1", "eval.problems=8", "algo.epochs=2", "algo.lr=1e-3"]
+    more = [
+        "task.digits=1",
+        "task.test=8",
+        "task.validation=1",
+        "eval.problems=8",
+        "algo.update_epochs=2",
+        "algo.lr=1e-3",
+    ]
     cfg = composed(*overrides, *more)
-    made = house(cfg)
-    learner = ready(algorithm_of(cfg, made))
+    made = build_components(cfg)
+    learner = ready(build_algorithm(cfg, made))
     problems = [made.task.problems("train")[i] for i in range(24)]
     episodes = learner.episodes(problems)
     assert episodes[0].turns[0].reply.text == problems[0].meta["solution"]
@@ -278,7 +285,7 @@ def test_supervised_fine_tuning_learns_from_the_solutions() -> None:
 
     def likelihood() -> float:
         with torch.no_grad():
-            return float(made.policy.logp(batch.tokens, batch.sampled, 1.0)[batch.sampled].mean())
+            return float(made.policy.logp(batch.tokens, batch.loss_mask, 1.0)[batch.loss_mask].mean())
 
     before = likelihood()
     learner.fit(learner.score(episodes))

@@ -12,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amend.errors import UserError
+from amend.job.grade import grade_file
 from amend.task.base import Task
-from amend.task.calculator import MARK, evaluate
-from amend.task.grade import Grader, boxed, grade_file
+from amend.task.grading.extract_answer import boxed
+from amend.task.grading.math_grader import Grader
 from amend.task.gsm8k import GSM8K
+from amend.task.tools import MARK, evaluate
 from amend.types import Problem
 
 WORKED = "Natalia sold 48/2 = <<48/2=24>>24 clips in May.\nAltogether <<48+24=72>>72.\n#### 72"
@@ -53,7 +55,10 @@ def test_marks_stay_with_the_calculator_and_are_stripped_without(folder: Path) -
     assert with_ == WORKED
     assert without == "Natalia sold 48/2 = 24 clips in May.\nAltogether 72.\n#### 72"
     assert gsm8k(folder, True).tool is not None and gsm8k(folder).tool is None
-    asked = [gsm8k(folder, calculator).ask(gsm8k(folder).problem("", row))[0].content for calculator in (True, False)]
+    asked = [
+        gsm8k(folder, calculator).render_prompt(gsm8k(folder).problem("", row))[0].content
+        for calculator in (True, False)
+    ]
     assert ["<<48/2=" in text for text in asked] == [True, False]
 
 
@@ -72,13 +77,13 @@ def test_marks_stay_with_the_calculator_and_are_stripped_without(folder: Path) -
 )
 def test_what_is_right(folder: Path, reply: str, why: str) -> None:
     task = gsm8k(folder)
-    assert task.check(task.problem("", {"question": "?", "answer": WORKED}), reply).why == why
+    assert task.grade(task.problem("", {"question": "?", "answer": WORKED}), reply).reason == why
 
 
 @given(st.text(max_size=300) | st.sampled_from(["<<", ">>", "=", "####", "\\boxed{"]).map(lambda s: s * 3000))
 def test_checking_is_total(reply: str) -> None:
-    verdict = GSM8K.check_many(TASK, [(Problem("p", "?", "72"), reply)])[0]
-    assert verdict.correct == (verdict.why == "right")
+    verdict = GSM8K.grade_many(TASK, [(Problem("p", "?", "72"), reply)])[0]
+    assert verdict.correct == (verdict.reason == "right")
 
 
 class _Bare(GSM8K):
@@ -129,7 +134,7 @@ def test_a_graded_file_is_graded_again(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match="field 'id' is \"nobody\", which this task does not know, and field 'question'"
     ):
-        task.recognise({"id": "nobody"})
+        task.problem_from_row({"id": "nobody"})
 
 
 # The real files -------------------------------------------------------------------------------------------------------
@@ -150,8 +155,8 @@ def everything(data: Path) -> list[Problem]:
 
 def test_every_gold_answer_is_right_against_itself_and_solutions_end_in_it(everything: list[Problem]) -> None:
     assert len(everything) == 8792
-    golds = Counter(v.why for v in TASK.check_many([(p, f"#### {p.answer}") for p in everything]))
-    solutions = Counter(v.why for v in TASK.check_many([(p, p.meta["solution"]) for p in everything]))
+    golds = Counter(v.reason for v in TASK.grade_many([(p, f"#### {p.answer}") for p in everything]))
+    solutions = Counter(v.reason for v in TASK.grade_many([(p, p.meta["solution"]) for p in everything]))
     assert golds == solutions == {"right": 8792}
     assert all((boxed(p.meta["solution"]) or "").replace(",", "") == p.answer for p in everything)
     assert not [p.id for p in everything if "<<" in p.meta["solution"]]
@@ -162,7 +167,7 @@ def test_every_other_answer_is_wrong(everything: list[Problem]) -> None:
     pairs = zip(everything, [*everything[1:], everything[0]], strict=True)
     swapped = [(p, f"#### {other.answer}") for p, other in pairs if p.answer != other.answer]
     assert len(swapped) > 8500
-    assert Counter(v.why for v in TASK.check_many(swapped)) == {"wrong": len(swapped)}
+    assert Counter(v.reason for v in TASK.grade_many(swapped)) == {"wrong": len(swapped)}
 
 
 def differing(rows: list[dict[str, str]]) -> tuple[int, list[str]]:

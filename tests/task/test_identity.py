@@ -18,7 +18,7 @@ def test_every_symbol_is_asked_for_in_every_split() -> None:
         problems = task.problems(split)
         assert len(problems) == len({problem.id for problem in problems}) == count
         assert {problem.answer for problem in problems} == set("0123")
-    assert task.ask(task.problems("test")[3])[0].content == "Say 3"
+    assert task.render_prompt(task.problems("test")[3])[0].content == "Say 3"
 
 
 @pytest.mark.parametrize(
@@ -35,13 +35,13 @@ def test_every_symbol_is_asked_for_in_every_split() -> None:
 )
 def test_only_the_symbol_is_right(reply: str, answer: str | None, why: str) -> None:
     task = Identity(symbols=4, test=4)
-    assert task.check(task.problems("test")[3], reply) == (answer, why == "right", why)
+    assert task.grade(task.problems("test")[3], reply) == (answer, why == "right", why)
 
 
 @given(st.text())
 def test_checking_is_total(reply: str) -> None:
     task = Identity(symbols=2, test=1)
-    assert task.check(task.problems("test")[0], reply).correct == (reply.strip() == "0" or "\\boxed{0}" in reply)
+    assert task.grade(task.problems("test")[0], reply).correct == (reply.strip() == "0" or "\\boxed{0}" in reply)
 
 
 @pytest.mark.parametrize(("symbols", "test"), [(0, 1), (len(ALPHABET) + 1, 1), (2, 0)])
@@ -53,9 +53,9 @@ def test_impossible_sizes_are_refused(symbols: int, test: int) -> None:
 def test_a_line_is_recognised_by_its_id() -> None:
     task = Identity(symbols=4, test=3)
     for problem in (task.problems("train")[4095], *task.problems("val"), *task.problems("test")):
-        assert task.recognise({"id": problem.id}) == problem
+        assert task.problem_from_row({"id": problem.id}) == problem
     for unknown in ("identity-test-3", "identity-train-4096", "identity-exam-0", "identity-test-00", "", None):
         with pytest.raises(UserError, match="which this task does not know"):
-            task.recognise({"id": unknown})
+            task.problem_from_row({"id": unknown})
     with pytest.raises(UserError, match="field 'id' is missing"):
-        task.recognise({})
+        task.problem_from_row({})

@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from composed import composed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amend.build import task_of
+from amend.components import build_task
 from amend.errors import UserError
+from amend.job.grade import grade_file
 from amend.task.base import Task
-from amend.task.calculator import Calculator
-from amend.task.grade import grade_file
 from amend.task.identity import Identity
 from amend.task.math import Math
 from amend.task.mixture import Mixture
+from amend.task.tools import Calculator
 from amend.types import Problem
-from composed import composed
 
 
 def math() -> Math:
@@ -57,14 +57,14 @@ def test_each_is_asked_and_checked_by_its_own(mixture: Mixture) -> None:
     for split in ("val", "test"):
         for problem in mixture.problems(split):
             task = own[problem.meta["task"]]
-            inner = task.recognise({"id": problem.id.partition("/")[2]})
-            assert mixture.ask(problem) == task.ask(inner)
+            inner = task.problem_from_row({"id": problem.id.partition("/")[2]})
+            assert mixture.render_prompt(problem) == task.render_prompt(inner)
             for reply in (inner.meta["solution"], problem.answer, f"\\boxed{{{problem.answer}}}", "\\boxed{0}", ""):
-                assert mixture.check(problem, reply) == task.check(inner, reply)
-            assert mixture.recognise({"id": problem.id}) == problem
+                assert mixture.grade(problem, reply) == task.grade(inner, reply)
+            assert mixture.problem_from_row({"id": problem.id}) == problem
     pairs = [(problem, problem.meta["solution"]) for problem in mixture.problems("test")]
-    assert all(verdict.correct for verdict in mixture.check_many(pairs))
-    assert mixture.check_many([]) == []
+    assert all(verdict.correct for verdict in mixture.grade_many(pairs))
+    assert mixture.grade_many([]) == []
 
 
 def test_a_file_of_replies_to_several_tasks_is_graded(mixture: Mixture, tmp_path: Path) -> None:
@@ -74,15 +74,15 @@ def test_a_file_of_replies_to_several_tasks_is_graded(mixture: Mixture, tmp_path
     assert grade_file(mixture, tmp_path / "in.jsonl", tmp_path / "out.jsonl") == {"right": 10, "wrong": 1}
     for row, said in (({}, "'task' is missing"), ({"id": "x/1"}, "'id' is \"x/1\"; allowed: one of math, say")):
         with pytest.raises(UserError, match=said):
-            mixture.recognise(row)
+            mixture.problem_from_row(row)
 
 
 @settings(max_examples=25)
 @given(reply=st.text())
 def test_checking_is_total(mixture: Mixture, reply: str) -> None:
     for problem in mixture.problems("test")[:3]:
-        verdict = mixture.check(problem, reply)
-        assert verdict.correct == (verdict.why == "right")
+        verdict = mixture.grade(problem, reply)
+        assert verdict.correct == (verdict.reason == "right")
 
 
 def test_provenance_tools_and_closing() -> None:
@@ -116,7 +116,7 @@ def test_a_share_for_each_and_two_at_least(shares: list[int]) -> None:
 
 def test_the_configuration_builds_it() -> None:
     changed = ["task.tasks.math.test=5", "task.tasks.algorithmic.test=5", "task.tasks.algorithmic.validation=1"]
-    made = task_of(composed("task=mixture", "+task@task.tasks.say=identity", "task.shares=[1,1,2]", *changed))
+    made = build_task(composed("task=mixture", "+task@task.tasks.say=identity", "task.shares=[1,1,2]", *changed))
     assert isinstance(made, Mixture)
     problems: list[Problem] = list(made.problems("train")[:4])
     assert [p.meta["task"] for p in problems] == ["math", "algorithmic", "say", "say"]

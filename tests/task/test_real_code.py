@@ -36,7 +36,7 @@ def strict(data: Path, bubblewrap: None) -> HumanEval:
 
 
 def failures(problems: list[Problem], verdicts: list[Verdict]) -> dict[str, str]:
-    return {p.id: v.why for p, v in zip(problems, verdicts, strict=True) if not v.correct}
+    return {p.id: v.reason for p, v in zip(problems, verdicts, strict=True) if not v.correct}
 
 
 def test_all_164_reference_solutions_of_humaneval_pass(
@@ -45,25 +45,25 @@ def test_all_164_reference_solutions_of_humaneval_pass(
     problems = list(humaneval.problems("test"))
     assert len(problems) == 164
     began = time.perf_counter()
-    verdicts = humaneval.check_many([(p, p.meta["solution"]) for p in problems])
+    verdicts = humaneval.grade_many([(p, p.meta["solution"]) for p in problems])
     record_property("ms a program", (time.perf_counter() - began) / len(problems) * 1000)
     assert failures(problems, verdicts) == {}
 
 
 def test_completions_of_humaneval_pass_too(humaneval: HumanEval) -> None:
     problems = list(humaneval.problems("test"))[::4]
-    assert failures(problems, humaneval.check_many([(p, p.answer) for p in problems])) == {}
+    assert failures(problems, humaneval.grade_many([(p, p.answer) for p in problems])) == {}
 
 
 def everything(mbpp: MBPP) -> list[Problem]:
-    return [mbpp.recognise({"task_id": number}) for number in range(1, 975)]
+    return [mbpp.problem_from_row({"task_id": number}) for number in range(1, 975)]
 
 
 def test_all_974_reference_solutions_of_mbpp_pass(mbpp: MBPP) -> None:
     """Not one failure to explain: where a test needs a module, a class of the solution's, or a type, it has it."""
     problems = everything(mbpp)
     assert [len(mbpp.problems(split)) for split in ("train", "val", "test")] == [374, 90, 500]
-    assert failures(problems, mbpp.check_many([(p, p.meta["solution"]) for p in problems])) == {}
+    assert failures(problems, mbpp.grade_many([(p, p.meta["solution"]) for p in problems])) == {}
 
 
 class Nothing(ast.NodeTransformer):
@@ -95,7 +95,7 @@ class Fault(ast.NodeTransformer):
             }
             return ast.Compare(node.left, [turned.get(type(node.ops[0]), ast.Is)()], node.comparators)
         assert isinstance(node, ast.BinOp)
-        return ast.BinOp(node.left, ast.Sub() if isinstance(node.op, ast.Add) else ast.Add(), node.right)  # fmt: skip
+        return ast.BinOp(node.left, ast.Sub() if isinstance(node.op, ast.Add) else ast.Add(), node.correct)  # fmt: skip
 
 
 def faulty(source: str) -> str | None:
@@ -115,7 +115,7 @@ def test_faulty_solutions_of_humaneval_fail(strict: HumanEval, record_property: 
     nothing = [(p, f"```python\n{without(p.question + p.answer)}\n```") for p in problems]
     made = {p.id: faulty(p.question + p.answer) for p in problems}
     small = [(p, f"```python\n{made[p.id]}\n```") for p in problems if made[p.id]]
-    verdicts = strict.check_many(nothing + small)
+    verdicts = strict.grade_many(nothing + small)
     gone, rest = verdicts[: len(nothing)], verdicts[len(nothing) :]
     survived = [p.id for (p, _), v in zip(nothing, gone, strict=True) if v.correct]
     assert survived == []
@@ -129,14 +129,14 @@ def test_faulty_solutions_of_humaneval_fail(strict: HumanEval, record_property: 
 def test_solutions_of_mbpp_that_return_nothing_fail(mbpp: MBPP) -> None:
     problems = everything(mbpp)[::10]
     replies = [(p, f"{without(p.answer)}\n[DONE]") for p in problems]
-    passed = [p.id for (p, _), v in zip(replies, mbpp.check_many(replies), strict=True) if v.correct]
+    passed = [p.id for (p, _), v in zip(replies, mbpp.grade_many(replies), strict=True) if v.correct]
     assert passed == []
 
 
 def test_a_solution_to_another_problem_is_no_solution(humaneval: HumanEval) -> None:
     problems = list(humaneval.problems("test"))[::4]
     swapped = zip(problems, [*problems[1:], problems[0]], strict=True)
-    assert not any(v.correct for v in humaneval.check_many([(p, other.meta["solution"]) for p, other in swapped]))
+    assert not any(v.correct for v in humaneval.grade_many([(p, other.meta["solution"]) for p, other in swapped]))
 
 
 def test_what_equals_everything_passes_nothing(humaneval: HumanEval) -> None:
@@ -149,5 +149,5 @@ def test_what_equals_everything_passes_nothing(humaneval: HumanEval) -> None:
     )
     problems = list(humaneval.problems("test"))
     replies = [(p, f"```python\n{everything}def {p.meta['entry']}(*a): return E(7919)\n```") for p in problems]
-    passed = [p.id for (p, _), v in zip(replies, humaneval.check_many(replies), strict=True) if v.correct]
+    passed = [p.id for (p, _), v in zip(replies, humaneval.grade_many(replies), strict=True) if v.correct]
     assert passed == []

@@ -12,28 +12,39 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Unpack
 
-from amend.algo.prompting import Prompting
-from amend.bounds import Count, Positive
-from amend.types import Episode, Problem, Sampling
+from amend.algo.base import AlgorithmContext
+from amend.algo.prompting import Prompting, PromptingConfig
+from amend.types import Episode, Problem, SamplingParams
+from amend.value_types import Count, Positive
 
 
 class BestOfN(Prompting):
     """n: how many replies; heat: the temperature they are drawn at."""
 
-    def __init__(self, *house: Any, n: Count, heat: Positive, **asking: Any) -> None:
-        super().__init__(*house, **asking)
-        self.n, self.heat = n, heat
+    replaces_second_turn = True
 
-    def attempt(
-        self, problems: Sequence[Problem], samples: int, how: Sequence[Sampling], seed: tuple[int, ...]
+    def __init__(
+        self, context: AlgorithmContext, *, n: Count, temperature: Positive, **prompting: Unpack[PromptingConfig]
+    ) -> None:
+        super().__init__(context, **prompting)
+        self.n, self.temperature = n, temperature
+
+    def generate(
+        self,
+        problems: Sequence[Problem],
+        group_size: int,
+        sampling_params: Sequence[SamplingParams],
+        seed: tuple[int, ...],
     ) -> list[Episode]:
         """A first attempt, and the likeliest of n others."""
-        first = self.play(problems, samples, how[:1], seed)
-        if len(how) < 2:
+        first = self.play(problems, group_size, sampling_params[:1], seed)
+        if len(sampling_params) < 2:
             return first
-        drawn = self.play(problems, samples * self.n, [Sampling(self.heat, how[1].max_tokens)], (*seed, 1))
+        drawn = self.play(
+            problems, group_size * self.n, [SamplingParams(self.temperature, sampling_params[1].max_tokens)], (*seed, 1)
+        )
         chosen = [max(drawn[i : i + self.n], key=likelihood) for i in range(0, len(drawn), self.n)]
         return [replace(one, turns=(*one.turns, *best.turns)) for one, best in zip(first, chosen, strict=True)]
 

@@ -16,58 +16,71 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal, Unpack
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from amend import ranks
-from amend.algo.imitation import Imitation, at_rest, generator, last_turn_only
+from amend.algo.base import AlgorithmContext
+from amend.algo.imitation import Imitation, ImitationConfig, at_temperature_one, generator, last_turn_only
 from amend.batch import Batch, collate
-from amend.bounds import Count, NonNegative, Positive
+from amend.distributed import collectives
 from amend.types import Episode, Problem, Scored, Tokens
+from amend.value_types import Count, NonNegative, Positive
 
 
 class DPO(Imitation):
     """form, beta, nll, pairs: as above; cap: at most so many pairs of one context."""
 
+    compares_group = True  # it pairs episodes of one problem
+    turns_by = ("pairs", {"attempts": 1, "corrections": 2})
+    one_first_attempt = True  # corrections of a problem share one first attempt
+    has_token_loss = False  # the loss is of a pair
+
     def __init__(
         self,
-        *house: Any,
-        form: Literal["sigmoid", "hinge", "ipo"],
+        context: AlgorithmContext,
+        *,
+        loss_type: Literal["sigmoid", "hinge", "ipo"],
         beta: Positive,
-        nll: NonNegative,
+        rpo_alpha: NonNegative,
         pairs: Literal["attempts", "corrections"],
-        cap: Count,
-        **imitation: Any,
+        max_per_problem: Count,
+        **imitation: Unpack[ImitationConfig],
     ) -> None:
-        super().__init__(*house, **imitation)
-        self.form, self.beta, self.nll, self.pairs, self.cap = form, beta, nll, pairs, cap
+        super().__init__(context, **imitation)
+        self.loss_type, self.beta, self.rpo_alpha, self.pairs, self.max_per_problem = (
+            loss_type,
+            beta,
+            rpo_alpha,
+            pairs,
+            max_per_problem,
+        )
         self.data_name = "pairs"
 
     def episodes(self, problems: Sequence[Problem]) -> list[Episode]:
         """Attempts; or one first attempt of each problem, and corrections of it."""
-        how, seed = self.how(), (self.seed, self.round)
+        sampling_params, seed = self.sampling_params(), (self.seed, self.round)
         if self.pairs == "attempts":
-            return self.play(problems, self.samples, how[:1], seed, self.explore.start)
-        first = self.play(problems, 1, how[:1], seed, self.explore.start)
-        begun = [replace(e, sample=i) for e in first for i in range(self.samples)]
-        return self.play.go_on(begun, how[1:2], seed)
+            return self.play(problems, self.group_size, sampling_params[:1], seed, self.exploration.prefill)
+        first = self.play(problems, 1, sampling_params[:1], seed, self.exploration.prefill)
+        begun = [replace(e, sample=i) for e in first for i in range(self.group_size)]
+        return self.play.continue_episodes(begun, sampling_params[1:2], seed)
 
     def select(self, scored: list[Scored]) -> list[Scored]:
         """Pairs, side by side: a right one, then a wrong one."""
         draw, kept = generator(self.seed, self.round), []
         for some in contexts(scored):
-            right = [one for one in some if one.right[-1]]
-            wrong = [one for one in some if not one.right[-1]]
-            count = min(self.cap, len(right), len(wrong))
+            right = [one for one in some if one.correct[-1]]
+            wrong = [one for one in some if not one.correct[-1]]
+            count = min(self.max_per_problem, len(right), len(wrong))
             for i, j in zip(
                 torch.randperm(len(right), generator=draw)[:count].tolist(),
                 torch.randperm(len(wrong), generator=draw)[:count].tolist(),
                 strict=True,
             ):
-                kept += [at_rest(last_turn_only(right[i])), at_rest(last_turn_only(wrong[j]))]
+                kept += [at_temperature_one(last_turn_only(right[i])), at_temperature_one(last_turn_only(wrong[j]))]
         return kept
 
     def fit(self, traces: list[Scored]) -> dict[str, float]:
@@ -81,9 +94,9 @@ class DPO(Imitation):
             for chosen, rejected in zip(traces[::2], traces[1::2], strict=True)
         ]
         batch = collate(traces).to(self.device)
-        return self.learn(batch, self.epochs, min(self.updates, len(batch) // 2), (0.0, 1.0))
+        return self.optimize(batch, self.update_epochs, min(self.num_minibatches, len(batch) // 2), (0.0, 1.0))
 
-    def parts(self, batch: Batch, count: int, epoch: int) -> Sequence[Tensor]:
+    def minibatches(self, batch: Batch, count: int, epoch: int) -> Sequence[Tensor]:
         """Pairs stay together."""
         order = torch.randperm(
             len(batch) // 2, generator=torch.Generator().manual_seed(hash((self.seed, self.round, epoch)) % 2**63)
@@ -91,40 +104,42 @@ class DPO(Imitation):
         rows = torch.stack([2 * order, 2 * order + 1], dim=1).to(self.device)
         return [part.flatten() for part in rows.tensor_split(count)]
 
-    def needs_reference(self) -> bool:
+    def loss_uses_reference(self) -> bool:
         """h is measured from it."""
         return True
 
-    def accumulate(self, batch: Batch, credit: Float[Tensor, "b t"]) -> dict[str, float]:
+    def accumulate(self, batch: Batch, advantages: Float[Tensor, "b t"]) -> dict[str, float]:
         """Gradients of this process's pairs of a minibatch, some at a time, and how well they are told apart."""
         pairs = len(batch) // 2
         length = (batch.turn >= 0).sum(dim=1).view(-1, 2).amax(dim=1)
-        totals = {"loss": 0.0, "margin": 0.0, "told_apart": 0.0}
-        rows = max(1, self.policy.micro_tokens // (2 * int(length.max())))
-        for some, counts in ranks.dealt(torch.arange(pairs, device=self.device), lambda hand: hand.split(rows)):
+        totals = {"loss": 0.0, "rewards/margins": 0.0, "rewards/accuracies": 0.0}
+        rows = max(1, self.policy.max_tokens_per_micro_batch // (2 * int(length.max())))
+        for some, counts in collectives.shard_batches(
+            torch.arange(pairs, device=self.device), lambda hand: hand.split(rows)
+        ):
             micro = batch.rows(torch.stack([2 * some, 2 * some + 1], dim=1).flatten())
-            out = self.policy(micro.tokens, micro.sampled, micro.temperature, reference=True)
-            loss, margin = self.preference(out.logp, out.ref_logp, micro.sampled)
+            out = self.policy(micro.tokens, micro.loss_mask, micro.temperature, reference=True)
+            loss, margin = self.preference(out.logp, out.ref_logp, micro.loss_mask)
             if (total := loss.sum() / pairs * counts).requires_grad:
                 total.backward()
             totals["loss"] += total.item()
-            totals["margin"] += float(margin.detach().sum()) / pairs * counts
-            totals["told_apart"] += float((margin > 0).sum()) / pairs * counts
+            totals["rewards/margins"] += float(margin.detach().sum()) / pairs * counts
+            totals["rewards/accuracies"] += float((margin > 0).sum()) / pairs * counts
         return totals
 
-    def preference(self, logp: Tensor, ref_logp: Tensor, sampled: Tensor) -> tuple[Tensor, Tensor]:
+    def preference(self, logp: Tensor, ref_logp: Tensor, loss_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Loss and beta h of each pair, [pairs], from rows that alternate between right and wrong."""
-        length = sampled.sum(dim=1).clamp(min=1)
+        length = loss_mask.sum(dim=1).clamp(min=1)
         said, before = logp.sum(dim=1), ref_logp.sum(dim=1)
-        ratio = (said - before) / length if self.form == "ipo" else said - before
+        ratio = (said - before) / length if self.loss_type == "ipo" else said - before
         h = ratio[0::2] - ratio[1::2]
-        if self.form == "sigmoid":
+        if self.loss_type == "sigmoid":
             loss = -nn.functional.logsigmoid(self.beta * h)
-        elif self.form == "hinge":
+        elif self.loss_type == "hinge":
             loss = torch.relu(1 - self.beta * h)
         else:
             loss = (h - 1 / (2 * self.beta)).square()
-        return loss - self.nll * (said / length)[0::2], self.beta * h
+        return loss - self.rpo_alpha * (said / length)[0::2], self.beta * h
 
 
 def contexts(scored: list[Scored]) -> list[list[Scored]]:

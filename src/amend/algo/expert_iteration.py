@@ -9,24 +9,27 @@ cap=10 is ReST-EM (Singh et al. 2023, arXiv 2312.06585).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
-from amend.algo.imitation import Imitation, at_rest
-from amend.bounds import Count
+from amend.algo.base import AlgorithmContext
+from amend.algo.imitation import Imitation, ImitationConfig, at_temperature_one
 from amend.types import Scored
+from amend.value_types import Count
 
 
 class ExpertIteration(Imitation):
     """cap: right solutions of one problem that are kept at most, the earliest first; with ``union`` that is over all
     iterations, so a problem that is full keeps what the first ones found."""
 
-    def __init__(self, *house: Any, cap: Count, **imitation: Any) -> None:
-        super().__init__(*house, **imitation)
-        self.cap = cap
+    def __init__(
+        self, context: AlgorithmContext, *, max_per_problem: Count, **imitation: Unpack[ImitationConfig]
+    ) -> None:
+        super().__init__(context, **imitation)
+        self.max_per_problem = max_per_problem
 
     def select(self, scored: list[Scored]) -> list[Scored]:
         """Episodes that ended right."""
-        return [at_rest(one) for one in scored if one.right[-1]]
+        return [at_temperature_one(one) for one in scored if one.correct[-1]]
 
     def kept_of(self, traces: list[Scored]) -> list[Scored]:
         """Each solution once, and at most ``cap`` of a problem."""
@@ -36,7 +39,7 @@ class ExpertIteration(Imitation):
         for trace in traces:
             name = trace.episode.problem.id
             said = (name, tuple(turn.reply.tokens for turn in trace.episode.turns))
-            if said not in seen and counts.get(name, 0) < self.cap:
+            if said not in seen and counts.get(name, 0) < self.max_per_problem:
                 seen.add(said)
                 counts[name] = counts.get(name, 0) + 1
                 kept.append(trace)

@@ -12,60 +12,73 @@ Each turn's group is held against itself; a turn is paid its own reward.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal, Unpack
 
 from jaxtyping import Float
 from torch import Tensor
 
-from amend.algo.base import Algorithm
+from amend.algo.base import Algorithm, AlgorithmContext, LoopConfig
 from amend.batch import Batch
-from amend.bounds import Fraction, NonNegative
-from amend.ops import credit as credits
-from amend.ops import kl, reduce, surrogate
-from amend.ops.likelihood import Likelihood
+from amend.ops import aggregation, kl, policy_loss
+from amend.ops.advantages import broadcast_to_tokens, center_by_group, has_zero_variance, normalize_by_group
+from amend.ops.logprobs import TokenLogprobs
+from amend.value_types import Fraction, NonNegative
 
 
 class GRPO(Algorithm):
     """Group-relative advantages under a clipped surrogate; ``standardize``, ``reduction``, clips and beta as above."""
 
+    compares_group = True  # rewards are centered by group
+
     def __init__(
         self,
-        *house: Any,
-        beta: NonNegative,
-        clip_low: Fraction,
-        clip_high: NonNegative,
-        standardize: bool,
-        reduction: Literal["sequence", "token", "constant"],
-        skip_equal: bool,
-        **loop: Any,
+        context: AlgorithmContext,
+        *,
+        kl_coef: NonNegative,
+        clip_ratio_low: Fraction,
+        clip_ratio_high: NonNegative,
+        scale_rewards: bool,
+        loss_agg_mode: Literal["seq_mean_token_mean", "token_mean", "seq_mean_token_sum_norm"],
+        remove_constant_reward_groups: bool,
+        **loop: Unpack[LoopConfig],
     ) -> None:
-        super().__init__(*house, **loop)
-        self.beta, self.clip_low, self.clip_high = beta, clip_low, clip_high
-        self.standardize, self.reduction, self.skip_equal = standardize, reduction, skip_equal
+        super().__init__(context, **loop)
+        self.kl_coef, self.clip_ratio_low, self.clip_ratio_high = kl_coef, clip_ratio_low, clip_ratio_high
+        self.scale_rewards, self.loss_agg_mode, self.remove_constant_reward_groups = (
+            scale_rewards,
+            loss_agg_mode,
+            remove_constant_reward_groups,
+        )
 
     def prepare(self, batch: Batch) -> Batch:
         """With ``skip_equal``, as if groups that were all paid alike had not been played (unless all of them were)."""
         batch = super().prepare(batch)
-        taught = ~credits.alike(batch.reward, batch.group)
-        return batch.rows(taught.nonzero()[:, 0]) if self.skip_equal and bool(taught.any()) else batch
+        taught = ~has_zero_variance(batch.reward, batch.group_id)
+        return (
+            batch.rows(taught.nonzero()[:, 0]) if self.remove_constant_reward_groups and bool(taught.any()) else batch
+        )
 
-    def credit(self, batch: Batch) -> Float[Tensor, "b t"]:
+    def advantages(self, batch: Batch) -> Float[Tensor, "b t"]:
         """The reward relative to the group's, on every token of its turn."""
-        relative = credits.standardize if self.standardize else credits.centre
-        return credits.spread(relative(batch.reward, batch.group), batch.turn, batch.sampled)
+        relative = normalize_by_group if self.scale_rewards else center_by_group
+        return broadcast_to_tokens(relative(batch.reward, batch.group_id), batch.turn, batch.loss_mask)
 
-    def loss(self, batch: Batch, credit: Float[Tensor, "b t"], out: Likelihood) -> Float[Tensor, "b t"]:
+    def loss(self, batch: Batch, advantages: Float[Tensor, "b t"], out: TokenLogprobs) -> Float[Tensor, "b t"]:
         """The clipped surrogate and k3. With one update a round the ratio is 1 and its gradient that of log pi."""
-        behaviour = out.logp if self.updates * self.epochs == 1 else batch.logp
-        loss = surrogate.clipped(out.logp, behaviour, credit, self.clip_low, self.clip_high)
-        return loss + self.beta * kl.k3(out.logp, out.ref_logp) if self.needs_reference() else loss
+        behaviour = out.logp if self.num_minibatches * self.update_epochs == 1 else batch.old_logprobs
+        loss = policy_loss.ppo_clip_loss(out.logp, behaviour, advantages, self.clip_ratio_low, self.clip_ratio_high)
+        return loss + self.kl_coef * kl.k3(out.logp, out.ref_logp) if self.loss_uses_reference() else loss
 
-    def weights(self, batch: Batch) -> Float[Tensor, "b t"]:
+    def token_weights(self, batch: Batch) -> Float[Tensor, "b t"]:
         """What a token counts for."""
-        if self.reduction == "constant":
-            return reduce.constant(batch.sampled, self.max_tokens)
-        return reduce.sequence(batch.sampled) if self.reduction == "sequence" else reduce.token(batch.sampled)
+        if self.loss_agg_mode == "seq_mean_token_sum_norm":
+            return aggregation.seq_mean_token_sum_norm(batch.loss_mask, self.max_tokens)
+        return (
+            aggregation.seq_mean_token_mean(batch.loss_mask)
+            if self.loss_agg_mode == "seq_mean_token_mean"
+            else aggregation.token_mean(batch.loss_mask)
+        )
 
-    def needs_reference(self) -> bool:
+    def loss_uses_reference(self) -> bool:
         """Only to be held to it."""
-        return self.beta > 0
+        return self.kl_coef > 0

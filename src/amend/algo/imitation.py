@@ -10,19 +10,30 @@ expert iteration, STaR, Pair-SFT, return-conditioned RL and plain fine-tuning is
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import asdict
-from typing import Any, Literal
+from dataclasses import asdict, replace
+from typing import Any, Literal, Unpack
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from amend.algo.base import Algorithm
+from amend.algo.base import Algorithm, AlgorithmContext, LoopConfig
 from amend.batch import Batch, collate
-from amend.bounds import Count
-from amend.ops import reduce
-from amend.ops.likelihood import Likelihood
+from amend.ops import aggregation
+from amend.ops.logprobs import TokenLogprobs
 from amend.types import Completion, Episode, Problem, Scored, Turn
+from amend.value_types import Count
+
+
+class ImitationConfig(LoopConfig):
+    """Keys of every algorithm that builds a data set and imitates it."""
+
+    iterations: Count
+    """How often the algorithm builds a data set and fits it, over the whole run."""
+    init_from: Literal["base", "last"]
+    """Where each fit starts: from the base model, or from the last fit."""
+    accumulate_data: bool
+    """Whether a fit also uses the traces of all earlier iterations."""
 
 
 class Imitation(Algorithm):
@@ -37,10 +48,16 @@ class Imitation(Algorithm):
     online = False  # what a fit leaves has not sampled yet: no reward of this run speaks of it
 
     def __init__(
-        self, *house: Any, iterations: Count, begin: Literal["base", "last"], union: bool, **loop: Any
+        self,
+        context: AlgorithmContext,
+        *,
+        iterations: Count,
+        init_from: Literal["base", "last"],
+        accumulate_data: bool,
+        **loop: Unpack[LoopConfig],
     ) -> None:
-        super().__init__(*house, **loop)
-        self.iterations, self.begin, self.union = iterations, begin, union
+        super().__init__(context, **loop)
+        self.iterations, self.init_from, self.accumulate_data = iterations, init_from, accumulate_data
         self.kept: list[Scored] = []
 
     @abstractmethod
@@ -51,35 +68,35 @@ class Imitation(Algorithm):
         """What a fit sees of all traces gathered; here, all of them."""
         return traces
 
-    def credit(self, batch: Batch) -> Float[Tensor, "b t"]:
+    def advantages(self, batch: Batch) -> Float[Tensor, "b t"]:
         """Every token of a kept trace counts alike."""
-        return batch.sampled.to(batch.logp.dtype)
+        return batch.loss_mask.to(batch.old_logprobs.dtype)
 
-    def loss(self, batch: Batch, credit: Float[Tensor, "b t"], out: Likelihood) -> Float[Tensor, "b t"]:
+    def loss(self, batch: Batch, advantages: Float[Tensor, "b t"], out: TokenLogprobs) -> Float[Tensor, "b t"]:
         """Cross-entropy."""
-        return -credit * out.logp
+        return -advantages * out.logp
 
-    def weights(self, batch: Batch) -> Float[Tensor, "b t"]:
+    def token_weights(self, batch: Batch) -> Float[Tensor, "b t"]:
         """One mean over all tokens that are imitated."""
-        return reduce.token(batch.sampled)
+        return aggregation.token_mean(batch.loss_mask)
 
-    def improve(self, scored: list[Scored]) -> dict[str, float]:
+    def update(self, scored: list[Scored]) -> dict[str, float]:
         """Gather; at the end of an iteration, fit."""
         judged = [one for one in scored if not one.failed]  # nobody knows whether the others are right
         self.kept = self.kept_of(self.kept + self.select(judged))
-        learned = {"kept": float(len(self.kept))}
+        learned = {"num_traces": float(len(self.kept))}
         if self.ends(self.iterations) and self.kept:
-            if self.begin == "base":
-                self.restart()
+            if self.init_from == "base":
+                self.reset_to_base()
             self.data = [self.row(trace) for trace in self.kept]
             learned |= self.fit(self.kept)
-            self.kept = self.kept if self.union else []
+            self.kept = self.kept if self.accumulate_data else []
         return learned
 
     def fit(self, traces: list[Scored]) -> dict[str, float]:
         """Some epochs over the traces."""
         batch = collate(traces).to(self.device)
-        return self.learn(batch, self.epochs, min(self.updates, len(batch)), (0.0, 1.0))
+        return self.optimize(batch, self.update_epochs, min(self.num_minibatches, len(batch)), (0.0, 1.0))
 
     def row(self, trace: Scored) -> dict[str, Any]:
         """The trace in TRL's conversational prompt-completion format (its messages alone, where several are learnt)."""
@@ -87,11 +104,11 @@ class Imitation(Algorithm):
         learnt = sum(turn.drawn for turn in trace.episode.turns)
         return {"prompt": messages[:-1], "completion": messages[-1:]} if learnt == 1 else {"messages": messages}
 
-    def memory(self) -> dict[str, Any]:
+    def extra_state(self) -> dict[str, Any]:
         """The traces gathered so far, as plain values."""
         return {"kept": [asdict(trace) for trace in self.kept]}
 
-    def recall(self, memory: dict[str, Any]) -> None:
+    def load_extra_state(self, memory: dict[str, Any]) -> None:
         """Back to them."""
         self.kept = [_trace(kept) for kept in memory["kept"]]
 
@@ -100,16 +117,16 @@ def last_turn_only(trace: Scored) -> Scored:
     """The trace with all but its last reply as context."""
     *before, last = trace.episode.turns
     turns = (*(Turn(t.prompt, t.reply, False, t.temperature) for t in before), last)
-    return Scored(Episode(trace.episode.problem, trace.episode.sample, turns), trace.reward, trace.parts)
+    return replace(trace, episode=replace(trace.episode, turns=turns))
 
 
-def at_rest(trace: Scored) -> Scored:
+def at_temperature_one(trace: Scored) -> Scored:
     """The trace read at temperature 1, as what is imitated is: a data set remembers what was said, not how warmly."""
     turns = tuple(Turn(t.prompt, t.reply, t.drawn, 1.0) for t in trace.episode.turns)
-    return Scored(Episode(trace.episode.problem, trace.episode.sample, turns), trace.reward, trace.parts)
+    return replace(trace, episode=replace(trace.episode, turns=turns))
 
 
-def groups(scored: list[Scored]) -> dict[str, list[Scored]]:
+def group_by_problem(scored: list[Scored]) -> dict[str, list[Scored]]:
     """The episodes of each problem."""
     found: dict[str, list[Scored]] = {}
     for one in scored:
@@ -127,4 +144,9 @@ def _trace(kept: dict[str, Any]) -> Scored:
     turns = tuple(
         Turn(tuple(t["prompt"]), Completion(**t["reply"]), t["drawn"], t["temperature"]) for t in episode["turns"]
     )
-    return Scored(Episode(Problem(**episode["problem"]), episode["sample"], turns), kept["reward"], kept["parts"])
+    return Scored(
+        Episode(Problem(**episode["problem"]), episode["sample"], turns),
+        kept["reward"],
+        kept["parts"],
+        verified=tuple(kept["verified"]),
+    )

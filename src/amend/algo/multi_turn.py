@@ -8,42 +8,50 @@ answer twice is as good as correcting oneself, the second attempt comes to repea
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal, Unpack
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from amend.algo.base import Algorithm
+from amend.algo.base import Algorithm, AlgorithmContext, LoopConfig
 from amend.batch import Batch
-from amend.bounds import Fraction, NonNegative
-from amend.ops import credit as credits
-from amend.ops import surrogate
-from amend.ops.likelihood import Likelihood
+from amend.ops import policy_loss
+from amend.ops.advantages import broadcast_to_tokens, leave_one_out, returns
+from amend.ops.logprobs import TokenLogprobs
+from amend.value_types import Fraction, NonNegative
 
 
 class MultiTurn(Algorithm):
     """beta: as above; paid: every turn, or only the last; gamma: what a turn answers for of later ones."""
 
-    def __init__(
-        self, *house: Any, beta: NonNegative, paid: Literal["all", "last"], gamma: Fraction, **loop: Any
-    ) -> None:
-        super().__init__(*house, **loop)
-        self.beta, self.paid, self.gamma = beta, paid, gamma
+    compares_group = True  # its baseline is the mean of the problem's other episodes
 
-    def credit(self, batch: Batch) -> Float[Tensor, "b t"]:
+    def __init__(
+        self,
+        context: AlgorithmContext,
+        *,
+        kl_coef: NonNegative,
+        paid: Literal["all", "last"],
+        gamma: Fraction,
+        **loop: Unpack[LoopConfig],
+    ) -> None:
+        super().__init__(context, **loop)
+        self.kl_coef, self.paid, self.gamma = kl_coef, paid, gamma
+
+    def advantages(self, batch: Batch) -> Float[Tensor, "b t"]:
         """Each turn's return over that of the problem's other episodes at that turn."""
         pay = batch.reward
         if self.paid == "last":
             pay = torch.cat([torch.zeros_like(pay[:, :-1]), pay[:, -1:]], dim=1)
-        gain = credits.returns(pay, self.gamma)
-        return credits.spread(gain - credits.leave_one_out(gain, batch.group), batch.turn, batch.sampled)
+        gain = returns(pay, self.gamma)
+        return broadcast_to_tokens(gain - leave_one_out(gain, batch.group_id), batch.turn, batch.loss_mask)
 
-    def loss(self, batch: Batch, credit: Float[Tensor, "b t"], out: Likelihood) -> Float[Tensor, "b t"]:
+    def loss(self, batch: Batch, advantages: Float[Tensor, "b t"], out: TokenLogprobs) -> Float[Tensor, "b t"]:
         """The score function, and the KL."""
-        loss = surrogate.reinforce(out.logp, credit)
-        return loss + self.beta * out.kl if self.needs_reference() else loss
+        loss = policy_loss.reinforce_loss(out.logp, advantages)
+        return loss + self.kl_coef * out.kl if self.loss_uses_reference() else loss
 
-    def needs_reference(self) -> bool:
+    def loss_uses_reference(self) -> bool:
         """Only to be held to it."""
-        return self.beta > 0
+        return self.kl_coef > 0

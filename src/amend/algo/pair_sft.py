@@ -10,33 +10,41 @@ that learns from them are no longer theirs: the distribution shift that the pape
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 import torch
 
-from amend.algo.imitation import Imitation, at_rest, generator, groups
-from amend.bounds import Count
+from amend.algo.base import AlgorithmContext
+from amend.algo.imitation import Imitation, ImitationConfig, at_temperature_one, generator, group_by_problem
 from amend.types import Scored
+from amend.value_types import Count
 
 
 class PairSFT(Imitation):
     """keep_correct: D+; pairs: at most so many of each kind a problem."""
 
-    def __init__(self, *house: Any, keep_correct: bool, pairs: Count, **imitation: Any) -> None:
-        super().__init__(*house, **imitation)
+    fixed = {"turns": 1}  # noqa: RUF012
+    compares_group = True  # it pairs episodes of one problem
+    min_dialogue_turns = 2
+    moves_replies = True  # a reply becomes a second attempt
+
+    def __init__(
+        self, context: AlgorithmContext, *, keep_correct: bool, pairs: Count, **imitation: Unpack[ImitationConfig]
+    ) -> None:
+        super().__init__(context, **imitation)
         self.keep_correct, self.pairs = keep_correct, pairs
 
     def select(self, scored: list[Scored]) -> list[Scored]:
         """The pairs, as two-turn traces whose second turn is learnt."""
         draw = generator(self.seed, self.round)
         kept = []
-        for some in groups(scored).values():
-            right = [one for one in some if one.right[0]]
-            wrong = [one for one in some if not one.right[0]]
+        for some in group_by_problem(scored).values():
+            right = [one for one in some if one.correct[0]]
+            wrong = [one for one in some if not one.correct[0]]
             kept += self.paired(wrong, right, draw)
             if self.keep_correct and len(right) > 1:
                 kept += self.paired(right[::2], right[1::2], draw)
-        return [at_rest(one) for one in kept]
+        return [at_temperature_one(one) for one in kept]
 
     def paired(self, first: list[Scored], second: list[Scored], draw: torch.Generator) -> list[Scored]:
         """Random members of ``first``, each with a random member of ``second``; none is used twice."""
@@ -48,7 +56,7 @@ class PairSFT(Imitation):
             replies = [(first[i].episode.turns[0].reply, False), (second[j].episode.turns[0].reply, True)]
             made.append(
                 Scored(
-                    self.play.retell(first[i].episode.problem, replies),
+                    self.play.build_episode(first[i].episode.problem, replies),
                     (first[i].reward[0], second[j].reward[0]),
                     {},
                 )

@@ -13,19 +13,19 @@ epochs of minibatches a round, as in Havrilla et al. 2024 (arXiv 2403.04642), wh
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Unpack
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from amend.algo.base import Algorithm
+from amend.algo.base import Algorithm, AlgorithmContext, LoopConfig
 from amend.batch import Batch
-from amend.bounds import Fraction, NonNegative, Positive
 from amend.errors import UserError
-from amend.ops import credit as credits
-from amend.ops import kl, reduce, surrogate
-from amend.ops.likelihood import Likelihood
+from amend.ops import aggregation, kl, policy_loss
+from amend.ops.advantages import at_turn_ends, gae, whiten
+from amend.ops.logprobs import TokenLogprobs
+from amend.value_types import Fraction, NonNegative, Positive
 
 
 class PPO(Algorithm):
@@ -33,20 +33,27 @@ class PPO(Algorithm):
 
     def __init__(
         self,
-        *house: Any,
+        context: AlgorithmContext,
+        *,
         gamma: Fraction,
-        lam: Fraction,
-        beta: NonNegative,
-        clip_low: Fraction,
-        clip_high: NonNegative,
-        value_weight: NonNegative,
-        value_clip: Positive,
-        whiten: bool,
-        **loop: Any,
+        gae_lambda: Fraction,
+        kl_coef: NonNegative,
+        clip_ratio_low: Fraction,
+        clip_ratio_high: NonNegative,
+        vf_coef: NonNegative,
+        clip_range_vf: Positive,
+        normalize_advantage: bool,
+        **loop: Unpack[LoopConfig],
     ) -> None:
-        super().__init__(*house, **loop)
-        self.gamma, self.lam, self.beta, self.clip_low, self.clip_high = gamma, lam, beta, clip_low, clip_high
-        self.value_weight, self.value_clip, self.whiten = value_weight, value_clip, whiten
+        super().__init__(context, **loop)
+        self.gamma, self.gae_lambda, self.kl_coef, self.clip_ratio_low, self.clip_ratio_high = (
+            gamma,
+            gae_lambda,
+            kl_coef,
+            clip_ratio_low,
+            clip_ratio_high,
+        )
+        self.vf_coef, self.clip_range_vf, self.normalize_advantage = vf_coef, clip_range_vf, normalize_advantage
         self.value = nn.Linear(self.policy.lm.config.get_text_config().hidden_size, 1)
         nn.init.zeros_(self.value.weight)  # nothing is expected at first, and no noise is learnt from
         nn.init.zeros_(self.value.bias)
@@ -56,43 +63,47 @@ class PPO(Algorithm):
         batch = super().prepare(batch)
 
         def expected(micro: Batch) -> Float[Tensor, "b t"]:
-            return self.values(micro, self.policy(micro.tokens, micro.sampled, micro.temperature, reference=False))
+            return self.values(micro, self.policy(micro.tokens, micro.loss_mask, micro.temperature, reference=False))
 
         value = self.read(batch, expected)
-        target = value + credits.gae(self.pay(batch), value, batch.sampled, self.gamma, self.lam)
-        return replace(batch, more={**batch.more, "value": value, "target": torch.where(batch.sampled, target, 0.0)})
+        target = value + gae(self.pay(batch), value, batch.loss_mask, self.gamma, self.gae_lambda)
+        return replace(
+            batch, extras={**batch.extras, "value": value, "target": torch.where(batch.loss_mask, target, 0.0)}
+        )
 
     def pay(self, batch: Batch) -> Float[Tensor, "b t"]:
         """What each token is paid: its turn's reward where it falls due, less its own share of the KL."""
-        on_the_way = torch.zeros_like(batch.reward).scatter_add(1, batch.turn.clamp(min=0), batch.along)
-        pay = batch.along + credits.at_turn_ends(batch.reward - on_the_way, batch.turn, batch.sampled)
-        if self.pays_reference():
-            pay = pay - self.beta * torch.where(batch.sampled, kl.k1(batch.logp, batch.ref_logp), 0.0)
+        on_the_way = torch.zeros_like(batch.reward).scatter_add(1, batch.turn.clamp(min=0), batch.token_rewards)
+        pay = batch.token_rewards + at_turn_ends(batch.reward - on_the_way, batch.turn, batch.loss_mask)
+        if self.reward_uses_reference():
+            pay = pay - self.kl_coef * torch.where(batch.loss_mask, kl.k1(batch.old_logprobs, batch.ref_logp), 0.0)
         return pay
 
-    def values(self, batch: Batch, out: Likelihood) -> Float[Tensor, "b t"]:
+    def values(self, batch: Batch, out: TokenLogprobs) -> Float[Tensor, "b t"]:
         """V before each sampled token; 0 elsewhere."""
         if out.hidden is None:
             raise UserError("algo=ppo: this model does not show what its logits come from; allowed: another model")
         said = self.value(out.hidden.float())[:, 0]
-        return torch.zeros_like(batch.logp).masked_scatter(batch.sampled, said.to(batch.logp.dtype))
+        return torch.zeros_like(batch.old_logprobs).masked_scatter(batch.loss_mask, said.to(batch.old_logprobs.dtype))
 
-    def credit(self, batch: Batch) -> Float[Tensor, "b t"]:
+    def advantages(self, batch: Batch) -> Float[Tensor, "b t"]:
         """The advantage."""
-        advantage = batch.more["target"] - batch.more["value"]
-        return credits.whiten(advantage, batch.sampled) if self.whiten else advantage
+        advantage = batch.extras["target"] - batch.extras["value"]
+        return whiten(advantage, batch.loss_mask) if self.normalize_advantage else advantage
 
-    def loss(self, batch: Batch, credit: Float[Tensor, "b t"], out: Likelihood) -> Float[Tensor, "b t"]:
+    def loss(self, batch: Batch, advantages: Float[Tensor, "b t"], out: TokenLogprobs) -> Float[Tensor, "b t"]:
         """The clipped surrogate and the clipped value loss."""
-        policy = surrogate.clipped(out.logp, batch.logp, credit, self.clip_low, self.clip_high)
-        value, before, target = self.values(batch, out), batch.more["value"], batch.more["target"]
-        near = before + (value - before).clamp(-self.value_clip, self.value_clip)
-        return policy + self.value_weight / 2 * torch.maximum((value - target).square(), (near - target).square())
+        policy = policy_loss.ppo_clip_loss(
+            out.logp, batch.old_logprobs, advantages, self.clip_ratio_low, self.clip_ratio_high
+        )
+        value, before, target = self.values(batch, out), batch.extras["value"], batch.extras["target"]
+        near = before + (value - before).clamp(-self.clip_range_vf, self.clip_range_vf)
+        return policy + self.vf_coef / 2 * torch.maximum((value - target).square(), (near - target).square())
 
-    def weights(self, batch: Batch) -> Float[Tensor, "b t"]:
+    def token_weights(self, batch: Batch) -> Float[Tensor, "b t"]:
         """One mean over all tokens."""
-        return reduce.token(batch.sampled)
+        return aggregation.token_mean(batch.loss_mask)
 
-    def pays_reference(self) -> bool:
+    def reward_uses_reference(self) -> bool:
         """The KL is part of the reward."""
-        return self.beta > 0
+        return self.kl_coef > 0

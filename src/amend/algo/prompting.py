@@ -6,15 +6,22 @@ the method ends with.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict, Unpack
 
 from jaxtyping import Float
 from torch import Tensor
 
-from amend.algo.base import Algorithm
+from amend.algo.base import Algorithm, AlgorithmContext
 from amend.batch import Batch
-from amend.bounds import Count
-from amend.ops.likelihood import Likelihood
+from amend.ops.logprobs import TokenLogprobs
+from amend.value_types import Count
+
+
+class PromptingConfig(TypedDict):
+    """Keys of every prompting method."""
+
+    max_tokens: Count
+    """Largest number of tokens of one reply, the end token included."""
 
 
 class Prompting(Algorithm):
@@ -22,27 +29,27 @@ class Prompting(Algorithm):
 
     online = False
 
-    def __init__(self, *house: Any, max_tokens: Count) -> None:
+    def __init__(self, context: AlgorithmContext, **prompting: Unpack[PromptingConfig]) -> None:
         super().__init__(
-            *house,
-            max_tokens=max_tokens,
-            rounds=0,
-            problems=1,
-            samples=1,
+            context,
+            **prompting,
+            num_iterations=0,
+            groups_per_batch=1,
+            group_size=1,
             turns=1,
             lr=0.0,
-            decay="none",
-            warm_up=0,
+            lr_scheduler_type="none",
+            warmup_steps=0,
             weight_decay=0.0,
-            clip_norm=1.0,
-            epochs=1,
-            updates=1,
+            max_grad_norm=1.0,
+            update_epochs=1,
+            num_minibatches=1,
         )
 
-    def credit(self, batch: Batch) -> Float[Tensor, "b t"]:
+    def advantages(self, batch: Batch) -> Float[Tensor, "b t"]:
         """There is none."""
         raise NotImplementedError
 
-    def loss(self, batch: Batch, credit: Float[Tensor, "b t"], out: Likelihood) -> Float[Tensor, "b t"]:
+    def loss(self, batch: Batch, advantages: Float[Tensor, "b t"], out: TokenLogprobs) -> Float[Tensor, "b t"]:
         """There is none."""
         raise NotImplementedError

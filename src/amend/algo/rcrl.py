@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal, Unpack
 
-from amend.algo.imitation import Imitation, at_rest
-from amend.explore.start import steps
-from amend.types import Episode, Opening, Problem, Sampling, Scored, Turn
+from amend.algo.base import AlgorithmContext
+from amend.algo.imitation import Imitation, ImitationConfig, at_temperature_one
+from amend.solution_steps import split_steps
+from amend.types import Episode, Prefill, Problem, SamplingParams, Scored, Turn
 
 GOOD, BAD = "[GOOD]", "[BAD]"
 
@@ -23,45 +24,59 @@ GOOD, BAD = "[GOOD]", "[BAD]"
 class RCRL(Imitation):
     """tags: end, or steps, as above; balance: as many wrong episodes as right ones at the most."""
 
-    def __init__(self, *house: Any, tags: Literal["end", "steps"], balance: bool, **imitation: Any) -> None:
-        super().__init__(*house, **imitation)
+    fixed = {"turns": 1}  # noqa: RUF012
+    moves_replies = True  # a reply is trained after a tag
+
+    def __init__(
+        self,
+        context: AlgorithmContext,
+        *,
+        tags: Literal["end", "steps"],
+        balance: bool,
+        **imitation: Unpack[ImitationConfig],
+    ) -> None:
+        super().__init__(context, **imitation)
         self.tags, self.balance = tags, balance
 
     def episodes(self, problems: Sequence[Problem]) -> list[Episode]:
         """In the first iteration as the base model answers; once it knows the tags, under the good one."""
-        how, seed = self.how(), (self.seed, self.round)
+        sampling_params, seed = self.sampling_params(), (self.seed, self.round)
         if self.began * self.iterations < 1:
-            return self.play(problems, self.samples, how, seed, self.explore.start)
-        return self.attempt(problems, self.samples, how, seed)
+            return self.play(problems, self.group_size, sampling_params, seed, self.exploration.prefill)
+        return self.generate(problems, self.group_size, sampling_params, seed)
 
-    def attempt(
-        self, problems: Sequence[Problem], samples: int, how: Sequence[Sampling], seed: tuple[int, ...]
+    def generate(
+        self,
+        problems: Sequence[Problem],
+        group_size: int,
+        sampling_params: Sequence[SamplingParams],
+        seed: tuple[int, ...],
     ) -> list[Episode]:
         """Under [GOOD]."""
         if self.tags == "steps":
-            return self.play(problems, samples, how, seed, _begun)
+            return self.play(problems, group_size, sampling_params, seed, _begun)
         known = {p.id: p for p in problems}
-        tagged = self.play([_tagged(p, GOOD) for p in problems], samples, how, seed)
+        tagged = self.play([_tagged(p, GOOD) for p in problems], group_size, sampling_params, seed)
         return [replace(episode, problem=known[episode.problem.id]) for episode in tagged]
 
     def select(self, scored: list[Scored]) -> list[Scored]:
         """Every episode with its tag; its first turn."""
-        right = [one for one in scored if one.right[0]]
-        wrong = [one for one in scored if not one.right[0]]
+        right = [one for one in scored if one.correct[0]]
+        wrong = [one for one in scored if not one.correct[0]]
         wrong = wrong[: len(right)] if self.balance else wrong
-        return [at_rest(self.told(one)) for one in right + wrong]
+        return [at_temperature_one(self.told(one)) for one in right + wrong]
 
     def told(self, one: Scored) -> Scored:
         """The episode as it is learnt: what was said, under the tag it has earned."""
         problem, turn = one.episode.problem, one.episode.turns[0]
-        tag, text = (GOOD if one.right[0] else BAD), turn.reply.text
+        tag, text = (GOOD if one.correct[0] else BAD), turn.reply.text
         for old in (GOOD, BAD):
             text = text.replace(old, "")
         if self.tags == "steps":
-            said = self.play.reply("".join(tag + step for step in steps(text)))
-            episode = self.play.retell(problem, [(said, True)])
+            said = self.play.reply("".join(tag + step for step in split_steps(text)))
+            episode = self.play.build_episode(problem, [(said, True)])
         else:
-            episode = self.play.retell(_tagged(problem, tag), [(turn.reply, True)])
+            episode = self.play.build_episode(_tagged(problem, tag), [(turn.reply, True)])
         kept: tuple[Turn, ...] = episode.turns
         return Scored(Episode(episode.problem, one.episode.sample, kept), one.reward[:1], {})
 
@@ -70,5 +85,5 @@ def _tagged(problem: Problem, tag: str) -> Problem:
     return replace(problem, question=f"{problem.question} {tag}")
 
 
-def _begun(problem: Problem, sample: int, samples: int) -> Opening:
-    return Opening(GOOD, False)
+def _begun(problem: Problem, sample: int, group_size: int) -> Prefill:
+    return Prefill(GOOD, False)

@@ -9,40 +9,46 @@ The baseline b is none, or the mean of the batch's other episodes: one yardstick
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal, Unpack
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from amend.algo.base import Algorithm
+from amend.algo.base import Algorithm, AlgorithmContext, LoopConfig
 from amend.batch import Batch
-from amend.bounds import Fraction, NonNegative
-from amend.ops import credit as credits
-from amend.ops import surrogate
-from amend.ops.likelihood import Likelihood
+from amend.ops import policy_loss
+from amend.ops.advantages import batch_mean, broadcast_to_tokens, returns
+from amend.ops.logprobs import TokenLogprobs
+from amend.value_types import Fraction, NonNegative
 
 
 class Reinforce(Algorithm):
     """baseline, gamma, beta: as above."""
 
     def __init__(
-        self, *house: Any, baseline: Literal["none", "batch"], gamma: Fraction, beta: NonNegative, **loop: Any
+        self,
+        context: AlgorithmContext,
+        *,
+        baseline: Literal["none", "batch"],
+        gamma: Fraction,
+        kl_coef: NonNegative,
+        **loop: Unpack[LoopConfig],
     ) -> None:
-        super().__init__(*house, **loop)
-        self.baseline, self.gamma, self.beta = baseline, gamma, beta
+        super().__init__(context, **loop)
+        self.baseline, self.gamma, self.kl_coef = baseline, gamma, kl_coef
 
-    def credit(self, batch: Batch) -> Float[Tensor, "b t"]:
+    def advantages(self, batch: Batch) -> Float[Tensor, "b t"]:
         """The return over the baseline, on every token of its turn."""
-        gain = credits.returns(batch.reward, self.gamma)
-        expected = credits.batch_mean(gain) if self.baseline == "batch" else torch.zeros_like(gain)
-        return credits.spread(gain - expected, batch.turn, batch.sampled)
+        gain = returns(batch.reward, self.gamma)
+        expected = batch_mean(gain) if self.baseline == "batch" else torch.zeros_like(gain)
+        return broadcast_to_tokens(gain - expected, batch.turn, batch.loss_mask)
 
-    def loss(self, batch: Batch, credit: Float[Tensor, "b t"], out: Likelihood) -> Float[Tensor, "b t"]:
+    def loss(self, batch: Batch, advantages: Float[Tensor, "b t"], out: TokenLogprobs) -> Float[Tensor, "b t"]:
         """The score function, and the KL."""
-        loss = surrogate.reinforce(out.logp, credit)
-        return loss + self.beta * out.kl if self.needs_reference() else loss
+        loss = policy_loss.reinforce_loss(out.logp, advantages)
+        return loss + self.kl_coef * out.kl if self.loss_uses_reference() else loss
 
-    def needs_reference(self) -> bool:
+    def loss_uses_reference(self) -> bool:
         """Only to be held to it."""
-        return self.beta > 0
+        return self.kl_coef > 0

@@ -9,40 +9,52 @@ With one update a round rho is 1 and the gradient is A_i grad log pi(y_i | x). E
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from amend.algo.base import Algorithm
+from amend.algo.base import Algorithm, AlgorithmContext, LoopConfig
 from amend.batch import Batch
-from amend.bounds import Fraction, NonNegative
-from amend.ops import credit as credits
-from amend.ops import kl, surrogate
-from amend.ops.likelihood import Likelihood
+from amend.ops import kl, policy_loss
+from amend.ops.advantages import broadcast_to_tokens, leave_one_out
+from amend.ops.logprobs import TokenLogprobs
+from amend.value_types import Fraction, NonNegative
 
 
 class RLOO(Algorithm):
     """beta, clip_low, clip_high: as above."""
 
-    def __init__(self, *house: Any, beta: NonNegative, clip_low: Fraction, clip_high: NonNegative, **loop: Any) -> None:
-        super().__init__(*house, **loop)
-        self.beta, self.clip_low, self.clip_high = beta, clip_low, clip_high
+    compares_group = True  # its baseline is the mean of the problem's other episodes
 
-    def credit(self, batch: Batch) -> Float[Tensor, "b t"]:
+    def __init__(
+        self,
+        context: AlgorithmContext,
+        *,
+        kl_coef: NonNegative,
+        clip_ratio_low: Fraction,
+        clip_ratio_high: NonNegative,
+        **loop: Unpack[LoopConfig],
+    ) -> None:
+        super().__init__(context, **loop)
+        self.kl_coef, self.clip_ratio_low, self.clip_ratio_high = kl_coef, clip_ratio_low, clip_ratio_high
+
+    def advantages(self, batch: Batch) -> Float[Tensor, "b t"]:
         """Each turn's reward less its KL, over that of the problem's other samples."""
         paid = batch.reward
-        if self.pays_reference():
-            away = torch.where(batch.sampled, kl.k1(batch.logp, batch.ref_logp), 0.0)
-            paid = paid - self.beta * torch.zeros_like(paid).scatter_add(1, batch.turn.clamp(min=0), away)
-        return credits.spread(paid - credits.leave_one_out(paid, batch.group), batch.turn, batch.sampled)
+        if self.reward_uses_reference():
+            away = torch.where(batch.loss_mask, kl.k1(batch.old_logprobs, batch.ref_logp), 0.0)
+            paid = paid - self.kl_coef * torch.zeros_like(paid).scatter_add(1, batch.turn.clamp(min=0), away)
+        return broadcast_to_tokens(paid - leave_one_out(paid, batch.group_id), batch.turn, batch.loss_mask)
 
-    def loss(self, batch: Batch, credit: Float[Tensor, "b t"], out: Likelihood) -> Float[Tensor, "b t"]:
+    def loss(self, batch: Batch, advantages: Float[Tensor, "b t"], out: TokenLogprobs) -> Float[Tensor, "b t"]:
         """The clipped surrogate of whole replies."""
-        behaviour = out.logp if self.updates * self.epochs == 1 else batch.logp
-        return surrogate.whole(out.logp, behaviour, credit, batch.turn, batch.sampled, self.clip_low, self.clip_high)
+        behaviour = out.logp if self.num_minibatches * self.update_epochs == 1 else batch.old_logprobs
+        return policy_loss.sequence_clip_loss(
+            out.logp, behaviour, advantages, batch.turn, batch.loss_mask, self.clip_ratio_low, self.clip_ratio_high
+        )
 
-    def pays_reference(self) -> bool:
+    def reward_uses_reference(self) -> bool:
         """The KL is part of the reward."""
-        return self.beta > 0
+        return self.kl_coef > 0

@@ -14,25 +14,25 @@ starting wrong. With more than two turns Stage I has one part a turn: I(a) train
 held, I(b) the third with both before it held, and so on (ICLR version, Appendix A).
 
 Each ablation of the paper's Table 4 is a value of a knob: turns=1, stage1_rounds=0, alpha=0, stage2=star, and
-start=offline (first attempts of the base model's, section 5.3).
+prefill=base_attempt (first attempts of the base model's, section 5.3).
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from amend.algo.base import Algorithm
+from amend.algo.base import Algorithm, AlgorithmContext, LoopConfig
 from amend.batch import Batch, collate
-from amend.bounds import Fraction, Natural, NonNegative
-from amend.ops import credit as credits
-from amend.ops import kl, surrogate
-from amend.ops.likelihood import Likelihood
+from amend.ops import kl, policy_loss
+from amend.ops.advantages import batch_mean, broadcast_to_tokens, leave_one_out, returns, shaping_bonus
+from amend.ops.logprobs import TokenLogprobs
 from amend.types import Scored
+from amend.value_types import Fraction, Natural, NonNegative
 
 
 class SCoRe(Algorithm):
@@ -50,29 +50,30 @@ class SCoRe(Algorithm):
 
     def __init__(
         self,
-        *house: Any,
-        alpha: NonNegative,
+        context: AlgorithmContext,
+        *,
+        shaping_coef: NonNegative,
         beta1: NonNegative,
         beta2: NonNegative,
         gamma: Fraction,
-        stage1_rounds: Natural,
+        stage1_iterations: Natural,
         baseline: Literal["none", "batch", "problem", "context"],
         kl: Literal["exact", "k2", "k1_in_reward"],
         reference: Literal["base", "previous"],
         adaptive_beta2: bool,
         stage2: Literal["reinforce", "star"],
-        **loop: Any,
+        **loop: Unpack[LoopConfig],
     ) -> None:
-        super().__init__(*house, **loop)
-        self.alpha, self.beta1, self.beta2, self.gamma = alpha, beta1, beta2, gamma
-        self.stage1_rounds, self.baseline, self.kl, self.anchor = stage1_rounds, baseline, kl, reference
+        super().__init__(context, **loop)
+        self.shaping_coef, self.beta1, self.beta2, self.gamma = shaping_coef, beta1, beta2, gamma
+        self.stage1_iterations, self.baseline, self.kl, self.anchor = stage1_iterations, baseline, kl, reference
         self.adaptive_beta2, self.stage2 = adaptive_beta2, stage2
         self.beta2_now = beta2
 
     @property
     def target(self) -> int | None:
         """The turn that this part of Stage I trains (counted from 0), or None in Stage II."""
-        part = self.round // self.stage1_rounds if self.stage1_rounds else self.turns
+        part = self.round // self.stage1_iterations if self.stage1_iterations else self.turns
         return part + 1 if part + 1 < self.turns else None
 
     @property
@@ -82,10 +83,14 @@ class SCoRe(Algorithm):
             return "II"
         return "I" if self.turns == 2 else f"I({'abcdefghi'[self.target - 1]})"
 
+    def is_final_stage(self) -> bool:
+        """Return whether this is Stage II."""
+        return self.target is None
+
     def pay(self, reward: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
         """What each turn is paid: in Stage I only the target's own reward, in Stage II every turn's, with the bonus."""
         if self.target is None:
-            return credits.progress(reward, self.alpha)
+            return shaping_bonus(reward, self.shaping_coef)
         paid = torch.zeros_like(reward)
         paid[:, self.target] = reward[:, self.target]
         return paid
@@ -95,11 +100,11 @@ class SCoRe(Algorithm):
         if self.baseline == "none":
             return torch.zeros_like(pay)
         if self.baseline == "batch":
-            return credits.batch_mean(pay)
+            return batch_mean(pay)
         known = torch.zeros_like(pay)
         if self.baseline == "context" and self.target is None and self.gamma == 0:
-            known[:, 1:] = -self.alpha * batch.reward[:, :-1]  # the bonus's second half was settled a turn ago
-        return known + credits.leave_one_out(pay - known, batch.group)
+            known[:, 1:] = -self.shaping_coef * batch.reward[:, :-1]  # the bonus's second half was settled a turn ago
+        return known + leave_one_out(pay - known, batch.group_id)
 
     def betas(self, batch: Batch) -> Float[Tensor, "b t"]:
         """How strongly each token is held to the reference: beta2 before Stage I's target, beta1 everywhere else."""
@@ -112,56 +117,56 @@ class SCoRe(Algorithm):
         """Each turn's return over its baseline; for STaR, 1 on both turns of an episode that ended right, else 0."""
         if self.target is None and self.stage2 == "star":
             return (batch.reward[:, -1:] > 0).to(batch.reward.dtype).expand_as(batch.reward)
-        pay = credits.returns(self.pay(batch.reward), self.gamma)
+        pay = returns(self.pay(batch.reward), self.gamma)
         return pay - self.expected(pay, batch)
 
-    def credit(self, batch: Batch) -> Float[Tensor, "b t"]:
+    def advantages(self, batch: Batch) -> Float[Tensor, "b t"]:
         """The turn's advantage on each of its tokens."""
-        credit = credits.spread(self.advantage(batch), batch.turn, batch.sampled)
+        advantages = broadcast_to_tokens(self.advantage(batch), batch.turn, batch.loss_mask)
         if self.kl == "k1_in_reward":
-            credit = credit - self._kl_to_go(batch)
-        return credit
+            advantages = advantages - self._kl_to_go(batch)
+        return advantages
 
-    def loss(self, batch: Batch, credit: Float[Tensor, "b t"], out: Likelihood) -> Float[Tensor, "b t"]:
+    def loss(self, batch: Batch, advantages: Float[Tensor, "b t"], out: TokenLogprobs) -> Float[Tensor, "b t"]:
         """REINFORCE, and the KL that is a loss."""
-        loss = surrogate.reinforce(out.logp, credit)
-        if self.kl == "exact" and self.needs_reference():
+        loss = policy_loss.reinforce_loss(out.logp, advantages)
+        if self.kl == "exact" and self.loss_uses_reference():
             loss = loss + self.betas(batch) * out.kl
-        elif self.kl == "k2" and self.needs_reference():
+        elif self.kl == "k2" and self.loss_uses_reference():
             loss = loss + self.betas(batch) * kl.k2(out.logp, out.ref_logp)
         return loss
 
     def _kl_to_go(self, batch: Batch) -> Float[Tensor, "b t"]:
         """beta (log pi - log pi_ref) summed from each token to the end of its own turn: its share of the KL."""
-        cost = self.betas(batch) * kl.k1(batch.logp, batch.ref_logp)
+        cost = self.betas(batch) * kl.k1(batch.old_logprobs, batch.ref_logp)
         total = torch.zeros_like(cost)
         for k in range(self.turns):
-            here = torch.where(batch.sampled & (batch.turn == k), cost, 0.0)
+            here = torch.where(batch.loss_mask & (batch.turn == k), cost, 0.0)
             total += torch.where(batch.turn == k, here.flip(1).cumsum(1).flip(1), 0.0)
-        return torch.where(batch.sampled, total, 0.0)
+        return torch.where(batch.loss_mask, total, 0.0)
 
-    def needs_reference(self) -> bool:
+    def loss_uses_reference(self) -> bool:
         """The reference is read whenever anything is held to it."""
         return self.beta1 > 0 or (self.target is not None and self.beta2_now > 0)
 
-    def pays_reference(self) -> bool:
+    def reward_uses_reference(self) -> bool:
         """Only k1 stands inside the reward."""
         return self.kl == "k1_in_reward"
 
-    def improve(self, scored: list[Scored]) -> dict[str, float]:
+    def update(self, scored: list[Scored]) -> dict[str, float]:
         """One round's update; then beta2 follows, and at a stage's first round the reference may move."""
         if self.target is None and self.stage2 == "star":
             scored = [
-                replace(one, reward=tuple(float(right) for right in one.right)) for one in scored if not one.failed
+                replace(one, reward=tuple(float(right) for right in one.correct)) for one in scored if not one.failed
             ]
-        first = self.round > 0 and self.stage1_rounds > 0 and self.round % self.stage1_rounds == 0
-        if first and self.round <= self.stage1_rounds * (self.turns - 1) and self.anchor == "previous":
+        first = self.round > 0 and self.stage1_iterations > 0 and self.round % self.stage1_iterations == 0
+        if first and self.round <= self.stage1_iterations * (self.turns - 1) and self.anchor == "previous":
             self.policy.freeze_reference()
-        learned = super().improve(scored)
-        self.follow(learned, collate(scored))
+        learned = super().update(scored)
+        self.next_message(learned, collate(scored))
         return learned | ({"beta2": self.beta2_now} if self.adaptive_beta2 else {})
 
-    def follow(self, learned: dict[str, float], batch: Batch) -> None:
+    def next_message(self, learned: dict[str, float], batch: Batch) -> None:
         """Let beta2 balance Stage I's two terms: the size of the advantage it learns from, and the KL of what it holds
         (all turns before the target)."""
         if not self.adaptive_beta2 or self.target is None:
@@ -171,10 +176,10 @@ class SCoRe(Algorithm):
             signal = float(self.advantage(batch)[:, self.target].abs().mean())
             self.beta2_now = max(self.beta2, min(signal / held, 100 * self.beta2))
 
-    def memory(self) -> dict[str, Any]:
+    def extra_state(self) -> dict[str, Any]:
         """The beta2 that was reached."""
         return {"beta2_now": self.beta2_now}
 
-    def recall(self, memory: dict[str, Any]) -> None:
+    def load_extra_state(self, memory: dict[str, Any]) -> None:
         """Back to it."""
         self.beta2_now = memory["beta2_now"]

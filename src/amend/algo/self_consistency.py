@@ -12,29 +12,45 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Unpack
 
-from amend.algo.prompting import Prompting
-from amend.bounds import Positive, Several
-from amend.types import Episode, Problem, Sampling
+from amend.algo.base import AlgorithmContext
+from amend.algo.prompting import Prompting, PromptingConfig
+from amend.types import Episode, Problem, SamplingParams
+from amend.value_types import Positive, Several
 
 
 class SelfConsistency(Prompting):
     """votes: how many replies vote, the first attempt among them; heat: the temperature the others are drawn at."""
 
-    def __init__(self, *house: Any, votes: Several, heat: Positive, **asking: Any) -> None:
-        super().__init__(*house, **asking)
-        self.votes, self.heat = votes, heat
+    replaces_second_turn = True
 
-    def attempt(
-        self, problems: Sequence[Problem], samples: int, how: Sequence[Sampling], seed: tuple[int, ...]
+    def __init__(
+        self,
+        context: AlgorithmContext,
+        *,
+        num_votes: Several,
+        temperature: Positive,
+        **prompting: Unpack[PromptingConfig],
+    ) -> None:
+        super().__init__(context, **prompting)
+        self.num_votes, self.temperature = num_votes, temperature
+
+    def generate(
+        self,
+        problems: Sequence[Problem],
+        group_size: int,
+        sampling_params: Sequence[SamplingParams],
+        seed: tuple[int, ...],
     ) -> list[Episode]:
         """A first attempt, and the reply that the vote chose."""
-        first = self.play(problems, samples, how[:1], seed)
-        if len(how) < 2:
+        first = self.play(problems, group_size, sampling_params[:1], seed)
+        if len(sampling_params) < 2:
             return first
-        more = self.votes - 1
-        others = self.play(problems, samples * more, [Sampling(self.heat, how[1].max_tokens)], (*seed, 1))
+        more = self.num_votes - 1
+        others = self.play(
+            problems, group_size * more, [SamplingParams(self.temperature, sampling_params[1].max_tokens)], (*seed, 1)
+        )
         elected = [self.elected([one, *others[i * more : (i + 1) * more]]) for i, one in enumerate(first)]
         return [replace(one, turns=(*one.turns, *chosen.turns)) for one, chosen in zip(first, elected, strict=True)]
 

@@ -12,3 +12,5 @@ from amend.algo.prompting import Prompting
 
 class SelfRefine(Prompting):
     """Asks as the dialogue says."""
+
+    required_dialogue = "self_refine"

@@ -18,9 +18,12 @@ from amend.types import Episode, Problem, Scored
 class SFT(Imitation):
     """``problems`` solutions a round, ``epochs`` passes over all of them at the end."""
 
+    samples_from_policy = False  # it trains on given solutions
+    fixed = {"group_size": 1, "turns": 1}  # noqa: RUF012 - read from the source, never changed
+
     def episodes(self, problems: Sequence[Problem]) -> list[Episode]:
         """Each problem's own solution, as if it had been said."""
-        return [self.play.retell(p, [(self.play.reply(_solution(p)), True)]) for p in problems]
+        return [self.play.build_episode(p, [(self.play.reply(_solution(p)), True)]) for p in problems]
 
     def select(self, scored: list[Scored]) -> list[Scored]:
         """All of them."""

@@ -7,37 +7,40 @@ The control for every claim about self-correction: a better first attempt raises
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 from jaxtyping import Float
 from torch import Tensor
 
-from amend.algo.base import Algorithm
+from amend.algo.base import Algorithm, AlgorithmContext, LoopConfig
 from amend.batch import Batch
-from amend.bounds import NonNegative
-from amend.ops import credit as credits
-from amend.ops import surrogate
-from amend.ops.likelihood import Likelihood
+from amend.ops import policy_loss
+from amend.ops.advantages import broadcast_to_tokens, leave_one_out
+from amend.ops.logprobs import TokenLogprobs
+from amend.value_types import NonNegative
 
 
 class SingleTurn(Algorithm):
     """beta: as above."""
 
-    def __init__(self, *house: Any, beta: NonNegative, **loop: Any) -> None:
-        super().__init__(*house, **loop)
-        self.beta = beta
+    fixed = {"turns": 1}  # noqa: RUF012
+    compares_group = True  # its baseline is the mean of the problem's other episodes
 
-    def credit(self, batch: Batch) -> Float[Tensor, "b t"]:
+    def __init__(self, context: AlgorithmContext, *, kl_coef: NonNegative, **loop: Unpack[LoopConfig]) -> None:
+        super().__init__(context, **loop)
+        self.kl_coef = kl_coef
+
+    def advantages(self, batch: Batch) -> Float[Tensor, "b t"]:
         """The first attempt's reward over that of the problem's other attempts."""
         first = batch.reward[:, :1]
-        gain = (first - credits.leave_one_out(first, batch.group)).expand_as(batch.reward)
-        return credits.spread(gain, batch.turn, batch.sampled & (batch.turn == 0))
+        gain = (first - leave_one_out(first, batch.group_id)).expand_as(batch.reward)
+        return broadcast_to_tokens(gain, batch.turn, batch.loss_mask & (batch.turn == 0))
 
-    def loss(self, batch: Batch, credit: Float[Tensor, "b t"], out: Likelihood) -> Float[Tensor, "b t"]:
+    def loss(self, batch: Batch, advantages: Float[Tensor, "b t"], out: TokenLogprobs) -> Float[Tensor, "b t"]:
         """The score function, and the KL, on the first attempt."""
-        loss = surrogate.reinforce(out.logp, credit)
-        return loss + self.beta * out.kl * (batch.turn == 0) if self.needs_reference() else loss
+        loss = policy_loss.reinforce_loss(out.logp, advantages)
+        return loss + self.kl_coef * out.kl * (batch.turn == 0) if self.loss_uses_reference() else loss
 
-    def needs_reference(self) -> bool:
+    def loss_uses_reference(self) -> bool:
         """Only to be held to it."""
-        return self.beta > 0
+        return self.kl_coef > 0

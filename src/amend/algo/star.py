@@ -11,9 +11,10 @@ and a right reply is learnt as if it had been given without. The hint's wording 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal, Unpack
 
-from amend.algo.imitation import Imitation, at_rest, groups, last_turn_only
+from amend.algo.base import AlgorithmContext
+from amend.algo.imitation import Imitation, ImitationConfig, at_temperature_one, group_by_problem, last_turn_only
 from amend.types import Scored
 
 HINT = " (Hint: the answer is {answer}.)"
@@ -22,29 +23,40 @@ HINT = " (Hint: the answer is {answer}.)"
 class STaR(Imitation):
     """keep_correct, rationalise: as above; learn: the correction alone, or both turns of a trace."""
 
+    min_turns = 2
+    moves_replies = "rationalise"  # a reply to a hint is trained without the hint
+
     def __init__(
-        self, *house: Any, keep_correct: bool, rationalise: bool, learn: Literal["last", "both"], **imitation: Any
+        self,
+        context: AlgorithmContext,
+        *,
+        keep_correct: bool,
+        rationalise: bool,
+        train_on: Literal["last", "all"],
+        **imitation: Unpack[ImitationConfig],
     ) -> None:
-        super().__init__(*house, **imitation)
-        self.keep_correct, self.rationalise, self.which = keep_correct, rationalise, learn
+        super().__init__(context, **imitation)
+        self.keep_correct, self.rationalise, self.which = keep_correct, rationalise, train_on
 
     def select(self, scored: list[Scored]) -> list[Scored]:
         """Traces that end right after a wrong attempt (or after any, with ``keep_correct``)."""
         seen = scored + (self.hinted(scored) if self.rationalise else [])
-        kept = [one for one in seen if one.right[-1] and (self.keep_correct or not one.right[0])]
-        return [at_rest(last_turn_only(one) if self.which == "last" else one) for one in kept]
+        kept = [one for one in seen if one.correct[-1] and (self.keep_correct or not one.correct[0])]
+        return [at_temperature_one(last_turn_only(one) if self.which == "last" else one) for one in kept]
 
     def hinted(self, scored: list[Scored]) -> list[Scored]:
         """For each problem that never ended right: its first attempt, corrected by one that was given the answer."""
-        failed = {name: some[0] for name, some in groups(scored).items() if not any(s.right[-1] for s in some)}
+        failed = {
+            name: some[0] for name, some in group_by_problem(scored).items() if not any(s.correct[-1] for s in some)
+        }
         problems = [one.episode.problem for one in failed.values()]
         asked = [replace(p, question=p.question + HINT.format(answer=p.answer)) for p in problems]
         before = self.play.sampled_tokens
-        told = self.play(asked, 1, self.how()[-1:], (self.seed, self.round, 1)) if asked else []
-        self.spent["sampled_tokens"] += self.play.sampled_tokens - before
+        told = self.play(asked, 1, self.sampling_params()[-1:], (self.seed, self.round, 1)) if asked else []
+        self.counters["sampled_tokens"] += self.play.sampled_tokens - before
         found = []
         for episode in told:
             first = failed[episode.problem.id].episode
             replies = [(first.turns[0].reply, True), (episode.turns[0].reply, True)]
-            found.append(replace(self.play.retell(first.problem, replies), sample=first.sample))
+            found.append(replace(self.play.build_episode(first.problem, replies), sample=first.sample))
         return self.score(found) if found else []

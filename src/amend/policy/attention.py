@@ -22,7 +22,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from amend.policy.prefixes import laid_out, taken_up
+from amend.policy.prefix_tree import gather_conversations, scatter_back
 
 NAME = "amend"
 SHORT = 64  # tokens
@@ -59,9 +59,9 @@ def attention(
     """
     if attention_mask is not None and attention_mask.dtype == torch.long:
         node, place = attention_mask[0, 0], attention_mask[0, 1].flatten()[: query.shape[2]]
-        query, key, value = (laid_out(states, node) for states in (query, key, value))
+        query, key, value = (gather_conversations(states, node) for states in (query, key, value))
         found, _ = attention(module, query, key, value, None, scaling=scaling, **more)
-        return taken_up(found, place), None
+        return scatter_back(found, place), None
     q, t = query.shape[2], key.shape[2]
     special = any(more.get(name) is not None for name in WANTED) or more.get("dropout")
     known = attention_mask is not None or (q == t and more.get("is_causal", getattr(module, "is_causal", True)))

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from amend.bounds import Count, Positive
 from amend.errors import UserError
+from amend.value_types import Count, Positive
 
 POLICY, REFERENCE = "policy", "reference"  # the names that peft knows the two updates by
 
@@ -118,7 +118,7 @@ class Adapter:
             for name, value in self._update(REFERENCE).items():
                 value.copy_(mine[name.replace(f".{REFERENCE}.", f".{POLICY}.")])
 
-    def restart(self) -> None:
+    def reset_to_base(self) -> None:
         """The update as it was at first: none."""
         with torch.no_grad():
             for name, value in self._update(POLICY).items():

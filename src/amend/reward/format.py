@@ -13,10 +13,10 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from amend.bounds import NonNegative
-from amend.reward.oracle import at_least_zero
+from amend.reward.base import at_least_zero
 from amend.task.base import Task
 from amend.types import Episode, Verdict
+from amend.value_types import NonNegative
 
 
 class Format:
@@ -39,5 +39,5 @@ class Format:
 def verdicts(task: Task, episodes: Sequence[Episode]) -> list[list[Verdict]]:
     """What the task says of each turn of each episode. Equal replies to one problem are checked once."""
     said = {(e.problem.id, turn.reply.text): (e.problem, turn.reply.text) for e in episodes for turn in e.turns}
-    found = dict(zip(said, task.check_many(list(said.values())), strict=True))
+    found = dict(zip(said, task.grade_many(list(said.values())), strict=True))
     return [[found[e.problem.id, turn.reply.text] for turn in e.turns] for e in episodes]

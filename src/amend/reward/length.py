@@ -17,11 +17,11 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from amend.bounds import Count, NonNegative
 from amend.errors import UserError
-from amend.reward.oracle import at_least_zero
+from amend.reward.base import at_least_zero
 from amend.task.base import Task
 from amend.types import Completion, Episode
+from amend.value_types import Count, NonNegative
 
 
 class Length:

@@ -7,16 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from amend.bounds import NonNegative
-from amend.errors import UserError
+from amend.reward.base import at_least_zero
 from amend.task.base import Task
 from amend.types import Episode
+from amend.value_types import NonNegative
 
 UNTESTED = "untested"  # the verdict of a test that fails by itself, before it has asked anything of the reply
 
 
 class Oracle:
     """r = 1{task.check says right}, each turn for itself. ``weight`` is its share in the sum of all parts."""
+
+    is_correctness = True  # its values are the verifier's verdicts, under whatever name it is configured
 
     def __init__(self, task: Task, *, weight: NonNegative) -> None:
         self._task = task
@@ -37,14 +39,7 @@ def correctness(task: Task, episodes: Sequence[Episode]) -> Float[np.ndarray, "b
         for turn, exchange in enumerate(episode.turns):
             places.setdefault((episode.problem.id, exchange.reply.text), []).append((row, turn))
     pairs = [(episodes[where[0][0]].problem, text) for (_, text), where in places.items()]
-    for verdict, where in zip(task.check_many(pairs), places.values(), strict=True):
+    for verdict, where in zip(task.grade_many(pairs), places.values(), strict=True):
         for row, turn in where:
-            right[row, turn] = np.nan if verdict.why == UNTESTED else float(verdict.correct)
+            right[row, turn] = np.nan if verdict.reason == UNTESTED else float(verdict.correct)
     return right
-
-
-def at_least_zero(name: str, value: float) -> float:
-    """The value, or UserError: a weight below zero would pay for mistakes."""
-    if not value >= 0:
-        raise UserError(f"{name}={value}: allowed: at least 0")
-    return value

@@ -13,19 +13,20 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from amend.bounds import NonNegative
-from amend.reward.oracle import at_least_zero, correctness
+from amend.reward.base import at_least_zero
+from amend.reward.oracle import correctness
 from amend.task.base import Task
 from amend.types import Episode
+from amend.value_types import NonNegative
 
 
 class Progress:
     """The change of correctness from turn to turn, times ``alpha``; ``weight`` is its share in the sum of parts."""
 
-    def __init__(self, task: Task, *, weight: NonNegative, alpha: NonNegative) -> None:
+    def __init__(self, task: Task, *, weight: NonNegative, shaping_coef: NonNegative) -> None:
         self._task = task
         self.weight = at_least_zero("reward.progress.weight", weight)
-        self._alpha = at_least_zero("reward.progress.alpha", alpha)
+        self._alpha = at_least_zero("reward.progress.shaping_coef", shaping_coef)
 
     def __call__(self, episodes: Sequence[Episode]) -> Float[np.ndarray, "b k"]:
         """The bonus at each turn: 0 at the first, and where an episode has no such turn."""

@@ -23,12 +23,12 @@ from transformers import GenerationConfig, PreTrainedModel
 from transformers.generation.configuration_utils import ContinuousBatchingConfig
 from transformers.generation.continuous_batching.utils import WorkloadHints
 
-from amend.bounds import Count, Positive
 from amend.errors import UserError
 from amend.policy import attention
-from amend.policy.model import Policy
-from amend.rollout.engine import Seed
-from amend.types import Completion, Sampling, Stop, Tokens
+from amend.policy.policy import Policy
+from amend.rollout.base import Seed
+from amend.types import Completion, SamplingParams, Stop, Tokens
+from amend.value_types import Count, Positive
 
 PAGE = 256  # tokens a page of the cache holds: what FlashAttention's paged kernels want
 STEP = 8192  # prompt tokens read in one step, at the most
@@ -37,51 +37,69 @@ STEP = 8192  # prompt tokens read in one step, at the most
 class HF:
     """Samples from ``policy`` (from its reference, with ``frozen``), in the precision its weights are stored in.
 
-    ``batch`` episodes are in the cache at once. ``importance_cap``: see ``Engine``.
+    ``batch`` episodes are in the cache at once. ``importance_sampling_cap``: see ``Engine``.
     """
 
-    def __init__(self, policy: Policy, *, batch: Count, importance_cap: Positive | None) -> None:
-        self._policy, self.batch, self.importance_cap = policy, batch, importance_cap
+    def __init__(self, policy: Policy, *, max_batch_size: Count, importance_sampling_cap: Positive | None) -> None:
+        self._policy, self.max_batch_size, self.importance_sampling_cap = (
+            policy,
+            max_batch_size,
+            importance_sampling_cap,
+        )
         self._of_reference = False
 
-    def frozen(self) -> HF:
+    def reference_engine(self) -> HF:
         """The same engine over the frozen reference."""
-        twin = HF(self._policy, batch=self.batch, importance_cap=self.importance_cap)
+        twin = HF(
+            self._policy, max_batch_size=self.max_batch_size, importance_sampling_cap=self.importance_sampling_cap
+        )
         twin._of_reference = True
         return twin
 
-    def sync(self) -> None:
+    def sync_weights(self) -> None:
         """Nothing to do: no cache outlives its call, and the weights are the trainer's own."""
 
     @torch.no_grad()
-    def sample(self, prompts: Sequence[Tokens], how: Sampling, seeds: Sequence[Seed]) -> list[Completion]:
+    def sample(
+        self, prompts: Sequence[Tokens], sampling_params: SamplingParams, seeds: Sequence[Seed]
+    ) -> list[Completion]:
         """One completion a prompt; see ``Engine``."""
         replies: list[Completion] = []
-        for start in range(0, len(prompts), self.batch):
-            cut = slice(start, start + self.batch)
-            with self._policy.reading(self._of_reference) as lm, _plain_attention(lm), _own_randomness(lm):
-                outputs = self._generated(lm, prompts[cut], how, seeds[cut])
-            replies += [self._completion(output, how) for output in outputs]
+        for start in range(0, len(prompts), self.max_batch_size):
+            cut = slice(start, start + self.max_batch_size)
+            with self._policy.model_or_reference(self._of_reference) as lm, _plain_attention(lm), _own_randomness(lm):
+                outputs = self._generated(lm, prompts[cut], sampling_params, seeds[cut])
+            replies += [self._completion(output, sampling_params) for output in outputs]
         return replies
 
-    def _generated(self, lm: Any, prompts: Sequence[Tokens], how: Sampling, seeds: Sequence[Seed]) -> list[Any]:
+    def _generated(
+        self, lm: Any, prompts: Sequence[Tokens], sampling_params: SamplingParams, seeds: Sequence[Seed]
+    ) -> list[Any]:
         """transformers' outputs, in the order of the prompts."""
         longest = max(map(len, prompts))
         wanted = GenerationConfig(
-            max_new_tokens=how.max_tokens,
-            eos_token_id=[*self._policy.ends, *sorted(how.pause)],
-            do_sample=how.temperature > 0,
-            **({"temperature": how.temperature, "top_k": 0, "top_p": 1.0} if how.temperature > 0 else {}),
+            max_new_tokens=sampling_params.max_tokens,
+            eos_token_id=[*self._policy.ends, *sorted(sampling_params.pause)],
+            do_sample=sampling_params.temperature > 0,
+            **(
+                {"temperature": sampling_params.temperature, "top_k": 0, "top_p": 1.0}
+                if sampling_params.temperature > 0
+                else {}
+            ),
         )
         settings = ContinuousBatchingConfig(
             page_size=PAGE,
-            num_blocks=sum(-(-(len(p) + how.max_tokens) // PAGE) + 1 for p in prompts),  # room for all: none waits
+            num_blocks=sum(
+                -(-(len(p) + sampling_params.max_tokens) // PAGE) + 1 for p in prompts
+            ),  # room for all: none waits
             max_batch_tokens=min(STEP, max(sum(map(len, prompts)), len(prompts))),
             return_logprobs=True,
             seed=int(np.random.SeedSequence([x for seed in seeds for x in (len(seed), *seed)]).generate_state(1)[0]),
             auto_switch_to_flash=lm.dtype == torch.bfloat16 and lm.device.type == "cuda",  # it knows no float32
         )
-        manager = lm.init_continuous_batching(wanted, settings, WorkloadHints(longest, how.max_tokens, len(prompts)))
+        manager = lm.init_continuous_batching(
+            wanted, settings, WorkloadHints(longest, sampling_params.max_tokens, len(prompts))
+        )
         found: dict[str, Any] = {}
         try:
             if attention.caps_scores(lm.config) and lm.config._attn_implementation == "paged|eager":
@@ -91,7 +109,7 @@ class HF:
                 )
             if lm.device.type == "cuda":
                 manager.warmup()
-            names = manager.add_requests([list(p) for p in prompts], max_new_tokens=how.max_tokens)
+            names = manager.add_requests([list(p) for p in prompts], max_new_tokens=sampling_params.max_tokens)
             manager.start()
             while len(found) < len(names):
                 output = manager.get_result(timeout=1)
@@ -109,12 +127,16 @@ class HF:
 
     def _explain(self, failed: object) -> None:
         if isinstance(failed, MemoryError | torch.OutOfMemoryError):
-            raise UserError(f"rollout.batch={self.batch}: the cache of so many replies does not fit; allowed: fewer")
+            raise UserError(
+                f"rollout.max_batch_size={self.max_batch_size}: the cache of so many replies does not fit; allowed: fewer"
+            )
         raise RuntimeError(f"transformers' continuous batching failed: {failed}")
 
-    def _completion(self, output: Any, how: Sampling) -> Completion:
+    def _completion(self, output: Any, sampling_params: SamplingParams) -> Completion:
         drawn = tuple(output.generated_tokens)
-        stop: Stop = "end" if drawn[-1] in self._policy.ends else "pause" if drawn[-1] in how.pause else "length"
+        stop: Stop = (
+            "end" if drawn[-1] in self._policy.ends else "pause" if drawn[-1] in sampling_params.pause else "length"
+        )
         return Completion(drawn, tuple(output.logprobs), self._policy.decode(drawn), stop)
 
 

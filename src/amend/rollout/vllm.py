@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from amend.bounds import Count, NonNegative, Positive
 from amend.errors import UserError
-from amend.policy.model import Policy
-from amend.rollout.engine import Seed
-from amend.types import Completion, Sampling, Stop, Tokens
+from amend.policy.policy import Policy
+from amend.rollout.base import Seed
+from amend.types import Completion, SamplingParams, Stop, Tokens
+from amend.value_types import Count, NonNegative, Positive
 
 LOGPROBS = "processed_logprobs"  # vLLM's name for those of the distribution drawn from, temperature included
 
@@ -36,7 +36,7 @@ class VLLM:
     group_port:     of the NCCL group that weights travel in; on the trainer's machine, free, and open to the server
     wait:           seconds to wait for the server to be up
     batch:          episodes sampled at once, in ``requests`` requests at a time
-    importance_cap: see ``Engine``
+    importance_sampling_cap: see ``Engine``
     """
 
     def __init__(
@@ -45,36 +45,41 @@ class VLLM:
         *,
         url: str,
         group_port: Count,
-        wait: NonNegative,
-        batch: Count,
-        requests: Count,
-        importance_cap: Positive | None,
+        server_timeout: NonNegative,
+        max_batch_size: Count,
+        max_concurrency: Count,
+        importance_sampling_cap: Positive | None,
     ) -> None:
-        self._policy, self.batch, self._requests, self.importance_cap = policy, batch, requests, importance_cap
-        self._server = Server(policy, url, group_port, wait)
+        self._policy, self.max_batch_size, self._requests = policy, max_batch_size, max_concurrency
+        self.importance_sampling_cap = importance_sampling_cap
+        self._server = Server(policy, url, group_port, server_timeout)
         self._of_reference = False
 
-    def frozen(self) -> VLLM:
+    def reference_engine(self) -> VLLM:
         """The same server under the reference's weights."""
         twin = object.__new__(VLLM)
         twin.__dict__ |= self.__dict__
         twin._of_reference = True
         return twin
 
-    def sync(self) -> None:
+    def sync_weights(self) -> None:
         """The server's weights are old, if they are this engine's."""
         self._server.forget(self._of_reference)
 
-    def sample(self, prompts: Sequence[Tokens], how: Sampling, seeds: Sequence[Seed]) -> list[Completion]:
+    def sample(
+        self, prompts: Sequence[Tokens], sampling_params: SamplingParams, seeds: Sequence[Seed]
+    ) -> list[Completion]:
         """One completion a prompt; see ``Engine``."""
         if not prompts:
             return []
         self._server.hold(self._of_reference)
         with ThreadPoolExecutor(min(self._requests, len(prompts))) as pool:
-            return list(pool.map(lambda one: self._reply(one[0], how, one[1]), zip(prompts, seeds, strict=True)))
+            return list(
+                pool.map(lambda one: self._reply(one[0], sampling_params, one[1]), zip(prompts, seeds, strict=True))
+            )
 
-    def _reply(self, prompt: Tokens, how: Sampling, seed: Seed) -> Completion:
-        said = self._server.generate(prompt, how, seed, self._policy.ends)
+    def _reply(self, prompt: Tokens, sampling_params: SamplingParams, seed: Seed) -> Completion:
+        said = self._server.generate(prompt, sampling_params, seed, self._policy.ends)
         drawn = tuple(int(token) for token in said["completion_ids"][0])
         logp = tuple(at[ids.index(token)] for at, ids, token in zip(
             said["logprobs"][0], said["logprob_token_ids"][0], drawn, strict=True
@@ -82,9 +87,9 @@ class VLLM:
         stop: Stop = "end" if drawn and drawn[-1] in self._policy.ends else "length"
         if tuple(said["prompt_ids"][0]) != prompt:
             raise self._server.refused("changed a prompt's tokens: does it serve another model?")
-        if stop == "length" and len(drawn) != how.max_tokens:
+        if stop == "length" and len(drawn) != sampling_params.max_tokens:
             raise self._server.refused(
-                f"ended a reply after {len(drawn)} of {how.max_tokens} tokens with none of the end tokens "
+                f"ended a reply after {len(drawn)} of {sampling_params.max_tokens} tokens with none of the end tokens "
                 f"{list(self._policy.ends)}: its --max-model-len may be too small"
             )
         if None in logp:
@@ -110,7 +115,7 @@ class Server:
         if self._client is None:
             self._client = self._connected()
         if self._holds is not reference:
-            with self._policy.reading(reference) as lm, torch.no_grad():
+            with self._policy.model_or_reference(reference) as lm, torch.no_grad():
                 parts = list(lm.named_parameters())
                 named = [(name, weight) for name, weight in parts if "lora_" not in name]
                 shapes = [(plain(name), str(w.dtype).removeprefix("torch."), list(w.shape)) for name, w in named]
@@ -118,18 +123,20 @@ class Server:
                 self._asked(self._client.reset_prefix_cache)
             self._holds = reference
 
-    def generate(self, prompt: Tokens, how: Sampling, seed: Seed, ends: Sequence[int]) -> dict[str, Any]:
+    def generate(
+        self, prompt: Tokens, sampling_params: SamplingParams, seed: Seed, ends: Sequence[int]
+    ) -> dict[str, Any]:
         """TRL's words for one reply. Nothing is left to the server's defaults: those come from the model's files."""
         said: dict[str, Any] = self._asked(
             self._client.generate,
             [list(prompt)],
             n=1,
-            temperature=how.temperature,
+            temperature=sampling_params.temperature,
             top_p=1.0,
             top_k=0,
             min_p=0.0,
             repetition_penalty=1.0,
-            max_tokens=how.max_tokens,
+            max_tokens=sampling_params.max_tokens,
             logprobs=0,
             generation_kwargs={"seed": number(seed), "stop_token_ids": list(ends)},
         )
@@ -159,7 +166,7 @@ class Server:
             ) from error
         except OSError as error:  # as all of `requests`' own are
             raise UserError(
-                f"rollout.url={self._url}: no vLLM server answers there (waited rollout.wait={self._wait:g} s); start "
+                f"rollout.url={self._url}: no vLLM server answers there (waited rollout.server_timeout={self._wait:g} s); start "
                 f"one: trl vllm-serve --model {self._policy.name}"
             ) from error
         except RuntimeError as error:  # TRL's words for a server without the endpoints that weights need

@@ -13,15 +13,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from amend.config import REFUSED, say
-from amend.errors import UserError
-from amend.run_folder import finished
-from amend.sweep.file import Sweep, grid, random, read
-from amend.sweep.multirun import LAUNCHERS, multirun
-from amend.sweep.optimise import Trials, suggestions
+from amend.errors import INTERRUPTED, REFUSED, UserError, print_error
+from amend.results.run_folder.naming import latest_finished
+from amend.sweep.bayes import Trials, suggestions
+from amend.sweep.hydra_multirun import LAUNCHERS, multirun
 from amend.sweep.plan import Planned, Plans, looked_up, once, state
-from amend.sweep.runner import INTERRUPTED, Runner
-from amend.sweep.show import Show
+from amend.sweep.progress import SweepProgress
+from amend.sweep.runner import Runner
+from amend.sweep.search import grid, random
+from amend.sweep.spec import Sweep, read_sweep
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -44,14 +44,14 @@ def main(words: list[str] | None = None) -> int:
     try:
         return _main(asked)
     except UserError as error:
-        say(error)
+        print_error(error)
         return REFUSED
 
 
 def _main(asked: argparse.Namespace) -> int:
     if asked.jobs < 1:
         raise UserError(f"--jobs {asked.jobs}: allowed: 1 or more")
-    sweep = read(asked.file)
+    sweep = read_sweep(asked.file)
     if asked.print:
         line = multirun(sweep, asked.scale, asked.overrides)
         print(line)
@@ -66,7 +66,7 @@ def _main(asked: argparse.Namespace) -> int:
     if asked.dry_run:
         return dry(runs, total)
     console = Console(stderr=False)
-    with Show(sweep.name, total, asked.jobs, console) as show:
+    with SweepProgress(sweep.name, total, asked.jobs, console) as show:
         ended = partial(learn, sweep, trials) if trials else lambda run: None
         runner = Runner(asked.file.stem, asked.jobs, show, ended)
         tally = runner(runs, asked.count if sweep.method == "grid" else None)
@@ -101,7 +101,7 @@ def trials_of(sweep: Sweep, more: list[str]) -> Trials:
 
 def learn(sweep: Sweep, trials: Trials, run: Planned) -> None:
     """A Bayesian sweep learns what a finished run gave."""
-    folder = finished(run.base)
+    folder = latest_finished(run.base)
     assert folder is not None
     value = looked_up(json.loads((folder / "summary.json").read_text(encoding="utf-8")), sweep.metric)
     if not isinstance(value, int | float):

@@ -24,11 +24,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
-from amend.config import REFUSED, say
-from amend.errors import UserError
-from amend.stat.interval import LEVEL
-from amend.stat.paired import holm
-from amend.stat.seeds import POWER, Squares, enough, seed_p, seeds_needed
+from amend.errors import REFUSED, UserError, print_error
+from amend.results.stats.hypothesis_tests import holm
+from amend.results.stats.intervals import LEVEL
+from amend.results.stats.power_analysis import POWER, describe_sample_size, required_seeds
+from amend.results.stats.random_effects import MeanSquares, seed_p
 
 NOTE = "note"  # what a reader has to know beside the figure
 MOOT = "moot"  # why our runs are no test of it, whatever they give, such as words that the model cannot read
@@ -94,7 +94,7 @@ def page(found: Sequence[Mapping[str, Any]], results: Mapping[str, Mapping[str, 
     adjusted = dict(zip(tested, holm(np.array([decisions[i].p for i in tested], dtype=float)).tolist(), strict=True))
     survive = [i for i in tested if decisions[i].verdict != OPEN and adjusted[i] < 1 - LEVEL]
     tally = {said: sum(one.verdict == said for one in decisions) for said in (HOLDS, FAILS, OPEN, NO_TEST)}
-    seconds = [spent for _, spent in _runs(results)]
+    seconds = [counters for _, counters in _runs(results)]
     hours = sum(seconds) / 3600
     rows = []
     for i, (claim, one) in enumerate(zip(found, decisions, strict=True)):
@@ -182,8 +182,8 @@ def decided(claim: Mapping[str, Any], result: Mapping[str, Any] | None) -> Decis
     said = verdict(claim["expect"], claim["than"], low, high)
     than = claim["than"] / by
     distance = than - abs(found["mean"]) if claim["expect"] == "near" else found["mean"] - than
-    made = Squares(**found["squares"])
-    would = enough(seeds_needed(made, distance), seeds, found["problems"]) if said == OPEN else ""
+    made = MeanSquares(**found["squares"])
+    would = describe_sample_size(required_seeds(made, distance), seeds, found["problems"]) if said == OPEN else ""
     return Decision(words, said, seed_p(made, distance), would)
 
 
@@ -198,7 +198,7 @@ def main() -> int:
     try:
         text = page(claims(folder / "claims.yaml"), results_in(folder))
     except (UserError, OSError) as error:
-        say(error)
+        print_error(error)
         return REFUSED
     (folder / "CLAIMS.md").write_text(text, encoding="utf-8")
     print(folder / "CLAIMS.md")

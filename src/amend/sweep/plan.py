@@ -22,12 +22,13 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from amend.composition import composed
-from amend.config import check, translated
+from amend.config.compose import compose_config
+from amend.config.hydra_errors import describe_hydra_error
+from amend.config.validate import validate_config
 from amend.errors import UserError
-from amend.run_folder import LOCK, begun, finished, home, identity
-from amend.sweep.argv import command_line, overrides, resized
-from amend.sweep.file import Parameters, Sweep
+from amend.results.run_folder.naming import LOCK, config_hash, existing_runs, latest_finished, run_path
+from amend.sweep.command import command_line, overrides, resized
+from amend.sweep.spec import Parameters, Sweep
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Plans:
         command = (*start, *given)
         if isinstance(cfg, str):
             return Planned(parameters, command, tuple(given), Path("refused"), Path("runs"), cfg)
-        base = home(cfg).with_name(f"{identity(cfg)}-s{seed}")
+        base = run_path(cfg).with_name(f"{config_hash(cfg)}-s{seed}")
         return Planned(parameters, command, tuple(given), base, Path(cfg.runs_dir))
 
 
@@ -78,12 +79,12 @@ class Plans:
 def checked(words: tuple[str, ...]) -> DictConfig | str:
     """The checked configuration of a command line, or why there is none. Shared by all seeds: not to be changed."""
     try:
-        cfg = composed(words)
-        check(cfg)
+        cfg = compose_config(words)
+        validate_config(cfg)
     except UserError as error:
         return " ".join(str(error).split())
     except Exception as error:  # Hydra's, in its own many words
-        return translated(error)
+        return describe_hydra_error(error)
     return cfg
 
 
@@ -96,9 +97,9 @@ def state(run: Planned) -> str:
     """finished | unfinished | busy | new | refused."""
     if run.refused:
         return "refused"
-    if finished(run.base):
+    if latest_finished(run.base):
         return "finished"
-    here = begun(run.base)
+    here = existing_runs(run.base)
     if any(_held(path) for path in here):
         return "busy"
     return "unfinished" if here else "new"

@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from amend.sweep import start
+from amend.errors import INTERRUPTED
+from amend.sweep import child_process
 from amend.sweep.plan import Planned, state
-from amend.sweep.show import Show
+from amend.sweep.progress import SweepProgress
 
-INTERRUPTED = 130
 PATIENCE = 0.1  # seconds between two looks at the processes
 WAIT = 1.0  # and at runs that somebody else's process holds
 
@@ -39,7 +39,7 @@ class Running:
 
 
 @dataclass
-class Tally:
+class SweepResult:
     """What became of a sweep's runs."""
 
     finished: list[Planned] = field(default_factory=list)  # now or before
@@ -51,7 +51,7 @@ class Tally:
 class Runner:
     """``jobs`` runs at a time, each on its share of the cores that this process may use."""
 
-    def __init__(self, name: str, jobs: int, show: Show, ended: Callable[[Planned], None]) -> None:
+    def __init__(self, name: str, jobs: int, show: SweepProgress, ended: Callable[[Planned], None]) -> None:
         self._name, self._show, self._ended = name, show, ended
         cores = (
             sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
@@ -59,9 +59,9 @@ class Runner:
         self._cores = [cores[slot % len(cores) :: jobs] for slot in range(jobs)]
         self._active: list[Running] = []
         self._busy: deque[Planned] = deque()  # runs that another process is at
-        self.tally = Tally()
+        self.tally = SweepResult()
 
-    def __call__(self, runs: Iterable[Planned], count: int | None) -> Tally:
+    def __call__(self, runs: Iterable[Planned], count: int | None) -> SweepResult:
         """Run those that are missing, ``count`` of them at most."""
         queue: Iterator[Planned] = iter(runs)
         before = signal.signal(signal.SIGTERM, _as_interrupt)
@@ -70,10 +70,10 @@ class Runner:
             while more or self._active or self._busy:
                 self._reap()
                 full = len(self._active) == len(self._cores)
-                spent = count is not None and self.tally.started >= count
-                if (more or self._busy) and not full and not spent:
+                counters = count is not None and self.tally.started >= count
+                if (more or self._busy) and not full and not counters:
                     more = self._next(queue) if more else self._again()
-                elif spent and not self._active:
+                elif counters and not self._active:
                     break
                 else:
                     time.sleep(PATIENCE)
@@ -118,7 +118,7 @@ class Runner:
         cores = ",".join(map(str, self._cores[slot]))
         with log.open("wb") as said:
             process = subprocess.Popen(
-                [sys.executable, "-S", "-E", start.__file__, str(os.getpid()), cores, *words],
+                [sys.executable, "-S", "-E", child_process.__file__, str(os.getpid()), cores, *words],
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,

@@ -18,15 +18,14 @@ from typing import Literal
 
 import numpy as np
 
-from amend.bounds import Count, Fraction, Natural
 from amend.errors import UserError
-from amend.task.base import SPLITS, Split
-from amend.task.builtin import part
-from amend.task.drawn import Drawn, distinct
-from amend.task.grade import LONGEST_ANSWER, LONGEST_REPLY, boxed
-from amend.task.noise import noised
-from amend.task.trace import OPERATIONS, executed, listed, spaced
+from amend.task.dataset.execution_traces import OPERATIONS, execute, listed, spaced
+from amend.task.dataset.lazy import LazyProblems, distinct
+from amend.task.dataset.splits import SPLITS, Split, part
+from amend.task.dataset.trace_noise import add_noise
+from amend.task.grading.extract_answer import LONGEST_ANSWER, LONGEST_REPLY, boxed
 from amend.types import Message, Problem, Verdict
+from amend.value_types import Count, Fraction, Natural
 
 SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "mod": "mod"}
 _ID = re.compile(r"algorithmic-(train|val|test)-([0-9]{1,9})")
@@ -98,25 +97,25 @@ class Algorithmic:
                 break
         else:
             raise UserError(f"task.digits={self._digits}: too few different questions for three splits; allowed: more")
-        _, gold = executed(name, operands, 0.0, rng)
+        _, gold = execute(name, operands, 0.0, rng)
         wrong = split == "train" and noise.random() < self._dynamic_doc
-        steps, result = executed(name, operands, self._dynamic if wrong else 0.0, noise)
+        steps, result = execute(name, operands, self._dynamic if wrong else 0.0, noise)
         solution = "\n".join((*steps, result) if self._form == "trace" else (result,))
         if split == "train":
-            solution = noised(solution, noise, **self._static, replacement=self._replacement)
+            solution = add_noise(solution, noise, **self._static, replacement=self._replacement)
         level = max(len(str(operand)) for operand in operands)
         meta = {"level": level, "subject": name, "solution": solution}
         return Problem(f"algorithmic-{split}-{index}", question, gold, meta)
 
     def problems(self, split: Split) -> Sequence[Problem]:
         """The problems of a split; those to train on are made as they are asked for."""
-        return Drawn(partial(self.problem, split), self._train) if split == "train" else self._fixed[split]
+        return LazyProblems(partial(self.problem, split), self._train) if split == "train" else self._fixed[split]
 
-    def ask(self, problem: Problem) -> list[Message]:
+    def render_prompt(self, problem: Problem) -> list[Message]:
         """The question and nothing else."""
         return [Message("user", problem.question)]
 
-    def check(self, problem: Problem, reply: str) -> Verdict:
+    def grade(self, problem: Problem, reply: str) -> Verdict:
         """Is the last line of the reply (or what it boxes last) the answer, spaces aside? Total."""
         found = boxed(reply)
         if found is None:
@@ -129,11 +128,11 @@ class Algorithmic:
         right = found == "".join(problem.answer.split())
         return Verdict(found, right, "right" if right else "wrong")
 
-    def check_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
+    def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
         """``check`` for each pair."""
-        return [self.check(problem, reply) for problem, reply in pairs]
+        return [self.grade(problem, reply) for problem, reply in pairs]
 
-    def recognise(self, row: Mapping[str, object]) -> Problem:
+    def problem_from_row(self, row: Mapping[str, object]) -> Problem:
         """The problem of a line, by its ``id``."""
         if "id" not in row:
             raise UserError("field 'id' is missing")

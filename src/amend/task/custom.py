@@ -10,13 +10,13 @@ gives as its answer, letter case, spacing and the final full stop aside, is the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal, Unpack
 
 from amend.errors import UserError
-from amend.task.choice import bare, said
-from amend.task.grade import Grader
-from amend.task.rows import Row, shown
-from amend.task.tabular import Layout, Tabular
+from amend.task.dataset.jsonl import Row, shown
+from amend.task.grading.math_grader import Grader
+from amend.task.grading.text_answers import said, same_text
+from amend.task.tabular import Layout, TableConfig, Tabular
 from amend.types import Message, Problem, Verdict
 
 SECONDS = 3.0  # the most that one hostile answer may delay a batch by
@@ -41,7 +41,7 @@ class Custom(Tabular):
         subject: str | None,
         prompt: str,
         kind: Literal["math", "number", "text"],
-        **table: Any,
+        **table: Unpack[TableConfig],
     ) -> None:
         if prompt.count("{question}") != 1:
             raise UserError(f"task.prompt={prompt[:60]!r}: allowed: a text with {{question}} in it, once")
@@ -66,26 +66,19 @@ class Custom(Tabular):
         meta = {"level": int(level), "subject": more.get("subject", ""), "solution": more.get("solution", "")}
         return Problem(id=identity, question=question, answer=gold, meta=meta)
 
-    def ask(self, problem: Problem) -> list[Message]:
+    def render_prompt(self, problem: Problem) -> list[Message]:
         """The prompt with the question in its place."""
         return [Message("user", self._prompt.replace("{question}", problem.question))]
 
-    def check_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
+    def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
         """Is the answer of each reply right?"""
         if self._kind != "text":
             return self._grader.grade_many([(problem.answer, reply) for problem, reply in pairs])
-        return [_same(problem.answer, said(reply)) for problem, reply in pairs]
+        return [same_text(problem.answer, said(reply)) for problem, reply in pairs]
 
     def close(self) -> None:
         """End the grader's worker processes."""
         self._grader.close()
-
-
-def _same(gold: str, found: str | None) -> Verdict:
-    if found is None:
-        return Verdict(None, False, "no answer")
-    right = found == gold or bare(found) == bare(gold)
-    return Verdict(found, right, "right" if right else "wrong")
 
 
 def _words(row: Row, field: str, knob: str) -> str:

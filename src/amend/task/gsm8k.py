@@ -10,13 +10,13 @@ A folder has gsm8k_train.jsonl and gsm8k_test.jsonl (or train.jsonl and test.jso
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Unpack
 
 from amend.errors import UserError
-from amend.task.calculator import MARK, Calculator, without_marks
-from amend.task.grade import Grader
-from amend.task.rows import Row, text
-from amend.task.tabular import Layout, Tabular
+from amend.task.dataset.jsonl import Row, text
+from amend.task.grading.math_grader import Grader
+from amend.task.tabular import Layout, TableConfig, Tabular
+from amend.task.tools import MARK, Calculator, without_marks
 from amend.types import Message, Problem, Verdict
 
 SECONDS = 3.0  # the most that one hostile answer may delay a batch by
@@ -36,7 +36,7 @@ class GSM8K(Tabular):
 
     prefix = "gsm8k"
 
-    def __init__(self, *, calculator: bool, **table: Any) -> None:
+    def __init__(self, *, calculator: bool, **table: Unpack[TableConfig]) -> None:
         self.tool = Calculator() if calculator else None
         self._grader = Grader(seconds=SECONDS)
         super().__init__(Layout("main", ("train", "test"), FILES), **table)
@@ -53,11 +53,11 @@ class GSM8K(Tabular):
         meta = {"level": len(MARK.findall(worked)), "subject": "", "solution": solution}
         return Problem(id=identity, question=question, answer=gold.strip().replace(",", ""), meta=meta)
 
-    def ask(self, problem: Problem) -> list[Message]:
+    def render_prompt(self, problem: Problem) -> list[Message]:
         """Zero-shot: the instruction, the word about the calculator where there is one, and the question."""
         return [Message("user", f"{PROMPT}{TOOL if self.tool else ''}{problem.question}")]
 
-    def check_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
+    def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
         """Is the answer right: what is boxed last or, failing that, what follows the last ``####``."""
         return self._grader.grade_many([(problem.answer, without_marks(reply)) for problem, reply in pairs])
 

@@ -19,14 +19,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from amend.bounds import Count, Natural, Positive
 from amend.errors import UserError
-from amend.task.base import Split
-from amend.task.code import Judge
+from amend.task.dataset.jsonl import Row, at, shown, text
+from amend.task.dataset.sources import first_file, from_file, from_hub, is_local
+from amend.task.dataset.splits import Split
+from amend.task.grading.code_grader import CodeGrader
 from amend.task.mbpp import MBPP
-from amend.task.rows import Row, at, shown, text
-from amend.task.source import first_file, from_file, from_hub, is_local
 from amend.types import Message, Problem, Verdict
+from amend.value_types import Count, Natural, Positive
 
 NAMES = ("HumanEval.jsonl", "HumanEval.jsonl.gz", "humaneval.jsonl", "test.jsonl")
 PROMPT = (
@@ -52,7 +52,7 @@ class HumanEval:
         validation: Natural,
         test: Count,
     ) -> None:
-        self._judge = Judge(sandbox=sandbox, seconds=seconds)
+        self._judge = CodeGrader(sandbox=sandbox, seconds=seconds)
         if is_local(source, beside=(), layout=NAMES[0]):
             path = Path(source).expanduser()
             table = from_file(path if path.is_file() else first_file(path, NAMES, "HumanEval"))
@@ -81,27 +81,27 @@ class HumanEval:
             raise UserError("task.train=null: nothing to train on; allowed: where MBPP is, a folder or a hub id")
         return self._mbpp.problems(split)
 
-    def ask(self, problem: Problem) -> list[Message]:
+    def render_prompt(self, problem: Problem) -> list[Message]:
         """Zero-shot; a problem of MBPP's as ``mbpp`` asks it."""
         if self._mbpp is not None and problem.meta["subject"] == "MBPP":
-            return self._mbpp.ask(problem)
+            return self._mbpp.render_prompt(problem)
         return [Message("user", PROMPT.format(prompt=problem.question.strip()))]
 
-    def check(self, problem: Problem, reply: str) -> Verdict:
+    def grade(self, problem: Problem, reply: str) -> Verdict:
         """Does the program of the reply pass? Total: any string gets a verdict."""
-        return self.check_many([(problem, reply)])[0]
+        return self.grade_many([(problem, reply)])[0]
 
-    def check_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
+    def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
         """``check`` for each pair, several side by side."""
-        return self._judge.check_many(pairs)
+        return self._judge.grade_many(pairs)
 
-    def recognise(self, row: Mapping[str, object]) -> Problem:
+    def problem_from_row(self, row: Mapping[str, object]) -> Problem:
         """The problem of a line: by ``id`` or ``task_id`` (``HumanEval/0``) where known, else by its own fields."""
         for named in (row.get("id"), row.get("task_id")):
             if isinstance(named, str) and named in self._by_id:
                 return self._by_id[named]
         if "entry_point" not in row and self._mbpp is not None:
-            return self._mbpp.recognise(row)
+            return self._mbpp.problem_from_row(row)
         return problem(row)
 
 

@@ -12,12 +12,12 @@ import string
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from amend.bounds import Count
 from amend.errors import UserError
-from amend.task.base import SPLITS, Split
-from amend.task.drawn import Drawn
-from amend.task.grade import LONGEST_ANSWER, boxed
+from amend.task.dataset.lazy import LazyProblems
+from amend.task.dataset.splits import SPLITS, Split
+from amend.task.grading.extract_answer import LONGEST_ANSWER, boxed
 from amend.types import Message, Problem, Verdict
+from amend.value_types import Count
 
 ALPHABET = string.digits + string.ascii_lowercase
 TRAINING = 4096  # problems, going round the symbols
@@ -32,17 +32,17 @@ class Identity:
         if test < 1:
             raise UserError(f"task.test={test}: allowed: at least 1")
         sizes = {"train": TRAINING, "val": test, "test": test}
-        self._splits = {split: Drawn(partial(_problem, split, symbols), sizes[split]) for split in SPLITS}
+        self._splits = {split: LazyProblems(partial(_problem, split, symbols), sizes[split]) for split in SPLITS}
 
     def problems(self, split: Split) -> Sequence[Problem]:
         """The problems of a split, each symbol in its turn."""
         return self._splits[split]
 
-    def ask(self, problem: Problem) -> list[Message]:
+    def render_prompt(self, problem: Problem) -> list[Message]:
         """The question and nothing else."""
         return [Message("user", problem.question)]
 
-    def check(self, problem: Problem, reply: str) -> Verdict:
+    def grade(self, problem: Problem, reply: str) -> Verdict:
         """Right where the reply, or what it boxes, is the symbol."""
         said = reply.strip()
         if not said:
@@ -52,11 +52,11 @@ class Identity:
             return Verdict(problem.answer, True, "right")
         return Verdict((inside or said)[:LONGEST_ANSWER], False, "wrong")
 
-    def check_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
+    def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
         """``check`` for each pair."""
-        return [self.check(problem, reply) for problem, reply in pairs]
+        return [self.grade(problem, reply) for problem, reply in pairs]
 
-    def recognise(self, row: Mapping[str, object]) -> Problem:
+    def problem_from_row(self, row: Mapping[str, object]) -> Problem:
         """The problem of a line, by its ``id``."""
         if "id" not in row:
             raise UserError("field 'id' is missing")

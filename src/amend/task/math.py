@@ -13,15 +13,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from amend.bounds import Count, Level, Natural
 from amend.errors import UserError
-from amend.task.base import SPLITS, Split
-from amend.task.builtin import Builtin
-from amend.task.families import FAMILIES, Facts
-from amend.task.grade import Grader
-from amend.task.hendrycks import Hendrycks, gold
-from amend.task.rows import text
+from amend.task.dataset.hendrycks_math import Hendrycks, gold
+from amend.task.dataset.jsonl import text
+from amend.task.dataset.problem_families import FAMILIES, ProblemParams
+from amend.task.dataset.procedural_math import Builtin
+from amend.task.dataset.splits import SPLITS, Split
+from amend.task.grading.math_grader import Grader
 from amend.types import Message, Problem, Verdict
+from amend.value_types import Count, Level, Natural
 
 SECONDS = 3.0  # the most that one hostile answer may delay a batch by
 _BUILTIN_ID = re.compile(r"builtin-(train|val|test)-([0-9]{1,10})")
@@ -58,27 +58,27 @@ class Math:
         """The problems of a split: for "builtin" the training split is endless, the others are fixed."""
         return (self._builtin or self._source()).problems(split)
 
-    def ask(self, problem: Problem) -> list[Message]:
+    def render_prompt(self, problem: Problem) -> list[Message]:
         """The conversation that poses the problem. Built-in ones are asked as the built-in model knows them."""
         if self._builtin is not None and "facts" in problem.meta:
-            return self._builtin.ask(problem)
+            return self._builtin.render_prompt(problem)
         return [Message("user", self._prompt.replace("{question}", problem.question))]
 
-    def check(self, problem: Problem, reply: str) -> Verdict:
+    def grade(self, problem: Problem, reply: str) -> Verdict:
         """Is the answer of the reply right? Total: any string gets a verdict."""
-        return self.check_many([(problem, reply)])[0]
+        return self.grade_many([(problem, reply)])[0]
 
-    def check_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
+    def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
         """``check`` for each pair, in order; the comparisons that need sympy run side by side."""
         if self._builtin is not None and all("facts" in problem.meta for problem, _ in pairs):
-            return self._builtin.check_many(pairs)
+            return self._builtin.grade_many(pairs)
         graded = iter(self._grader.grade_many([(p.answer, reply) for p, reply in pairs if not self._has_facts(p)]))
         return [
-            self._builtin.check(problem, reply) if self._builtin and self._has_facts(problem) else next(graded)
+            self._builtin.grade(problem, reply) if self._builtin and self._has_facts(problem) else next(graded)
             for problem, reply in pairs
         ]
 
-    def recognise(self, row: Mapping[str, object]) -> Problem:
+    def problem_from_row(self, row: Mapping[str, object]) -> Problem:
         """The problem of a line: by ``id`` if that is known, else by ``problem`` and ``answer`` (or ``solution``)."""
         identity = row.get("id")
         if isinstance(identity, str) and (known := self._by_id(identity)) is not None:
@@ -116,7 +116,7 @@ def known_facts(question: str, answer: str) -> dict[str, object]:
     asked, said = ([int(n) for n in re.findall(r"-?[0-9]{1,9}", words)] for words in (question, answer))
     for family in FAMILIES.values():
         for numbers in (asked, asked[1:] + asked[:1], said + asked):
-            facts: Facts = tuple(numbers)
+            facts: ProblemParams = tuple(numbers)
             try:
                 if family.ask(facts) == question and family.right(facts, answer):
                     return {"family": family.name, "facts": facts}

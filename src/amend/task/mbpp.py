@@ -19,13 +19,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from amend.bounds import Count, Natural, Positive
 from amend.errors import UserError
-from amend.task.base import SPLITS, Split
-from amend.task.code import Judge
-from amend.task.rows import Row, at, shown, text
-from amend.task.source import Table, first_file, from_file, from_hub, is_local
+from amend.task.dataset.jsonl import Row, at, shown, text
+from amend.task.dataset.sources import Table, first_file, from_file, from_hub, is_local
+from amend.task.dataset.splits import SPLITS, Split
+from amend.task.grading.code_grader import CodeGrader
 from amend.types import Message, Problem, Verdict
+from amend.value_types import Count, Natural, Positive
 
 RANGES: dict[str, range] = {"train": range(601, 975), "val": range(511, 601), "test": range(11, 511)}
 EXAMPLES = (2, 3, 4)  # task ids: similar_elements, is_not_prime, heap_queue_largest
@@ -57,7 +57,7 @@ class MBPP:
         if shots > len(EXAMPLES):
             raise UserError(f"task.shots={shots}: allowed: 0 to {len(EXAMPLES)}")
         self._instruction = instruction
-        self._judge = Judge(sandbox=sandbox, seconds=seconds)
+        self._judge = CodeGrader(sandbox=sandbox, seconds=seconds)
         tables = read(source)
         self.provenance = {name: table.provenance for name, table in tables.items()}
         self._by_id: dict[str, Problem] = {}
@@ -87,22 +87,22 @@ class MBPP:
             raise UserError(f"task=mbpp: the source has no {split} problems (task ids {RANGES[split]})")
         return self._splits[split]
 
-    def ask(self, problem: Problem) -> list[Message]:
+    def render_prompt(self, problem: Problem) -> list[Message]:
         """The prompt of the paper; for a repair, the attempt and the request to correct it as well."""
         asked = [Message("user", f"{self._examples}{_posed(problem)}[BEGIN]\n")]
         if "attempt" in problem.meta:
             asked += [Message("assistant", str(problem.meta["attempt"])), Message("user", self._instruction)]
         return asked
 
-    def check(self, problem: Problem, reply: str) -> Verdict:
+    def grade(self, problem: Problem, reply: str) -> Verdict:
         """Does the program of the reply pass? Total: any string gets a verdict."""
-        return self.check_many([(problem, reply)])[0]
+        return self.grade_many([(problem, reply)])[0]
 
-    def check_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
+    def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
         """``check`` for each pair, several side by side."""
-        return self._judge.check_many(pairs)
+        return self._judge.grade_many(pairs)
 
-    def recognise(self, row: Mapping[str, object]) -> Problem:
+    def problem_from_row(self, row: Mapping[str, object]) -> Problem:
         """The problem of a line: by ``id`` (``mbpp-11``) or ``task_id`` where known, else by the row's own fields."""
         for named in (row.get("id"), f"mbpp-{row.get('task_id')}"):
             if isinstance(named, str) and named in self._by_id:

@@ -13,16 +13,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from amend.bounds import Count
 from amend.errors import UserError
-from amend.task.base import Split, Task, Tool, tool_of
-from amend.task.drawn import Drawn
-from amend.task.rows import shown
+from amend.task.base import Task
+from amend.task.dataset.jsonl import shown
+from amend.task.dataset.lazy import LazyProblems
+from amend.task.dataset.splits import Split
+from amend.task.tools import Tool, tool_of
 from amend.types import Message, Problem, Verdict
+from amend.value_types import Count
 
 
 class Mixture:
     """``tasks`` by name, in order, and the share of each. ``provenance`` has what each of them read."""
+
+    composite = True  # its parts are tasks, each with a `_target_` of its own
 
     def __init__(self, tasks: Mapping[str, Task], *, shares: list[Count]) -> None:
         if len(tasks) < 2 or len(shares) != len(tasks):
@@ -50,26 +54,26 @@ class Mixture:
             self._fixed[split] = self._once({name: task.problems(split) for name, task in self._tasks.items()})
         return self._fixed[split]
 
-    def ask(self, problem: Problem) -> list[Message]:
+    def render_prompt(self, problem: Problem) -> list[Message]:
         """As its own task asks it."""
         task, own = self._own(problem)
-        return task.ask(own)
+        return task.render_prompt(own)
 
-    def check(self, problem: Problem, reply: str) -> Verdict:
+    def grade(self, problem: Problem, reply: str) -> Verdict:
         """As its own task checks it."""
-        return self.check_many([(problem, reply)])[0]
+        return self.grade_many([(problem, reply)])[0]
 
-    def check_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
+    def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
         """Each task's replies together, the verdicts in the order they were asked for."""
         found: dict[int, Verdict] = {}
         for name, task in self._tasks.items():
             mine = [i for i, (problem, _) in enumerate(pairs) if problem.meta["task"] == name]
             if mine:
-                verdicts = task.check_many([(self._own(pairs[i][0])[1], pairs[i][1]) for i in mine])
+                verdicts = task.grade_many([(self._own(pairs[i][0])[1], pairs[i][1]) for i in mine])
                 found |= dict(zip(mine, verdicts, strict=True))
         return [found[i] for i in range(len(pairs))]
 
-    def recognise(self, row: Mapping[str, object]) -> Problem:
+    def problem_from_row(self, row: Mapping[str, object]) -> Problem:
         """The problem of a line: an id says its task; a line of a data set's own fields has it in ``task``."""
         name, _, own = str(row.get("id", "")).partition("/")
         name = str(row.get("task", name))
@@ -77,7 +81,7 @@ class Mixture:
             field = "task" if "task" in row or "id" not in row else "id"
             wrong = f"is {shown(row[field])}" if field in row else "is missing, and so is 'id'"
             raise UserError(f"field {field!r} {wrong}; allowed: one of {', '.join(self._tasks)} (an id: before its /)")
-        return _named(name, self._tasks[name].recognise({**row, "id": own} if own else row))
+        return _named(name, self._tasks[name].problem_from_row({**row, "id": own} if own else row))
 
     def close(self) -> None:
         """End what the tasks have started."""
@@ -102,7 +106,7 @@ class Mixture:
         return mixed
 
 
-def _cycle(splits: Mapping[str, Sequence[Problem]], shares: Mapping[str, int]) -> Drawn:
+def _cycle(splits: Mapping[str, Sequence[Problem]], shares: Mapping[str, int]) -> LazyProblems:
     """Training problems, ``shares`` of each task in turn, until every task has given all it has."""
     turn = [(name, place) for name, share in shares.items() for place in range(share)]
     cycles = max(-(-len(problems) // shares[name]) for name, problems in splits.items())
@@ -113,7 +117,7 @@ def _cycle(splits: Mapping[str, Sequence[Problem]], shares: Mapping[str, int]) -
         problems = splits[name]
         return _named(name, problems[(cycle * shares[name] + offset) % len(problems)])
 
-    return Drawn(problem, cycles * len(turn))
+    return LazyProblems(problem, cycles * len(turn))
 
 
 def _named(name: str, problem: Problem) -> Problem:

@@ -7,12 +7,12 @@ or by being nothing else; one that says neither has no answer, and one that says
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Unpack
 
 from amend.errors import UserError
-from amend.task.choice import bare, said
-from amend.task.rows import Row, shown, text
-from amend.task.tabular import Layout, Tabular
+from amend.task.dataset.jsonl import Row, shown, text
+from amend.task.grading.text_answers import bare, said
+from amend.task.tabular import Layout, TableConfig, Tabular
 from amend.types import Message, Problem, Verdict
 
 PROMPT = "Answer the question below, thinking step by step. Finish with \\boxed{yes} or \\boxed{no}.\n\n"
@@ -34,7 +34,7 @@ class StrategyQA(Tabular):
         question: str,
         answer: str,
         facts: str | None,
-        **table: Any,
+        **table: Unpack[TableConfig],
     ) -> None:
         self._question, self._answer, self._facts = question, answer, facts
         super().__init__(Layout.of(configuration, train_split, test_split), **table)
@@ -53,11 +53,11 @@ class StrategyQA(Tabular):
         meta = {"level": 0, "subject": "", "solution": solution}
         return Problem(id=identity, question=text(row, self._question), answer=gold, meta=meta)
 
-    def ask(self, problem: Problem) -> list[Message]:
+    def render_prompt(self, problem: Problem) -> list[Message]:
         """Zero-shot: the instruction and the question."""
         return [Message("user", PROMPT + problem.question)]
 
-    def check_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
+    def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
         """Does each reply say what is right?"""
         return [_checked(problem, reply) for problem, reply in pairs]
 

@@ -13,16 +13,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict, Unpack
 
 import numpy as np
 
-from amend.bounds import Count, Natural
 from amend.errors import UserError
-from amend.task.base import SPLITS, Split
-from amend.task.rows import Row, at, shown
-from amend.task.source import Table, first_file, from_file, from_hub, is_local
+from amend.task.dataset.jsonl import Row, at, shown
+from amend.task.dataset.sources import Table, first_file, from_file, from_hub, is_local
+from amend.task.dataset.splits import SPLITS, Split
 from amend.types import Message, Problem, Verdict
+from amend.value_types import Count, Natural
 
 SEED = 8792  # of which rows are held out: part of what the splits are, so not a knob
 
@@ -44,6 +44,17 @@ class Layout(NamedTuple):
         return " and ".join(dict.fromkeys(names[0] for names in self.files))
 
 
+class TableConfig(TypedDict):
+    """Keys of every task that is a table of rows."""
+
+    source: str
+    """A file, a folder or a hub id."""
+    validation: Natural
+    """Number of validation problems, taken from the training rows."""
+    test: Count
+    """Largest number of test problems."""
+
+
 class Tabular(ABC):
     """The three splits of a table. ``provenance`` tells, for each table, its source, its SHA-256 and its row count.
 
@@ -53,7 +64,8 @@ class Tabular(ABC):
 
     prefix = "row"  # of problems' ids
 
-    def __init__(self, layout: Layout, *, source: str, validation: Natural, test: Count) -> None:
+    def __init__(self, layout: Layout, **table: Unpack[TableConfig]) -> None:
+        source, validation, test = table["source"], table["validation"], table["test"]
         tables = _tables(source, layout)
         self.provenance = {name: table.provenance for name, table in tables.items()}
         read = {name: self._read(name, table) for name, table in tables.items()}
@@ -88,22 +100,22 @@ class Tabular(ABC):
         """
 
     @abstractmethod
-    def ask(self, problem: Problem) -> list[Message]:
+    def render_prompt(self, problem: Problem) -> list[Message]:
         """The conversation that poses the problem."""
 
     @abstractmethod
-    def check_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
+    def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
         """The verdict on each pair of problem and reply, in order. Total: any string gets one."""
 
     def problems(self, split: Split) -> Sequence[Problem]:
         """The problems of a split, in the order of their rows (validation: in the order they were drawn)."""
         return self._splits[split]
 
-    def check(self, problem: Problem, reply: str) -> Verdict:
+    def grade(self, problem: Problem, reply: str) -> Verdict:
         """Is the reply right?"""
-        return self.check_many([(problem, reply)])[0]
+        return self.grade_many([(problem, reply)])[0]
 
-    def recognise(self, row: Mapping[str, object]) -> Problem:
+    def problem_from_row(self, row: Mapping[str, object]) -> Problem:
         """The problem of a line: by ``id`` where that is known, else by the data set's own fields."""
         identity = row.get("id")
         known = self._by_id.get(identity) if isinstance(identity, str) else None

@@ -1,0 +1,1 @@
+"""From words on the command line to a checked configuration. No module of this package imports torch."""

@@ -1,0 +1,1 @@
+"""Evaluation: play the dialogue on fixed problems and write the episode table."""

@@ -1,0 +1,97 @@
+"""The base model's evaluation: measured once, kept beside the runs, and read by every other run that would repeat it.
+
+A comparison of seventeen algorithms over three seeds asks the same untrained model the same questions 51 times. What it
+answers is a function of the weights, the task, the dialogue, how replies are drawn, the code and the machine, and of no
+seed (``evaluate.EVALUATION_SEED``); the table is kept under a hash of all of these, so that nothing stale can be read.
+What it took in seconds is kept with it, and counted by every run that reads it: costs stay comparable.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from amend.distributed import collectives
+from amend.policy.policy import Policy
+from amend.results.run_folder.atomic_files import os_errors_as_user_errors
+from amend.results.run_folder.provenance import cpu
+
+Columns = dict[str, list[Any]]
+DECIDING = ("policy", "task", "dialogue", "eval", "rollout", "trainer")  # the groups of the configuration
+SECONDS = b"seconds"
+
+DECIDING_MODULES = ("dialogue", "evaluation", "exploration", "ops", "policy", "rollout", "task", "types")
+
+
+def cached_base_evaluation(cfg: DictConfig, policy: Policy, measure: Callable[[], Columns]) -> tuple[Columns, float]:
+    """What ``measure`` returns and the seconds it took, from the table that an earlier run kept where there is one."""
+    if cfg.eval.reranker:  # an outcome model may be trained anew where it stands
+        began = time.perf_counter()
+        return measure(), time.perf_counter() - began
+    path = Path(cfg.runs_dir) / ".base" / f"{cache_key(cfg, policy)}.parquet"
+    if kept := collectives.run_on_rank_zero(lambda: read_cache(path)):
+        return kept
+    began = time.perf_counter()
+    columns = measure()
+    seconds = time.perf_counter() - began
+    collectives.run_on_rank_zero(lambda: write_cache(path, columns, seconds))
+    return columns, seconds
+
+
+def read_cache(path: Path) -> tuple[Columns, float] | None:
+    """The table of a file and the seconds it took; None where there is none."""
+    if not path.is_file():
+        return None
+    kept = pq.read_table(path)
+    return kept.to_pydict(), float(kept.schema.metadata[SECONDS])
+
+
+def write_cache(path: Path, columns: Columns, seconds: float) -> None:
+    """The inverse of ``read``; the file appears whole or not at all."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}")  # two runs may both be the first, with one and the same table
+    with os_errors_as_user_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            pq.write_table(pa.table(columns).replace_schema_metadata({SECONDS: str(seconds)}), beside)
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def cache_key(cfg: DictConfig, policy: Policy) -> str:
+    """Sixteen hex digits of everything that decides what the base model answers."""
+    config = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(config, dict)
+    digest = hashlib.sha256()
+    said = {group: config[group] for group in DECIDING} | {"max_tokens": cfg.algo.max_tokens}
+    digest.update(json.dumps([said, cpu(), torch.__version__, torch.get_num_threads()], sort_keys=True).encode())
+    for path in _deciding_sources():
+        digest.update(path.read_bytes())
+    for name, value in sorted((*policy.lm.named_parameters(), *policy.lm.named_buffers())):
+        if "lora_" not in name:  # an update that does nothing yet
+            digest.update(name.encode())
+            value = collectives.full_tensor(value.detach())
+            digest.update(value.cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
+    if cfg.eval.reranker:  # what it thinks is in the table
+        for path in sorted(Path(cfg.eval.reranker).expanduser().glob("*")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _deciding_sources() -> list[Path]:
+    """Return the source files of the modules that decide what the base model answers and whether it is correct."""
+    package = Path(__file__).parents[1]
+    files = [path for name in DECIDING_MODULES for path in (package / name).rglob("*.py")]
+    return sorted(
+        [*files, *(package / f"{name}.py" for name in DECIDING_MODULES if (package / f"{name}.py").is_file())]
+    )

@@ -1,0 +1,105 @@
+"""Evaluate a model in every decoding that the configuration asks for, and write episodes.parquet and the summary."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from omegaconf import DictConfig
+
+from amend.components import Components, build_reranker
+from amend.distributed import collectives
+from amend.evaluation.base_cache import cached_base_evaluation
+from amend.evaluation.evaluate import COLUMNS, SCORED, Attempt, evaluate, unsettled
+from amend.exploration.prefill import BaseAttempt
+from amend.results.analysis.summary import summarise
+from amend.results.report.terminal.live_view import View
+from amend.results.run_folder.folder import RunFolder
+from amend.types import SamplingParams
+
+
+class BaseEvaluation(NamedTuple):
+    """The evaluation of the base model.
+
+    Attributes:
+        columns: the episode table, a list for each column.
+        seconds: how long the evaluation took, now or when it was cached; 0 when a resumed run read its own table.
+        saved_seconds: the part of ``seconds`` that this run did not spend, because the cache had the result.
+    """
+
+    columns: dict[str, list[Any]]
+    seconds: float
+    saved_seconds: float
+
+
+def evaluate_base(cfg: DictConfig, made: Components, folder: RunFolder, view: View) -> BaseEvaluation:
+    """Evaluate the base model, or read its evaluation from the cache or from the resumed run's folder."""
+    path = folder.path / "episodes.parquet"
+    if collectives.run_on_rank_zero(lambda: bool(cfg.resume and path.exists())):
+        rows = pq.read_table(path)
+        columns = rows.filter(pa.compute.equal(rows["phase"], "base")).to_pydict()
+        return BaseEvaluation(columns, 0.0, 0.0)
+    began = time.perf_counter()
+    columns, seconds = cached_base_evaluation(
+        cfg, made.policy, lambda: run_suite(cfg, made, "base", view, made.play)[0]
+    )
+    waited = max(0.0, seconds - (time.perf_counter() - began))
+    write_episodes(folder, columns)
+    return BaseEvaluation(columns, seconds, waited)
+
+
+def run_suite(
+    cfg: DictConfig, made: Components, phase: str, view: View, attempt: Attempt
+) -> tuple[dict[str, list[Any]], dict[str, float]]:
+    """Greedy, sampled and wide evaluation on the test problems, one table; and, by decoding, how many tokens were drawn
+    for each problem, those of replies that were not chosen included.
+
+    Greedy and sampled have every turn of the dialogue; wide has many first attempts at some of the problems; fixed has
+    corrections of the base model's greedy first attempts.
+    """
+    problems = made.task.problems("test")[: cfg.eval.problems]
+    rank = build_reranker(cfg)
+    columns: dict[str, list[Any]] = {name: [] for name in (SCORED if rank else COLUMNS)}
+    tokens: dict[str, float] = {}
+    greedy, warm = (SamplingParams(heat, cfg.algo.max_tokens) for heat in (0.0, cfg.eval.temperature))
+    plan: list[tuple[Literal["greedy", "sampled", "wide", "fixed"], int, int, list[SamplingParams]]] = [
+        ("greedy", len(problems), 1, [greedy] * made.play.turns),
+        ("sampled", len(problems), cfg.eval.samples, [warm] * made.play.turns),
+        ("wide", cfg.eval.pass_at_k_problems, cfg.eval.pass_at_k_samples, [warm]),
+        ("fixed", len(problems), int(cfg.eval.shared_first_attempts), [greedy] * made.play.turns),
+    ]
+    for decoding, count, samples, sampling_params in plan:
+        if samples:
+            view.phase(f"evaluating the {phase} model, {decoding}")
+            some = problems[:count]
+            asked = partial(made.play, start=BaseAttempt(share=1.0)) if decoding == "fixed" else attempt
+            before = made.play.sampled_tokens
+            part = evaluate(asked, made.play.attempts, made.task, some, phase, decoding, samples, sampling_params, rank)
+            tokens[decoding] = (made.play.sampled_tokens - before) / len(some)
+            made.play.sync_weights()
+            if said := unsettled(part):
+                view.note(said)
+            for name in columns:
+                columns[name] += part[name]
+    return columns, tokens
+
+
+def write_episodes(folder: RunFolder, columns: dict[str, list[Any]]) -> None:
+    """The table as parquet, whole or not at all."""
+    folder.write("episodes.parquet", lambda path: pq.write_table(pa.table(columns), path))
+
+
+def build_summary(
+    cfg: DictConfig, made: Components, columns: dict[str, list[Any]], cost: dict[str, Any]
+) -> dict[str, Any]:
+    """The final figures, in the schema of the README; greedy at the top, sampled beside it."""
+    figures = {
+        decoding: {phase: summarise(columns, phase=phase, decoding=decoding) for phase in ("base", "trained")}
+        for decoding in ("greedy", "sampled", "wide")
+    }
+    name = {"algo": cfg.algo.name, "task": cfg.task.name, "policy": made.policy.name, "seed": cfg.seed}
+    beside = {decoding: figures[decoding] for decoding in ("sampled", "wide") if figures[decoding]["base"]["n"]}
+    return {**name, **figures["greedy"], "cost": cost, **beside}

@@ -1,0 +1,49 @@
+"""job=train_orm: train an outcome reward model on replies that the policy samples."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from amend.components import build_components
+from amend.reward.outcome_model import ABOUT
+
+
+def configured_outcome_models(cfg: DictConfig) -> set[str]:
+    """The folders of the outcome models that this run asks."""
+    return {str(path) for path in (*(part.get("path") for part in cfg.reward.values()), cfg.eval.reranker) if path}
+
+
+def count_orm_sampled_tokens(cfg: DictConfig) -> int:
+    """Tokens that were drawn to teach them, which no budget of this run has counted."""
+    about = [Path(path).expanduser() / ABOUT for path in sorted(configured_outcome_models(cfg))]
+    return sum(json.loads(path.read_text(encoding="utf-8")).get("sampled_tokens", 0) for path in about)
+
+
+def train_missing_orm(cfg: DictConfig) -> None:
+    """With ``orm.train_if_missing``: the outcome model that this run needs, where there is none; other runs wait for it."""
+    path = Path(cfg.orm.path).expanduser()
+    if not cfg.orm.train_if_missing or cfg.orm.path not in configured_outcome_models(cfg) or (path / ABOUT).exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (path / ABOUT).exists():
+            from amend.training.outcome_model import train_orm
+
+            plain = OmegaConf.merge(cfg, {"seed": 0, "eval": {"ranker": None}})
+            assert isinstance(plain, DictConfig)
+            plain.reward = {"oracle": {"weight": 1.0}}
+            train_orm(build_components(plain), plain)
+
+
+def run(cfg: DictConfig) -> int:
+    """Train an outcome reward model on the policy's replies."""
+    from amend.training.outcome_model import train_orm as trained
+
+    path = trained(build_components(cfg), cfg)
+    print(f"the outcome model: {path}   to use it: reward=orm reward.orm.path={path}")
+    return 0

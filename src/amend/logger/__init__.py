@@ -1,0 +1,1 @@
+"""Loggers: W&B, trackio, CSV or none, beside the files of the run folder."""

@@ -1,0 +1,51 @@
+"""Log a run to a local trackio database."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from amend.logger.base import SHOWN, Columns, Logger, numbers, stamp
+
+
+class Trackio(Logger):
+    """A local database that ``trackio show`` browses; it lies in <runs_dir>/.trackio. An optional extra."""
+
+    def __init__(self, folder: Path, config: Mapping[str, Any], *, project: str, group: str | None) -> None:
+        super().__init__(folder, config)
+        self._library: Any = None
+        self._try(self._start, folder, config, project, group)
+
+    def _start(self, folder: Path, config: Mapping[str, Any], project: str, group: str | None) -> None:
+        os.environ.setdefault("TRACKIO_DIR", str(Path(str(config["runs_dir"])).absolute() / ".trackio"))
+        library = importlib.import_module("trackio")
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints how to open its dashboard; the README says so
+            library.init(
+                project=project,
+                name="/".join(folder.parts[-3:]),
+                group=group,
+                config={**config, "versions": stamp(folder)},
+                resume="allow",
+                embed=False,
+            )
+        self._library = library
+
+    def _log(self, row: Mapping[str, Any], step: int) -> None:
+        if self._library is not None:
+            self._library.log(dict(row), step=step)
+
+    def _table(self, name: str, columns: Columns) -> None:
+        if self._library is not None:
+            rows = [list(row) for row in list(zip(*columns.values(), strict=True))[:SHOWN]]
+            self._library.log({name: self._library.Table(columns=list(columns), data=rows)})
+
+    def _finish(self, summary: Mapping[str, Any]) -> None:
+        if self._library is not None:
+            with contextlib.redirect_stdout(io.StringIO()):
+                self._library.log({f"summary/{name}": value for name, value in numbers(summary).items()})
+                self._library.finish()

@@ -1,0 +1,1 @@
+"""The built-in model: its weights, its tokenizer, and the code that pretrains it."""

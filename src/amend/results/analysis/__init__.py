@@ -1,0 +1,1 @@
+"""Analysis: from run folders to metrics with confidence intervals, without presentation."""

@@ -1,0 +1,317 @@
+"""Small charts as SVG text: lines, shares side by side, intervals. No library, no network, a few kilobytes each.
+
+Colours are CSS variables of the page (``--s0``, ``--s1``, ...), so a chart follows light and dark; they are Okabe and
+Ito's palette, which people with any colour vision can tell apart, and every line is also named at its end and, where
+there are many, dashed in its own way. A long curve's thick line is a moving average, the faint one what was measured.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+from amend.results.report.formatting import MINUS
+
+WIDTH, HEIGHT = 460, 250
+LEFT, RIGHT, TOP, BOTTOM = 50, 84, 14, 40
+MOST_POINTS = 500  # a line has no more; beyond, neighbours are averaged
+SMOOTHED_FROM = 24  # points from which a moving average is drawn
+COLOURS, DASHES = 8, 5  # of the page's styles; no two of 40 lines have both the same
+LETTER = 6.8  # pixels of an average letter of a line's name
+LEAST = 130  # pixels that an interval is drawn on at the least; longer names are cut, and whole when pointed at
+LONGEST = 24  # letters of a line's name; more would leave the lines no room
+
+Values = Sequence[float | None]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """What a line chart says. Its axis starts at 0, or below where a value does.
+
+    series: by name, each as long as ``x``, None where nothing was measured
+    unit:   "%" multiplies by 100 and marks the axis so; "" leaves values alone
+    marks:  vertical lines, each at an x with a word
+    bands:  by name, the lower and the upper end of a shade around a line
+    places: by name, which colour and dash a line has and what the page's switches know it by; {} for a few lines
+    log:    the axis is the logarithm of x, with a tick at each
+    """
+
+    title: str
+    x: Sequence[float]
+    x_label: str
+    series: Mapping[str, Values]
+    unit: str
+    marks: Sequence[tuple[float, str]]
+    bands: Mapping[str, tuple[Values, Values]] = field(default_factory=dict)
+    places: Mapping[str, int] = field(default_factory=dict)
+    log: bool = False
+
+
+def line_chart(chart: Chart) -> str:
+    """The chart as a ``<figure>``; the page's script lets a pointer or the arrow keys read its values."""
+    scale = 100.0 if chart.unit == "%" else 1.0
+    x, series = _thin(
+        chart.x, {name: [None if v is None else scale * v for v in ys] for name, ys in chart.series.items()}
+    )
+    shades = {
+        name: [[None if v is None else scale * v for v in end] for end in ends] for name, ends in chart.bands.items()
+    }
+    around = [v for ends in shades.values() for end in ends for v in end if v is not None]
+    seen = [v for ys in series.values() for v in ys if v is not None] + around
+    right, height = RIGHT, HEIGHT
+    if chart.places:
+        right = max(RIGHT, round(LETTER * min(LONGEST, max(map(len, series), default=0))) + 16)
+        height = max(HEIGHT, TOP + BOTTOM + 14 * len(series))
+    low, high = (min(seen), max(seen)) if seen else (0.0, 1.0)
+    ticks = tick_values(min(0.0, low), high)
+    bottom, top = ticks[0], ticks[-1]
+    along = [math.log2(v) for v in x] if chart.log else x
+    x_low, x_high = (min(along), max(along)) if along else (0.0, 1.0)
+
+    def px(value: float) -> float:
+        at = math.log2(value) if chart.log else value
+        return LEFT + (WIDTH - LEFT - right) * ((at - x_low) / (x_high - x_low) if x_high > x_low else 0.5)
+
+    def py(value: float) -> float:
+        return height - BOTTOM - (height - TOP - BOTTOM) * (value - bottom) / (top - bottom)
+
+    x_ticks = x if chart.log else [t for t in tick_values(x_low, x_high) if x_low <= t <= x_high]
+    parts = [_axes(ticks, py, chart.unit, WIDTH - right), _x_axis(x_ticks, px, chart.x_label, height, WIDTH - right)]
+    for at, word in chart.marks:
+        parts.append(
+            f'<line class="mark" x1="{px(at):.1f}" x2="{px(at):.1f}" y1="{TOP}" y2="{height - BOTTOM}"/>'
+            f'<text class="tick" x="{px(at) + 4:.1f}" y="{TOP + 10}">{escape(word)}</text>'
+        )
+    ends: list[tuple[float, int, str]] = []
+    for name, (lower, upper) in shades.items():
+        edge = [(px(at), py(v)) for at, v in zip(x, lower, strict=True) if v is not None]
+        back = [(px(at), py(v)) for at, v in zip(x, upper, strict=True) if v is not None]
+        if edge:
+            look = _look(chart.places, name, 0)
+            parts.append(f'<path class="band {look[0]}"{look[1]} d="{_path([*edge, *back[::-1]])}Z"/>')
+    for i, (name, ys) in enumerate(series.items()):
+        style, known = _look(chart.places, name, i)
+        points = [None if y is None else (px(at), py(y)) for at, y in zip(x, ys, strict=True)]
+        if len(ys) >= SMOOTHED_FROM and not chart.places:
+            smooth = moving_average(ys, max(3, len(ys) // 12))
+            parts.append(f'<path class="line faint s{i}" d="{_path(points)}"/>')
+            points = [None if y is None else (px(at), py(y)) for at, y in zip(x, smooth, strict=True)]
+        parts.append(f'<path class="line {style}"{known} d="{_path(points)}"/>')
+        there = [point for point in points if point is not None]
+        for point in _alone(points):
+            parts.append(f'<circle class="dot {style}"{known} cx="{point[0]:.1f}" cy="{point[1]:.1f}" r="3"/>')
+        if there:
+            ends.append((there[-1][1], i, name))
+    for y, i, name in _apart(ends, 14.0, height - BOTTOM):
+        style, known = _look(chart.places, name, i)
+        parts.append(
+            f'<text class="name {style}"{known} x="{WIDTH - right + 6}" y="{y + 4:.1f}"><title>{escape(name)}</title>'
+            f"{escape(cut(name, LONGEST))}</text>"
+        )
+    parts.append(f'<line class="cursor" x1="0" x2="0" y1="{TOP}" y2="{height - BOTTOM}" visibility="hidden"/>')
+    data: dict[str, Any] = {
+        "x": [float(f"{v:.6g}") for v in x],
+        "px": [round(px(v), 1) for v in x],
+        "label": chart.x_label,
+        "unit": chart.unit,
+        "series": {name: [None if v is None else float(f"{v:.4g}") for v in ys] for name, ys in series.items()},
+    }
+    if chart.places:
+        data["places"] = dict(chart.places)
+    said = "; ".join(f"{name} from {_first(ys)} to {_first(ys[::-1])}{chart.unit}" for name, ys in series.items())
+    return (
+        f'<figure class="chart" tabindex="0" data-chart="{escape(json.dumps(data))}">'
+        f"<figcaption>{escape(chart.title)}</figcaption>"
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(f"{chart.title}: {said}")}">'
+        f'{"".join(parts)}</svg><output aria-live="off"></output></figure>'
+    )
+
+
+def bar_chart(title: str, labels: Sequence[str], series: Mapping[str, Sequence[float]], x_label: str) -> str:
+    """Shares (fractions) in groups of bars, one a series, as a ``<figure>``; a bar tells its value when pointed at."""
+    most = max((v for values in series.values() for v in values), default=0.0)
+    ticks = tick_values(0.0, 100 * most if most > 0 else 1.0)
+
+    def py(value: float) -> float:
+        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / ticks[-1]
+
+    right = WIDTH - 12
+    room = (right - LEFT) / max(1, len(labels))
+    wide = 0.8 * room / max(1, len(series))
+    parts = [_axes(ticks, py, "%", right)]
+    for j, label in enumerate(labels):
+        middle = LEFT + (j + 0.5) * room
+        parts.append(f'<text class="tick mid" x="{middle:.1f}" y="{HEIGHT - BOTTOM + 15}">{escape(label)}</text>')
+        for i, (name, values) in enumerate(series.items()):
+            x, y = LEFT + j * room + 0.1 * room + i * wide, py(100 * values[j])
+            parts.append(
+                f'<rect class="bar s{i}" x="{x:.1f}" y="{y:.1f}" width="{max(1.0, wide - 1):.1f}" '
+                f'height="{HEIGHT - BOTTOM - y:.1f}">'
+                f"<title>{escape(name)}, {escape(label)}: {100 * values[j]:.1f} %</title></rect>"
+            )
+    parts.append(f'<text class="tick mid" x="{(LEFT + right) / 2:.0f}" y="{HEIGHT - 6}">{escape(x_label)}</text>')
+    for i, name in enumerate(series):
+        x = right - 90 * (len(series) - i)
+        parts.append(
+            f'<rect class="bar s{i}" x="{x}" y="2" width="10" height="10"/>'
+            f'<text class="tick" x="{x + 15}" y="11">{escape(name)}</text>'
+        )
+    said = "; ".join(f"{name}: " + ", ".join(f"{100 * v:.0f} %" for v in values) for name, values in series.items())
+    return (
+        f'<figure class="chart"><figcaption>{escape(title)}</figcaption>'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(f"{title}: {said}")}">'
+        f"{''.join(parts)}</svg></figure>"
+    )
+
+
+Interval = tuple[float, float, float]
+
+
+def interval_chart(title: str, rows: Mapping[str, Interval], places: Mapping[str, int], against: float | None) -> str:
+    """Each name a line: its mean and interval (fractions, shown in points); a dashed line at ``against``."""
+    seen = [100 * v for row in rows.values() for v in row] + ([100 * against] if against is not None else [])
+    ticks = tick_values(min(seen, default=0.0), max(seen, default=1.0))
+    texts = ["{:.1f} [{:.1f}, {:.1f}]".format(*(100 * v + 0.0 for v in row)) for row in rows.values()]
+    right, step = WIDTH - round(LETTER * max(map(len, texts), default=0)) - 10, 22
+    longest = int((right - LEAST - 14) / LETTER)
+    names = [cut(name, longest) for name in rows]
+    left = round(LETTER * max(map(len, names), default=0)) + 14
+    height = TOP + BOTTOM + step * len(rows)
+
+    def px(value: float) -> float:
+        return left + (right - left) * (value - ticks[0]) / (ticks[-1] - ticks[0])
+
+    parts = [
+        f'<line class="grid" x1="{px(t):.1f}" x2="{px(t):.1f}" y1="{TOP}" y2="{height - BOTTOM}"/>' for t in ticks
+    ] + [_x_axis(ticks, px, "points", height, left + right - LEFT)]
+    if against is not None:
+        at = px(100 * against)
+        parts.append(f'<line class="mark" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{height - BOTTOM}"/>')
+    said = []
+    for j, ((name, row), text) in enumerate(zip(rows.items(), texts, strict=True)):
+        style, known = _look(places, name, 0)
+        y = TOP + (j + 0.5) * step
+        mean, low, high = (px(100 * v) for v in row)
+        text = text.replace("-", MINUS)
+        said.append(f"{name} {text}")
+        parts.append(
+            f"<g{known}><title>{escape(name)}</title>"
+            f'<text class="end" x="{left - 8}" y="{y + 4:.1f}">{escape(names[j])}</text>'
+            f'<line class="whisker {style}" x1="{low:.1f}" x2="{high:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            f'<circle class="dot {style}" cx="{mean:.1f}" cy="{y:.1f}" r="4.5"/>'
+            f'<text x="{right + 10}" y="{y + 4:.1f}">{text}</text></g>'
+        )
+    return (
+        f'<figure class="chart"><figcaption>{escape(title)}</figcaption>'
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title + ": " + "; ".join(said))}">'
+        f"{''.join(parts)}</svg></figure>"
+    )
+
+
+def cut(name: str, most: int) -> str:
+    """A name in at most so many letters, its middle left out: names of conditions are alike where they begin."""
+    if len(name) <= most:
+        return name
+    tail = (most - 1) // 2
+    return f"{name[: most - 1 - tail]}…{name[len(name) - tail :]}"
+
+
+def tick_values(low: float, high: float) -> list[float]:
+    """Four to seven round numbers that span ``low`` to ``high``: steps of 1, 2 or 5 times a power of ten."""
+    if not high > low:
+        low, high = (low - 0.5, high + 0.5) if low else (0.0, 1.0)
+    rough = (high - low) / 4
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(i * step, 12) for i in range(first, last + 1)]
+
+
+def short(value: float) -> str:
+    """A number for an axis: 0.05, 20, 1.5k, 3M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.4g}{letter}"
+    return f"{value:.4g}"
+
+
+def moving_average(values: Values, window: int) -> list[float | None]:
+    """Each value averaged with its neighbours, ``window`` in all, fewer at the ends; None is left out, and stays."""
+    half = window // 2
+    smooth: list[float | None] = []
+    for i, own in enumerate(values):
+        near = [v for v in values[max(0, i - half) : i + half + 1] if v is not None]
+        smooth.append(None if own is None else sum(near) / len(near))
+    return smooth
+
+
+def _thin(x: Sequence[float], series: Mapping[str, Values]) -> tuple[list[float], dict[str, list[float | None]]]:
+    """At most ``MOST_POINTS`` points: means of neighbours."""
+    size = max(1, math.ceil(len(x) / MOST_POINTS))
+    starts = range(0, len(x), size)
+
+    def mean(values: Values) -> float | None:
+        there = [v for v in values if v is not None]
+        return sum(there) / len(there) if there else None
+
+    return [x[i : i + size][-1] for i in starts], {
+        name: [mean(ys[i : i + size]) for i in starts] for name, ys in series.items()
+    }
+
+
+def _axes(ticks: Sequence[float], py: Callable[[float], float], unit: str, right: int) -> str:
+    """Horizontal lines at ``ticks``, the first the base, each with its value to the left."""
+    return "".join(
+        f'<line class="{"base" if i == 0 else "grid"}" x1="{LEFT}" x2="{right}" y1="{py(t):.1f}" y2="{py(t):.1f}"/>'
+        f'<text class="tick end" x="{LEFT - 6}" y="{py(t) + 4:.1f}">{short(t)}{unit}</text>'
+        for i, t in enumerate(ticks)
+    )
+
+
+def _x_axis(ticks: Sequence[float], px: Callable[[float], float], label: str, height: float, right: float) -> str:
+    y = height - BOTTOM
+    marks = "".join(f'<text class="tick mid" x="{px(t):.1f}" y="{y + 15}">{short(t)}</text>' for t in ticks)
+    return f'{marks}<text class="tick mid" x="{(LEFT + right) / 2:.0f}" y="{height - 6:.0f}">{escape(label)}</text>'
+
+
+def _path(points: Sequence[tuple[float, float] | None]) -> str:
+    """An SVG path, interrupted where there is no point."""
+    words, pen = [], "M"
+    for point in points:
+        if point is None:
+            pen = "M"
+            continue
+        words.append(f"{pen}{point[0]:.1f} {point[1]:.1f}")
+        pen = "L"
+    return "".join(words)
+
+
+def _alone(points: Sequence[tuple[float, float] | None]) -> list[tuple[float, float]]:
+    """Points with no neighbour to draw a line to."""
+    padded = [None, *points, None]
+    return [p for before, p, after in zip(padded, points, padded[2:], strict=False) if p and not before and not after]
+
+
+def _look(places: Mapping[str, int], name: str, otherwise: int) -> tuple[str, str]:
+    """The class and the attribute of what belongs to a series."""
+    if name not in places:
+        return f"s{otherwise}", ""
+    place = places[name]
+    return f"s{place % COLOURS} d{place % DASHES}", f' data-g="{place}"'
+
+
+def _apart(ends: list[tuple[float, int, str]], gap: float, bottom: float) -> list[tuple[float, int, str]]:
+    """Names moved down where they would stand on each other, and the whole stack up where it would leave the chart."""
+    placed: list[tuple[float, int, str]] = []
+    for y, i, name in sorted(ends):
+        placed.append((max(y, placed[-1][0] + gap) if placed else y, i, name))
+    over = max(0.0, placed[-1][0] - bottom) if placed else 0.0
+    return [(y - over, i, name) for y, i, name in placed]
+
+
+def _first(values: Values) -> str:
+    return next((short(v) for v in values if v is not None), "?")

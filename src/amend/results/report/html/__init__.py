@@ -1,0 +1,1 @@
+"""HTML pages: the report of one run, and the report of many runs."""

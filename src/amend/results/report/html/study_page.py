@@ -1,0 +1,271 @@
+"""index.html: many runs on one page, complete in itself, and what stands beside it.
+
+    index.html      tables with intervals, figures, attempts of every condition at the same problem; no network
+    results.csv results.md results.tex study.json figures/*.svg     the same, for programs, pages and papers
+
+The page is made of the study (``study``) and the attempts (``gallery``) with the run report's own styles and script; it
+works from a file in any folder, follows light and dark, and can be used with the keyboard alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+
+from amend.results.analysis.run_extract import RunExtract, gather, grouped
+from amend.results.analysis.study import BASE, Cell, Figure, Sheet, Study, study
+from amend.results.report.charts.export import export_chart
+from amend.results.report.charts.svg import COLOURS, DASHES, Chart, bar_chart, cut, interval_chart, line_chart
+from amend.results.report.export import as_csv, as_json, as_latex, as_markdown, shown
+from amend.results.report.formatting import MINUS
+from amend.results.report.html.page import document
+from amend.results.report.html.study_episodes import Gallery, Packed, filters
+from amend.results.report.html.tables import scrolling
+
+CROWD = 6  # conditions beyond which shades are not drawn, for they would hide the lines
+FORESTS = (("greedy", "acc_t1"), ("greedy", "acc_t2"), ("greedy", "delta"), ("wide", "pass"), ("wide", "maj"))
+"""The figures of the tables that are drawn as intervals."""
+
+
+def write_index(out: Path, folders: Sequence[Path]) -> tuple[Path, Study]:
+    """Write the report of the runs in ``folders`` into ``out``; its path and study. UserError where none finished."""
+    gallery = Gallery()
+    found = gather(folders, gallery.add)
+    made = study(folders, found)
+    packed = gallery.pack(grouped(found))
+    (out / "figures").mkdir(parents=True, exist_ok=True)
+    for name, text in {
+        "results.csv": as_csv(made),
+        "results.md": as_markdown(made),
+        "results.tex": as_latex(made),
+        "study.json": as_json(made),
+        "index.html": page(made, packed, found),
+    }.items():
+        _write(out / name, text)
+    for key, drawn in charts(made).items():
+        _write(out / "figures" / f"{key}.svg", export_chart(drawn))
+    return out / "index.html", made
+
+
+def _write(path: Path, text: str) -> None:
+    beside = path.with_name(f".{path.name}.writing")
+    beside.write_text(text, encoding="utf-8", errors="backslashreplace")
+    os.replace(beside, path)
+
+
+def page(made: Study, packed: Packed, found: Sequence[RunExtract]) -> str:
+    """The whole page."""
+    body = "\n".join((
+        f"<h1>{escape(made.title)}</h1>",
+        _lead(made),
+        _facts(made),
+        _switches(made),
+        _section("Side by side", "Means and 95 % intervals; dashed: the base model.", _grid(_forests(made))),
+        "".join(_table(made, sheet) for sheet in made.sheets),
+        _drawn(made),
+        _attempts(made, packed, found),
+    ))  # fmt: skip
+    return document(made.title, body, crowded=len(made.groups) > CROWD, script=_asset("study.js"))
+
+
+def charts(made: Study) -> dict[str, str]:
+    """Every figure by its name, as the page shows it."""
+    drawn = {f"{key}": chart for key, chart in _forests(made).items()}
+    for figure in made.figures:
+        if figure.kind == "bars":
+            drawn |= {f"{figure.key}_{i}": chart for i, chart in enumerate(_histograms(made, figure))}
+        else:
+            drawn[figure.key] = line_chart(_chart(made, figure))
+    return drawn
+
+
+def _asset(name: str) -> str:
+    return files("amend.results.report.html").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def _section(title: str, note: str, body: str) -> str:
+    return f'<h2>{escape(title)}</h2><p class="soft">{escape(note)}</p>{body}' if body else ""
+
+
+def _grid(drawn: dict[str, str]) -> str:
+    return f'<div class="grid wide">{"".join(drawn.values())}</div>' if drawn else ""
+
+
+def _places(made: Study) -> dict[str, int]:
+    return {group.label: i for i, group in enumerate(made.groups)}
+
+
+def _cell(made: Study, sheet: str, group: int, key: str) -> Cell | None:
+    for found in made.sheets:
+        keys = [column.key for column in found.columns]
+        if found.key == sheet and key in keys:
+            return next((row.cells[keys.index(key)] for row in found.rows if row.group == group), None)
+    return None
+
+
+def _lead(made: Study) -> str:
+    """The size of it, and its greatest figure beside the base model's."""
+    runs = sum(len(group.seeds) for group in made.groups)
+    problems = max(group.problems for group in made.groups)
+    parts = [f"{len(made.groups) - 1} conditions, {runs} finished runs, {problems:,} test problems."]
+    for key, attempt in (("acc_t2", "second"), ("acc_t1", "first")):
+        cells = {i: _cell(made, "greedy", i, key) for i in range(len(made.groups))}
+        trained = {i: cell for i, cell in cells.items() if i and cell}
+        if trained and (base := cells[0]):
+            best = max(trained, key=lambda i: trained[i].mean)
+            said = [f"{made.groups[best].label} {_points(trained[best])}", f"the base model {_points(base)}"]
+            parts.append(f"Largest accuracy at the {attempt} attempt: {said[0]}; {said[1]}.")
+            break
+    notes = "".join(f"<li>{escape(note)}</li>" for note in made.notes)
+    return f'<p class="lead">{escape(" ".join(parts))}</p>{f"<ul class=warn>{notes}</ul>" if notes else ""}'
+
+
+def _points(cell: Cell) -> str:
+    mean, low, high = (f"{100 * (v or 0.0) + 0.0:.1f}".replace("-", MINUS) for v in cell)
+    return f"{mean} % [{low}, {high}]"
+
+
+def _facts(made: Study) -> str:
+    """Where it comes from, and the files beside the page."""
+    names = ("results.csv", "results.md", "results.tex", "study.json")
+    links = ", ".join(f'<a href="{name}">{name}</a>' for name in names)
+    commits = f"<p>Code: {escape(', '.join(made.commits))}</p>" if made.commits else ""
+    rows = "".join(
+        f"<li>{escape(group.label)}: {escape(', '.join(group.folders))}</li>" for group in made.groups if group.folders
+    )
+    return (
+        f'<p class="soft">The same figures beside this page: {links}, and figures/ as SVG.</p>'
+        f"<details><summary>Runs</summary>{commits}<ul>{rows}</ul></details>"
+    )
+
+
+def _switches(made: Study) -> str:
+    """A box to tick for each condition: it is the legend, and it hides the condition all over the page."""
+    boxes = "".join(
+        f'<label><input type="checkbox" checked value="{i}"><svg class="swatch" viewBox="0 0 34 10" aria-hidden="true">'
+        f'<path class="line s{i % COLOURS} d{i % DASHES}" d="M1 5L33 5"/></svg>'
+        f"<span>{escape(group.label)}</span></label>"
+        for i, group in enumerate(made.groups)
+    )
+    buttons = '<button type="button" data-all="1">All</button><button type="button" data-all="">None</button>'
+    return f'<div class="switches" id="switches" role="group" aria-label="Conditions shown">{boxes}{buttons}</div>'
+
+
+def _forests(made: Study) -> dict[str, str]:
+    drawn = {}
+    for sheet in made.sheets:
+        for i, column in enumerate(sheet.columns):
+            if (sheet.key, column.key) not in FORESTS:
+                continue
+            rows = {made.groups[row.group].label: row.cells[i] for row in sheet.rows}
+            there = {
+                name: (c.mean, c.low, c.high)
+                for name, c in rows.items()
+                if c and c.low is not None and c.high is not None
+            }
+            if there:
+                base = there[BASE][0] if BASE in there else None
+                drawn[column.key] = interval_chart(column.label, there, _places(made), base)
+    return drawn
+
+
+def _table(made: Study, sheet: Sheet) -> str:
+    """A table that can be sorted by any of its columns."""
+    heads = "".join(
+        f'<th scope="col"><button type="button">{escape(column.label)}</button></th>' for column in sheet.columns
+    )
+    body = ""
+    for row in sheet.rows:
+        cells = ""
+        for column, cell in zip(sheet.columns, row.cells, strict=True):
+            mean, interval = (part.replace("-", MINUS) for part in shown(cell, column))
+            value = f' data-v="{cell.mean:.9g}"' if cell else ""
+            cells += f"<td{value}>{mean}{f'<small>{interval}</small>' if interval else ''}</td>"
+        name = escape(made.groups[row.group].label)
+        body += f'<tr data-g="{row.group}"><th scope="row">{name}</th>{cells}</tr>'
+    return _section(
+        sheet.title,
+        sheet.note,
+        f'{scrolling(sheet.title)}<table class="sortable"><thead><tr><th scope="col"><button type="button">condition'
+        f"</button></th>{heads}</tr></thead><tbody>{body}</tbody></table></div>{_below(sheet)}",
+    )
+
+
+def _below(sheet: Sheet) -> str:
+    lines = "".join(f"<li>{escape(line)}</li>" for line in sheet.lines)
+    return f'<ul class="soft">{lines}</ul>' if lines else ""
+
+
+def _drawn(made: Study) -> str:
+    """The figures, in sections."""
+    parts = []
+    learning = {f.key: line_chart(_chart(made, f)) for f in made.figures if f.kind == "curve"}
+    note = next((f.note for f in made.figures if f.kind == "curve"), "")
+    how = f" Tick or untick conditions above. Shades are drawn where at most {CROWD} conditions are shown."
+    parts.append(_section("Learning curves", note + how, _grid(learning)))
+    many = {f.key: line_chart(_chart(made, f)) for f in made.figures if f.kind == "log"}
+    note = " ".join(dict.fromkeys(f.note for f in made.figures if f.kind == "log"))
+    parts.append(_section("Many attempts", note, _grid(many)))
+    for figure in made.figures:
+        if figure.kind == "bars":
+            drawn = dict(enumerate(_histograms(made, figure)))
+            parts.append(_section(figure.title, figure.note, _grid({str(i): chart for i, chart in drawn.items()})))
+        elif figure.kind == "profile":
+            parts.append(_section(figure.title, figure.note, _grid({figure.key: line_chart(_chart(made, figure))})))
+    return "".join(parts)
+
+
+def _chart(made: Study, figure: Figure) -> Chart:
+    names = {series.group: made.groups[series.group].label for series in figure.series}
+    return Chart(
+        title=figure.title,
+        x=figure.x,
+        x_label=figure.x_label,
+        series={names[s.group]: s.y for s in figure.series},
+        unit=figure.unit,
+        marks=[],
+        bands={names[s.group]: (s.low, s.high) for s in figure.series if s.low},
+        places={name: group for group, name in names.items()},
+        log=figure.kind == "log",
+    )
+
+
+def _histograms(made: Study, figure: Figure) -> list[str]:
+    """One a condition, each beside the base model's."""
+    labels = [f"{x:.1f}" for x in figure.x]
+    of = {series.group: [v or 0.0 for v in series.y] for series in figure.series}
+    drawn = []
+    for group, shares in of.items():
+        if group == 0 and len(of) > 1:
+            continue
+        name = made.groups[group].label
+        chart = bar_chart(
+            name, labels, ({"base": of[0]} if group and 0 in of else {}) | {cut(name, 12): shares}, figure.x_label
+        )
+        drawn.append(chart.replace("<figure", f'<figure data-g="{group}"', 1))
+    return drawn
+
+
+def _attempts(made: Study, packed: Packed, found: Sequence[RunExtract]) -> str:
+    """The gallery's section, which the page's script fills."""
+    if not packed.shown:
+        return ""
+    said = [f"{packed.shown:,} episodes on {packed.problems:,} problems are in this page"]
+    if packed.left_out:
+        said.append(f"{packed.left_out:,} more are left out to keep it small")
+    if packed.longest:
+        said.append(f"replies longer than {packed.longest:,} characters are cut in the middle")
+    note = f"{'; '.join(said)}; all of it is in each run's episodes.parquet."
+    subjects = sorted({subject for run in found for subject in run.subjects})
+    seeds = sorted({run.seed for run in found})
+    return (
+        f'<h2 id="attempts">Attempts at the same problem</h2><p class="soft">{escape(note)}</p>'
+        '<noscript><p class="warn">The browser of attempts needs JavaScript.</p></noscript>'
+        f'{filters(seeds, subjects)}<div class="pager"><button id="gallery-back" type="button">← Previous</button>'
+        '<button id="gallery-next" type="button">Next →</button>'
+        '<span id="gallery-count" role="status">unpacking …</span>'
+        f'</div><div id="gallery"></div><script type="text/plain" id="packed">{packed.data}</script>'
+    )

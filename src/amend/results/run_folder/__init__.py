@@ -1,0 +1,1 @@
+"""Run folders: create, lock, write and read them."""

@@ -1,0 +1,346 @@
+"""The families of built-in problems: what is asked, how an attempt is written down, and what its check tells.
+
+Each family is one where checking is easier than finding, for that gap is what self-correction lives on. An attempt
+names a candidate, works it through, and writes how far off it came out (``3 low``, ``7 high`` or ``ok``) before it
+boxes the candidate. In four of the five families that residual says where the right answer is; in ``target`` it does
+not, and a failed attempt is left to guess again: that family is the hard end on purpose.
+
+    solve     Solve for x: 3*x+7=49.                     x=13: 3*13=39+7=46 3 low \\boxed{13}
+    factor    Write 91 as a product of two factors.      7*12=84 7 low \\boxed{7*12}
+    pair      Find two numbers with sum 12 and product 35.   4,8: 4*8=32 3 low \\boxed{4,8}
+    sum       Compute 57+38.                             94: 94-38=56 1 low \\boxed{94}
+    target    Make 24 from 3, 5 and 9.                   9*3-5=22 2 low \\boxed{9*3-5}
+
+``right`` is total: any string, however hostile or long, gets a yes or a no, in time linear in its (capped) length.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import permutations
+
+import numpy as np
+
+ProblemParams = tuple[int, ...]
+LONGEST_ANSWER = 64  # characters; every right answer of every family is far shorter
+_INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
+
+
+@dataclass(frozen=True)
+class Family:
+    """One kind of problem. ``facts`` are the integers a question was made from; answers are strings.
+
+    pose:  draws the facts of a problem at a level 1-5
+    ask:   the question in words
+    gold:  one right answer (others may exist)
+    value: what a candidate works out to, and what it should: (work, value, wanted), for a well-formed candidate
+    near:  a wrong candidate of the kind a hasty solver writes
+    right: whether an answer, any string at all, is right
+    """
+
+    name: str
+    subject: str
+    pose: Callable[[np.random.Generator, int], ProblemParams]
+    ask: Callable[[ProblemParams], str]
+    gold: Callable[[ProblemParams], str]
+    value: Callable[[ProblemParams, str], tuple[str, int, int]]
+    near: Callable[[ProblemParams, np.random.Generator], str]
+    right: Callable[[ProblemParams, str], bool]
+
+    def work(self, facts: ProblemParams, candidate: str) -> str:
+        """The attempt as it is written down: the candidate worked through, how far off it is, and the box."""
+        work, value, wanted = self.value(facts, candidate)
+        off = "ok" if value == wanted else f"{abs(value - wanted)} {'low' if value < wanted else 'high'}"
+        return f"{work} {off} \\boxed{{{candidate}}}"
+
+
+def integer(text: str) -> int | None:
+    """The integer that ``text`` is, or None. Only plain ASCII digits count: no underscores, no other scripts."""
+    text = text.strip()
+    return int(text) if _INTEGER.fullmatch(text) else None
+
+
+def integers(text: str, separator: str) -> list[int] | None:
+    """The integers of ``text`` between separators, or None where any part is not one."""
+    parts = [integer(part) for part in text.split(separator)] if len(text) <= LONGEST_ANSWER else [None]
+    return None if None in parts else [part for part in parts if part is not None]
+
+
+def miss(rng: np.random.Generator) -> int:
+    """By how much a hasty solver is off: one half the time, seldom more than three, either way."""
+    return int(rng.choice([1, 2, 3, 4], p=[0.5, 0.25, 0.15, 0.1])) * int(rng.choice([-1, 1]))
+
+
+def draw(rng: np.random.Generator, low: int, high: int) -> int:
+    """An integer between low and high, both included."""
+    return int(rng.integers(low, high + 1))
+
+
+# solve: a * x + b = c -----------------------------------------------------------------------------------------------
+
+_SOLVE_X = {1: (2, 9), 2: (3, 12), 3: (6, 18), 4: (10, 30), 5: (15, 45)}
+
+
+def _solve_pose(rng: np.random.Generator, level: int) -> ProblemParams:
+    a, x, b = draw(rng, 2, 9), draw(rng, *_SOLVE_X[level]), draw(rng, 1, 9)
+    return a, b, a * x + b
+
+
+def _solve_value(facts: ProblemParams, candidate: str) -> tuple[str, int, int]:
+    a, b, c = facts
+    x = int(candidate)
+    return f"x={x}: {a}*{x}={a * x}+{b}={a * x + b}", a * x + b, c
+
+
+def _solve_near(facts: ProblemParams, rng: np.random.Generator) -> str:
+    a, b, c = facts
+    x = (c - b) // a
+    off = miss(rng)
+    return str(x + off if x + off > 0 else x + abs(off))
+
+
+def _solve_right(facts: ProblemParams, answer: str) -> bool:
+    a, b, c = facts
+    x = integer(re.sub(r"^\s*x\s*=", "", answer[:LONGEST_ANSWER]))
+    return x is not None and a * x + b == c
+
+
+# factor: p * q = n, both above one ----------------------------------------------------------------------------------
+
+_FACTOR_Q = {1: (2, 9), 2: (4, 12), 3: (7, 16), 4: (10, 22), 5: (14, 30)}
+
+
+def _factor_pose(rng: np.random.Generator, level: int) -> ProblemParams:
+    p, q = draw(rng, 2, 9), draw(rng, *_FACTOR_Q[level])
+    return p, q, p * q
+
+
+def _factor_value(facts: ProblemParams, candidate: str) -> tuple[str, int, int]:
+    p, q = (int(part) for part in candidate.split("*"))
+    return f"{p}*{q}={p * q}", p * q, facts[2]
+
+
+def _factor_near(facts: ProblemParams, rng: np.random.Generator) -> str:
+    p, q, _ = facts
+    off = miss(rng)
+    return f"{p}*{q + off if q + off > 1 else q + abs(off)}"
+
+
+def _factor_right(facts: ProblemParams, answer: str) -> bool:
+    factors = integers(answer, "*")
+    return factors is not None and len(factors) == 2 and min(factors) > 1 and factors[0] * factors[1] == facts[2]
+
+
+# pair: p + q = s, p * q = m -----------------------------------------------------------------------------------------
+
+_PAIR = {1: 8, 2: 12, 3: 18, 4: 24, 5: 30}
+
+
+def _pair_pose(rng: np.random.Generator, level: int) -> ProblemParams:
+    p, q = sorted((draw(rng, 1, _PAIR[level] // 2), draw(rng, 2, _PAIR[level])))
+    return p, q, p + q, p * q
+
+
+def _pair_value(facts: ProblemParams, candidate: str) -> tuple[str, int, int]:
+    p, q = (int(part) for part in candidate.split(","))
+    return f"{p},{q}: {p}*{q}={p * q}", p * q, facts[3]
+
+
+def _pair_near(facts: ProblemParams, rng: np.random.Generator) -> str:
+    p, q, s, _ = facts
+    for _ in range(8):
+        other = p + miss(rng)
+        if 0 < other < s and other not in (p, q):
+            return f"{min(other, s - other)},{max(other, s - other)}"
+    return f"{p},{q + 1}"
+
+
+def _pair_right(facts: ProblemParams, answer: str) -> bool:
+    pair = integers(answer.strip().removeprefix("(").removesuffix(")"), ",")
+    return pair is not None and len(pair) == 2 and sum(pair) == facts[2] and pair[0] * pair[1] == facts[3]
+
+
+# sum: a + b, or a - b (b negative); checked by taking b away again --------------------------------------------------
+
+_SUM = {1: (2, 12), 2: (5, 25), 3: (10, 60), 4: (20, 120), 5: (50, 400)}
+
+
+def _sum_pose(rng: np.random.Generator, level: int) -> ProblemParams:
+    a, b = draw(rng, *_SUM[level]), draw(rng, *_SUM[level])
+    return (a, b) if rng.random() < 0.5 else (max(a, b) + 1, -min(a, b))
+
+
+def _signed(b: int) -> str:
+    return f"+{b}" if b >= 0 else str(b)
+
+
+def _sum_value(facts: ProblemParams, candidate: str) -> tuple[str, int, int]:
+    a, b = facts
+    c = int(candidate)
+    return f"{c}: {c}{_signed(-b)}={c - b}", c - b, a
+
+
+def _sum_near(facts: ProblemParams, rng: np.random.Generator) -> str:
+    total = sum(facts)
+    scale = 10 if total > 30 and rng.random() < 0.3 else 1  # a slip in the units, or a carry lost in the tens
+    off = scale * miss(rng)
+    return str(total + off if total + off > 0 else total + abs(off))
+
+
+def _sum_right(facts: ProblemParams, answer: str) -> bool:
+    return integer(answer[:LONGEST_ANSWER]) == sum(facts)
+
+
+# target: an expression that uses each of three numbers once and comes to the target ---------------------------------
+
+_TARGET_NUMBER = {1: 5, 2: 6, 3: 7, 4: 8, 5: 9}
+
+
+@cache
+def expressions(numbers: tuple[int, int, int]) -> dict[str, int]:
+    """Every expression of three numbers in one canonical form each (commuted twins are the same one): text to value."""
+    forms: dict[str, int] = {}
+    for a, b, c in set(permutations(numbers)):
+        if a >= b >= c:
+            forms[f"{a}+{b}+{c}"] = a + b + c
+            forms[f"{a}*{b}*{c}"] = a * b * c
+        if a >= b:
+            forms[f"{a}+{b}-{c}"] = a + b - c
+            forms[f"{a}*{b}+{c}"] = a * b + c
+            forms[f"{a}*{b}-{c}"] = a * b - c
+            forms[f"({a}+{b})*{c}"] = (a + b) * c
+        if a > b:
+            forms[f"({a}-{b})*{c}"] = (a - b) * c
+        if b >= c:
+            forms[f"{a}-{b}-{c}"] = a - b - c
+            forms[f"{a}-{b}*{c}"] = a - b * c
+    return {text: value for text, value in forms.items() if value > 0}
+
+
+def _target_pose(rng: np.random.Generator, level: int) -> ProblemParams:
+    top = _TARGET_NUMBER[level]
+    a, b, c = sorted(draw(rng, 1, top) for _ in range(3))
+    values = sorted(set(expressions((a, b, c)).values()))
+    return a, b, c, int(rng.choice(values))
+
+
+def _target_solutions(facts: ProblemParams) -> list[str]:
+    a, b, c, wanted = facts
+    return [text for text, value in expressions((a, b, c)).items() if value == wanted]
+
+
+def _target_value(facts: ProblemParams, candidate: str) -> tuple[str, int, int]:
+    a, b, c, wanted = facts
+    value = expressions((a, b, c))[candidate]
+    return f"{candidate}={value}", value, wanted
+
+
+def _target_near(facts: ProblemParams, rng: np.random.Generator) -> str:
+    a, b, c, wanted = facts
+    wrong = [text for text, value in expressions((a, b, c)).items() if value != wanted]
+    return wrong[int(rng.integers(len(wrong)))]
+
+
+def _leaves(node: ast.expr) -> Iterator[int]:
+    if isinstance(node, ast.BinOp):
+        yield from _leaves(node.left)
+        yield from _leaves(node.right)
+    elif isinstance(node, ast.Constant) and type(node.value) is int:
+        yield node.value
+    else:
+        raise ValueError("only integers, + - * / and parentheses")
+
+
+def _evaluate(node: ast.expr) -> tuple[int, int]:
+    """The value of an expression as an exact fraction (n, d); ZeroDivisionError where there is none."""
+    if not isinstance(node, ast.BinOp):
+        return (next(_leaves(node)), 1)
+    (n, d), (m, e) = _evaluate(node.left), _evaluate(node.right)
+    match node.op:
+        case ast.Add():
+            return n * e + m * d, d * e
+        case ast.Sub():
+            return n * e - m * d, d * e
+        case ast.Mult():
+            return n * m, d * e
+        case ast.Div():
+            if m == 0:
+                raise ZeroDivisionError
+            return n * e, d * m
+    raise ValueError("only + - * /")
+
+
+def _target_right(facts: ProblemParams, answer: str) -> bool:
+    *numbers, wanted = facts
+    answer = answer.strip()
+    if not re.fullmatch(rf"[0-9+\-*/() ]{{1,{LONGEST_ANSWER}}}", answer):
+        return False
+    try:
+        tree = ast.parse(answer, mode="eval").body
+        if sorted(_leaves(tree)) != sorted(numbers):
+            return False
+        n, d = _evaluate(tree)
+    except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError):
+        return False  # not an expression of these numbers: wrong, whatever else it is
+    return n == wanted * d
+
+
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (
+        Family(
+            "solve",
+            "Algebra",
+            _solve_pose,
+            lambda f: f"Solve for x: {f[0]}*x+{f[1]}={f[2]}.",
+            lambda f: str((f[2] - f[1]) // f[0]),
+            _solve_value,
+            _solve_near,
+            _solve_right,
+        ),
+        Family(
+            "factor",
+            "Number Theory",
+            _factor_pose,
+            lambda f: f"Write {f[2]} as a product of two factors.",
+            lambda f: f"{f[0]}*{f[1]}",
+            _factor_value,
+            _factor_near,
+            _factor_right,
+        ),
+        Family(
+            "pair",
+            "Intermediate Algebra",
+            _pair_pose,
+            lambda f: f"Find two numbers with sum {f[2]} and product {f[3]}.",
+            lambda f: f"{f[0]},{f[1]}",
+            _pair_value,
+            _pair_near,
+            _pair_right,
+        ),
+        Family(
+            "sum",
+            "Prealgebra",
+            _sum_pose,
+            lambda f: f"Compute {f[0]}{_signed(f[1])}.",
+            lambda f: str(f[0] + f[1]),
+            _sum_value,
+            _sum_near,
+            _sum_right,
+        ),
+        Family(
+            "target",
+            "Counting",
+            _target_pose,
+            lambda f: f"Make {f[3]} from {f[0]}, {f[1]} and {f[2]}.",
+            lambda f: _target_solutions(f)[0],
+            _target_value,
+            _target_near,
+            _target_right,
+        ),
+    )
+}

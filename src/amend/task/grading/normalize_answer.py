@@ -1,0 +1,96 @@
+"""Normalize a mathematical answer: remove decoration, units and spacing that do not change its value."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+from amend.task.grading.extract_answer import LONGEST_ANSWER
+
+# Plain comparison -----------------------------------------------------------------------------------------------------
+
+_INVISIBLE = re.compile(r"(?<!\\)\\[!,;: ]|(?<!\\)\\(?:left|right|displaystyle|large|q?quad)(?![a-zA-Z])|[~$€£\s]|\\\$")
+_DECORATION = re.compile(r"\\(?:underline|uline|bm|boldsymbol)(?=\s*\{)|\\(?:text)?color\s*\{[^{}]*\}")
+_ORDINAL = re.compile(  # 14^{\text{th}}, 2^{nd}, 3^\mathrm{rd}, 1^st
+    r"([0-9]+)\^(?:\{\s*(?:\\(?:text|textrm|mathrm|mbox)\s*\{\s*(st|nd|rd|th)\s*\}|(st|nd|rd|th))\s*\}"
+    r"|\\(?:text|textrm|mathrm|mbox)\s*\{\s*(st|nd|rd|th)\s*\}|(st|nd|rd|th)(?![a-zA-Z]))"
+)
+_DEGREES = re.compile(r"\^\{?\\circ\}?|°")
+_TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
+_UNIT = re.compile(r"(.*\S)\s*\\(?:text|textrm|mathrm|mbox)\s*\{([^{}]*)\}(?:\^\{?[0-9]\}?)?", re.DOTALL)
+_WORDS = re.compile(  # a number and words: 18 dollars, 60 km per hour, 7 (eggs)
+    r"([+-]?[$€£]?[0-9][0-9,]*(?:\.[0-9]+)?|[+-]?[0-9]+/[0-9]+)\s+\(?([A-Za-z]{2,}(?:[ ./-]+[A-Za-z]+)*)\)?\.?"
+)
+_MEANT = re.compile(  # words after a number that are no unit of it
+    r"\b(?:or|and|not|to|pi|mod|hundreds?|thousands?|millions?|billions?|trillions?|dozens?|squared|cubed|plus|minus)\b"
+)
+_MIXED = re.compile(r"([+-]?)([0-9]+)(?:\s+([0-9]+)\s*/\s*([0-9]+)|\s*\\[dtc]?frac\s*\{([0-9]+)\}\s*\{([0-9]+)\})")
+_SPACED = re.compile(r"[+-]?[0-9]{1,3}(?:\s[0-9]{3})+(?:\.[0-9]+)?")  # 20 000
+_APART = re.compile(r"(?<=[0-9])\s+(?=[0-9])")
+_ZEROS = re.compile(r"(?<![0-9.,])0+(?=[0-9])")
+_GROUPED = r"[0-9]{1,3}(?:,[0-9]{3})+"
+_DECIMAL = re.compile(rf"([+-]?)((?:{_GROUPED}|[0-9]+)?(?:\.[0-9]+)?)")
+_RATIO = re.compile(r"([+-]?)(?:\\frac\{(-?[0-9]+)\}\{(-?[0-9]+)\}|([0-9]+)/([0-9]+))")
+
+
+def undecorated(answer: str) -> str:
+    """An answer without what only makes it look otherwise: underlined, coloured, bold; ``14^{\\text{th}}`` is 14."""
+    if len(answer) > LONGEST_ANSWER:
+        return answer
+    text = _ORDINAL.sub(_counted, _DECORATION.sub("", answer)).replace("\\varnothing", "\\emptyset").strip()
+    while _grouped(text):
+        text = text[1:-1].strip()
+    return text
+
+
+def _counted(match: re.Match[str]) -> str:
+    """The number of an ordinal, if these are the letters that it ends in; else what was written."""
+    digits, *said = match.groups()
+    teen = digits[-2:] in ("11", "12", "13")
+    ending = "th" if teen else {"1": "st", "2": "nd", "3": "rd"}.get(digits[-1], "th")
+    return digits if ending in said else match.group()
+
+
+def _grouped(text: str) -> bool:
+    """Whether one pair of braces is around all of it."""
+    depth = 0
+    for place, character in enumerate(text):
+        depth += (character == "{") - (character == "}")
+        if depth == 0:
+            return character == "}" and place == len(text) - 1
+    return False
+
+
+def plain(answer: str) -> tuple[str, str]:
+    """An answer without what does not matter: (what it says, its unit). ``7\\text{ hours}.`` gives ("7", "hours")."""
+    text = answer.strip().rstrip(".,;").strip().removeprefix("\\approx").strip()
+    unit = ""
+    if (found := _UNIT.fullmatch(text) or _WORDS.fullmatch(text)) and not _MEANT.search(found.group(2).lower()):
+        text, unit = found.group(1), found.group(2).strip().lower()
+        unit = "%" if unit in ("percent", "per cent") else unit
+    if found := _MIXED.fullmatch(text):
+        sign, whole, *parts = (part for part in found.groups() if part is not None)
+        top, bottom = int(parts[0]), int(parts[1])
+        text = f"{sign}\\frac{{{int(whole) * bottom + top}}}{{{bottom}}}"
+    if _TEXT.fullmatch(text):  # the whole answer is a word: \text{Evelyn}
+        text = _TEXT.sub(r"\1", text)
+    if not _SPACED.fullmatch(text):
+        text = _APART.sub("|", text)  # 1 2 is not 12
+    text = _DEGREES.sub("", text).replace("{,}", ",")
+    text = re.sub(r"\\[dtc]frac", r"\\frac", text)
+    text = _INVISIBLE.sub("", text)
+    if text.endswith("%"):
+        text, unit = text.removesuffix("%").removesuffix("\\"), unit or "%"
+    return _ZEROS.sub("", text).rstrip("."), unit
+
+
+def number(text: str) -> Fraction | None:
+    """The exact value of an integer, decimal or fraction as ``plain`` leaves it; None for everything else."""
+    if found := _DECIMAL.fullmatch(text):
+        sign, digits = found.group(1), found.group(2).replace(",", "")
+        return Fraction(sign + digits) if digits else None
+    if found := _RATIO.fullmatch(text):
+        top, bottom = (int(digits) for digits in found.groups()[1:] if digits is not None)
+        if bottom:
+            return Fraction(-top if found.group(1) == "-" else top, bottom)
+    return None

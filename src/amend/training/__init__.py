@@ -1,0 +1,1 @@
+"""Training: what happens between the first and the last iteration of a run."""

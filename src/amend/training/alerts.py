@@ -1,0 +1,149 @@
+"""Alerts: rules over metrics.jsonl and over the final evaluation.
+
+Each rule compares a mean over the last ``window`` iterations with a threshold, so that a single outlier does not raise an
+alert. One more rule checks the final evaluation. Each rule raises at most one alert in a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from amend.results.analysis.diagnostics import sampling_efficiency_gap
+from amend.results.run_folder.folder import RunFolder
+from amend.results.run_folder.reader import lines
+
+Row = Mapping[str, Any]
+
+
+class Alert(NamedTuple):
+    """What was noticed: which rule, in which round (0: at the end), and what to do, in a sentence."""
+
+    name: str
+    iteration: int
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlertThresholds:
+    """Where each rule speaks.
+
+    window:         rounds that a figure is averaged over
+    clip_ratio: share of replies cut at the length limit, in any one round
+    frac_reward_zero_std: share of groups whose samples were all paid alike, in any one round
+    entropy:        share of the first window's token entropy that is left
+    kl:             nats an episode that the policy is from the base model, its turns together
+    unedited:        share of second attempts that hardly edit the first (edit distance ratio below 0.1)
+    sampling_efficiency_gap:     pass@k of the base model less pass@1 of the trained one, in the final evaluation
+    """
+
+    window: int
+    clip_ratio: float
+    frac_reward_zero_std: float
+    entropy: float
+    kl: float
+    unedited: float
+    sampling_efficiency_gap: float
+
+
+class AlertRules:
+    """Looks at a run's lines in order and remembers what it has said."""
+
+    def __init__(self, limits: AlertThresholds) -> None:
+        self._limits = limits
+        self._rows: list[Row] = []  # of the present window
+        self._entropy: float | None = None  # of the first one
+        self._said: set[str] = set()
+
+    def look(self, row: Row) -> list[Alert]:
+        """The alarms that this line is the first to raise."""
+        limits = self._limits
+        found = [
+            self._once("clip_ratio", row) if row.get("response_length/clip_ratio", 0.0) > limits.clip_ratio else None
+        ]
+        found += [
+            self._once("frac_reward_zero_std", row)
+            if row.get("frac_reward_zero_std", 0) > limits.frac_reward_zero_std
+            else None
+        ]
+        self._rows = [*self._rows, row][-limits.window :]
+        if len(self._rows) == limits.window:
+            entropy, kl, unedited = self._mean("entropy"), self._kl(), self._mean("unedited")
+            if self._entropy is None and entropy is not None:
+                self._entropy = entropy
+            if entropy is not None and self._entropy is not None and entropy < limits.entropy * self._entropy:
+                found.append(self._once("entropy", {**row, "entropy": entropy, "first": self._entropy}))
+            if kl is not None and kl > limits.kl:
+                found.append(self._once("kl", {**row, "kl": kl}))
+            if unedited is not None and unedited > limits.unedited:
+                found.append(self._once("unedited", {**row, "unedited": unedited}))
+        return [alarm for alarm in found if alarm is not None]
+
+    def judge(self, lost: float, k: int) -> list[Alert]:
+        """The alarm of the final evaluation; ``lost`` is delta SE, pass@``k`` (base) - pass@1 (trained)."""
+        if lost <= self._limits.sampling_efficiency_gap:
+            return []
+        alarm = self._once("sampling_efficiency_gap", {"iteration": 0, "lost": lost, "k": k})
+        return [alarm] if alarm else []
+
+    def ended(self, row: Row) -> list[Alert]:
+        """The alarm of a run whose last line is of a stage that only prepares."""
+        alarm = self._once("stage", {**row, "iteration": 0}) if not row.get("final_stage", True) else None
+        return [alarm] if alarm else []
+
+    def _mean(self, name: str) -> float | None:
+        values = [float(row[name]) for row in self._rows if name in row]
+        return sum(values) / len(values) if values else None
+
+    def _kl(self) -> float | None:
+        """Of whole episodes: the turns' sums together, averaged over the window; None where no line has one."""
+        names = {name for row in self._rows for name in row if name.startswith("kl_t")}
+        return sum(value for name in names if (value := self._mean(name)) is not None) if names else None
+
+    def _once(self, name: str, values: Row) -> Alert | None:
+        if name in self._said:
+            return None
+        self._said.add(name)
+        return Alert(name, int(values["iteration"]), TEXTS[name].format(row=values, **values))
+
+
+TEXTS = {
+    "clip_ratio": (
+        "{row[response_length/clip_ratio]:.0%} of replies are cut at the length limit and can hardly be right: raise algo.max_tokens"
+    ),
+    "frac_reward_zero_std": (
+        "in {frac_reward_zero_std:.0%} of groups all samples were paid alike and teach nothing: problems too easy or too hard "
+        "(task.levels), or too few samples (algo.group_size)"
+    ),
+    "entropy": (
+        "token entropy has fallen to {entropy:.3f} nats from {first:.3f}: the policy repeats itself and stops "
+        "exploring; try entropy=bonus, or a smaller algo.lr"
+    ),
+    "kl": (
+        "the policy is {kl:.1f} nats an episode from the base model and may be exploiting its reward: read its "
+        "replies; a larger KL weight or a smaller algo.lr holds it back"
+    ),
+    "unedited": (
+        "{unedited:.0%} of second attempts hardly edit the first: the policy has stopped correcting itself, "
+        "which SCoRe's Stage I is there to prevent (algo=score)"
+    ),
+    "stage": (
+        "the run ended in Stage {stage}, which only prepares: Stage II never ran; lower algo.stage1_iterations, or give "
+        "the run more (algo.num_iterations, budget)"
+    ),
+    "sampling_efficiency_gap": (
+        "pass@{k} of the base model is {lost:.0%} above what the trained model reaches with one attempt: search over "
+        "the base model finds what training did not"
+    ),
+}
+
+
+def collect_alerts(folder: RunFolder, columns: dict[str, list[Any]], limits: AlertThresholds) -> dict[str, Any]:
+    """What the run's lines and its evaluation raise: ``alarms``, and ``sampling_efficiency_gap`` where many attempts were made."""
+    reach = sampling_efficiency_gap(columns)
+    watch = AlertRules(limits)
+    rounds = list(lines(folder.path / "metrics.jsonl"))
+    found = [alarm for row in rounds for alarm in watch.look(row)] + (watch.ended(rounds[-1]) if rounds else [])
+    found += watch.judge(reach["mean"], int(reach["k"])) if reach else []
+    return {"alerts": [alarm._asdict() for alarm in found], **({"sampling_efficiency_gap": reach} if reach else {})}

@@ -1,0 +1,60 @@
+"""A short training beside a run's own: what makes the policy before it begins, and a student after it has ended.
+
+It is an algorithm of amend/algo like any other, played for one round with every lever at rest and the oracle's reward,
+whatever the run itself has chosen. It draws from the run's seed and writes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from amend.algo.base import AlgorithmContext
+from amend.algo.imitation import Imitation
+from amend.components import Components
+from amend.exploration import Exploration
+from amend.exploration.curriculum import Uniform
+from amend.exploration.entropy import NoEntropyTerm
+from amend.exploration.prefill import NoPrefill
+from amend.exploration.temperature import Constant
+from amend.reward import CompositeReward
+from amend.reward.oracle import Oracle
+from amend.training.problem_dataset import ProblemDataset
+from amend.types import Budget
+
+
+def run_auxiliary(made: Components, algorithm: type[Imitation], seed: int, **values: Any) -> Imitation:
+    """Train one iteration of ``algorithm`` on the policy as it stands.
+
+    The learning rate falls linearly to 0. Temperature, curriculum, prefill and entropy have their defaults, and the
+    reward is correctness, whatever the run itself has chosen. Nothing is written.
+
+    Args:
+        made: the components of the run.
+        algorithm: an algorithm that builds a data set and imitates it.
+        seed: seed of the run.
+        **values: keys of the algorithm that this function does not set.
+
+    Returns:
+        The algorithm after its iteration.
+    """
+    exploration = Exploration(Constant(value=[1.0]), Uniform(), NoPrefill(), NoEntropyTerm())
+    score = CompositeReward({"oracle": Oracle(made.task, weight=1.0)}, max_failures=1.0)
+    budget = Budget(sampled_tokens=None, episodes=None)
+    context = AlgorithmContext(made.policy, made.play, score, exploration, budget, seed)
+    adam: dict[str, Any] = {"lr_scheduler_type": "linear", "warmup_steps": 0, "weight_decay": 0.0, "max_grad_norm": 1.0}
+    learner = algorithm(context, num_iterations=1, turns=1, iterations=1, accumulate_data=False, **adam, **values)
+    trainer = pl.Trainer(
+        max_epochs=1,
+        accelerator=made.policy.device.type,
+        devices=1,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+    )
+    trainer.fit(learner, torch.utils.data.DataLoader(ProblemDataset(made.task, learner), batch_size=None))
+    made.play.sync_weights()
+    return learner

@@ -1,0 +1,39 @@
+"""Open or resume the run folder, and record which data the task has read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from amend.components import Components
+from amend.distributed import collectives
+from amend.errors import UserError
+from amend.results.run_folder.folder import ReadOnlyRunFolder, RunFolder
+
+
+def record_sources(folder: RunFolder, made: Components) -> None:
+    """What the task read, with row counts and SHA-256, as sources.json. UserError where a resumed run reads another."""
+    read = getattr(made.task, "provenance", {})
+    path = folder.path / "sources.json"
+    if path.exists() and (before := json.loads(path.read_text(encoding="utf-8"))) != read:
+        changed = next(name for name in {**before, **read} if before.get(name) != read.get(name))
+        raise UserError(
+            f"resume=true: the data changed since {folder.path} began ({changed}: {before.get(changed)} then, "
+            f"{read.get(changed)} now); restore it, or start another run without resume=true"
+        )
+    if read:
+        folder.write_json("sources.json", read)
+
+
+def open_run_folder(cfg: DictConfig) -> RunFolder:
+    """The run's folder, which the first process makes, or finds, and holds."""
+    mine: list[RunFolder] = []
+
+    def held() -> Path:
+        mine.append(RunFolder.resume(cfg) if cfg.resume else RunFolder.create(cfg))
+        return mine[0].path
+
+    path = collectives.run_on_rank_zero(held)
+    return mine[0] if mine else ReadOnlyRunFolder(path)

@@ -1,0 +1,254 @@
+"""``job=doctor``: the built-in model is fit to train, and each line can fail, on a set-up broken in that very way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from architectures import folder, trl_template
+from composed import composed
+from learners import build
+
+from amend import batch as batches
+from amend import cli
+from amend.components import Components
+from amend.job import doctor
+from amend.policy.chat_renderer import ChatRenderer
+from amend.policy.tiny import tokenizer as tokenizers
+from amend.rollout import local
+from amend.rollout.local import Local
+from amend.rollout.runner import RolloutRunner
+from amend.training import preflight
+from amend.training.preflight import CheckContext, CheckResult
+from amend.types import Verdict
+
+ENDLESS = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant: "
+
+
+def house_of(algorithm: Any, task: Any) -> Components:
+    play = algorithm.play
+    return Components(task, play._dialogue, algorithm.policy, play, algorithm.score)
+
+
+@pytest.fixture
+def patient() -> CheckContext:
+    """Well, and small: two turns of the identity task, some replies right."""
+    overrides = ["algo.group_size=8", "algo.max_tokens=1", "algo.turns=2", "algo.num_iterations=2"]
+    algorithm, task = build("grpo", *overrides)
+    cfg = composed("algo=grpo", "task=identity", "logger=none", *overrides)
+    made = house_of(algorithm, task)
+    return CheckContext(cfg, made, algorithm, preflight.base_sample(cfg, made))
+
+
+def over(patient: CheckContext, engine: Local) -> CheckContext:
+    """The same patient, sampled by another engine."""
+    made = patient.made
+    play = RolloutRunner(engine, engine, made.policy.renderer, made.task, made.dialogue)
+    return patient._replace(made=made._replace(play=play))
+
+
+def found(findings: Iterator[CheckResult] | list[CheckResult], what: str) -> CheckResult:
+    named = [finding for finding in findings if finding.what == what]
+    assert len(named) == 1, [str(finding) for finding in findings]
+    return named[0]
+
+
+def test_the_well_are_told_so(patient: CheckContext) -> None:
+    for finding in (
+        *preflight.end_and_padding(patient.made), *preflight.template(patient.made), *preflight.gold(patient.made),
+        preflight.something_to_learn(patient), preflight.memory(patient), *preflight.updates(patient),
+        *(preflight.parity(patient.made, heat) for heat in preflight.TEMPERATURES),
+    ):  # fmt: skip
+        assert finding.ok, finding
+
+
+def test_the_job_on_the_built_in_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run_job(composed("job=doctor", "scale=smoke", "algo.max_tokens=40", "trainer.threads=1")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 15 and all(line.startswith("ok ") for line in lines[:-1])
+    assert lines[-1].startswith("14 ok, 0 to change")
+
+
+def test_one_line_to_change_is_a_status(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    said = [CheckResult("memory", True, "enough"), CheckResult("end token", False, "none")]
+    monkeypatch.setattr(preflight, "run_checks", lambda cfg: iter(said))
+    assert doctor.run(composed("job=doctor")) == 1
+    assert "CHANGE  end token" in capsys.readouterr().out
+
+
+def test_fragments_that_gain_a_space_are_found(patient: CheckContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ChatRenderer, "joins", lambda self, before, piece: not piece.startswith("So"))
+    finding = found(list(preflight.template(patient.made)), "template")
+    assert not finding.ok and "'So 5' after the question is no longer that" in finding.says
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "says"),
+    [
+        ("qwen3", [], "drops the reasoning"),
+        ("gpt2", [], "no chat template"),
+        ("gemma2", ["policy.system_prompt=Be brief."], "refuses a conversation of system"),
+        ("qwen2", ["policy.enable_thinking=false"], "no enable_thinking"),
+    ],
+)
+def test_a_template_that_cannot_be(name: str, more: list[str], says: str, tmp_path: Path) -> None:
+    path = folder(name, tmp_path)
+    cfg = composed("job=doctor", "policy=hf", f"policy.path={path}", "task=identity", "algo.max_tokens=8", *more)
+    (finding,) = list(preflight.run_checks(cfg))
+    assert not finding.ok and finding.what == "set-up" and says in finding.says and "allowed" in finding.says
+
+
+def test_a_text_that_begins_twice(tmp_path: Path) -> None:
+    path = folder("llama", tmp_path)
+    (path / "twice.jinja").write_text("{{ bos_token }}" + trl_template("llama3_2"))
+    cfg = composed(
+        "job=doctor", "policy=hf", f"policy.path={path}", f"policy.chat_template={path / 'twice.jinja'}", "task=identity",
+        "algo.max_tokens=8",
+    )  # fmt: skip
+    assert "begins twice" in found(list(preflight.template(preflight.house(cfg))), "template").says
+
+
+def test_characters_that_the_tokenizer_does_not_know(patient: CheckContext) -> None:
+    made = patient.made
+    words = tokenizers.build_tokenizer("ab", [], 64)
+    made.policy.renderer = ChatRenderer(words, [4], "toy", system="", thinking=None)
+    made.policy.tokenizer = words
+    made.play._renderer = made.policy.renderer
+    finding = found(list(preflight.template(made)), "template")
+    assert not finding.ok and "does not know" in finding.says
+
+
+def test_no_end_after_a_reply(patient: CheckContext) -> None:
+    words = patient.made.policy.tokenizer
+    words.chat_template = ENDLESS
+    patient.made.policy.renderer = ChatRenderer(words, [4], "toy", system="", thinking=None)
+    finding = found(list(preflight.end_and_padding(patient.made)), "end token")
+    assert not finding.ok and "puts none of '<end>'" in finding.says
+
+
+def test_a_tokenizer_of_another_model(patient: CheckContext) -> None:
+    patient.made.policy.tokenizer.add_tokens(["<more>"])
+    finding = found(list(preflight.end_and_padding(patient.made)), "end token")
+    assert not finding.ok and "embeddings" in finding.says
+
+
+def test_an_end_token_taken_for_padding(patient: CheckContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_ends(scored: Any) -> batches.Batch:
+        batch = batches.collate(scored)
+        return replace(batch, loss_mask=batch.loss_mask & (batch.tokens != patient.made.policy.ends[0]))
+
+    monkeypatch.setattr(preflight, "collate", without_ends)
+    finding = found(list(preflight.end_and_padding(patient.made)), "padding")
+    assert not finding.ok and "0 times" in finding.says
+
+
+@pytest.mark.parametrize(("right", "says"), [(False, "graded wrong"), (True, "an empty reply is right")])
+def test_a_grader_that_is_wrong(patient: CheckContext, right: bool, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    verdict = Verdict(None, right, "broken")
+    monkeypatch.setattr(type(patient.made.task), "check_many", lambda self, pairs: [verdict] * len(pairs))
+    finding = found(list(preflight.gold(patient.made)), "gold answers")
+    assert not finding.ok and says in finding.says
+
+
+def test_replies_cut_short(patient: CheckContext) -> None:
+    cut = [
+        replace(s, episode=replace(s.episode, turns=tuple(
+            replace(turn, reply=replace(turn.reply, stop="length")) for turn in s.episode.turns)))
+        for s in patient.scored
+    ]  # fmt: skip
+    finding = preflight.truncation(patient._replace(scored=cut))
+    assert not finding.ok and "100%" in finding.says and "algo.max_tokens=1" in finding.says
+
+
+def test_nothing_to_learn(patient: CheckContext) -> None:
+    alike = [replace(s, reward=(0.0, 0.0), parts={}) for s in patient.scored]
+    finding = preflight.something_to_learn(patient._replace(scored=alike))
+    assert not finding.ok and "100% of groups" in finding.says and "easier" in finding.says
+
+
+def test_a_sampler_that_forgets_the_temperature(patient: CheckContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = local.draw
+    monkeypatch.setattr(local, "draw", lambda logits, temperature, uniform: honest(logits, 1.0, uniform))
+    assert preflight.parity(patient.made, 1.0).ok
+    for heat in (0.6, 1.5):
+        finding = preflight.parity(patient.made, heat)
+        assert not finding.ok and "policy.attn_implementation=eager" in finding.says
+
+
+def test_a_trainer_that_sees_its_padding(patient: CheckContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = type(patient.made.policy).logp
+
+    def leaky(self: Any, tokens: torch.Tensor, loss_mask: torch.Tensor, temperature: Any) -> torch.Tensor:
+        return honest(self, tokens, loss_mask, temperature) + 0.01 * float((tokens[:, -1] == self.ends[0]).all())
+
+    monkeypatch.setattr(type(patient.made.policy), "logp", leaky)
+    finding = preflight.parity(patient.made, 1.0)
+    assert not finding.ok and "padded 1.0e-02" in finding.says
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("rollout.max_batch_size", 10**9, "rollout.max_batch_size"),
+        ("max_tokens_per_micro_batch", 10**9, "gradient_checkpointing"),
+    ],
+)
+def test_memory_that_is_not_there(patient: CheckContext, key: str, value: int, says: str) -> None:
+    if key == "max_tokens_per_micro_batch":
+        patient.made.policy.max_tokens_per_micro_batch = value
+    else:
+        patient.cfg.rollout.max_batch_size = value
+        assert preflight.memory(patient).ok  # a round has no more rows than its episodes
+        patient.cfg.algo.group_size = value
+    finding = preflight.memory(patient)
+    assert not finding.ok and says in finding.says
+
+
+def test_weights_that_are_not_there(patient: CheckContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "estimate_memory", lambda *_: {"weights": 2**60, "activations": 0, "cache": 0})
+    assert "tuning=lora" in preflight.memory(patient).says
+
+
+def test_a_step_of_nothing_that_does_something(patient: CheckContext) -> None:
+    learner, policy = patient.algorithm, patient.made.policy
+    learner.optimize = lambda *_: preflight._nudge(policy, batches.collate(patient.scored), 0.1)  # type: ignore[method-assign]
+    finding = found(list(preflight.updates(patient)), "a step of size 0")
+    assert not finding.ok and "tensors" in finding.says
+
+
+def test_steps_that_are_rounded_away(patient: CheckContext) -> None:
+    patient.made.policy.lm.to(torch.bfloat16)
+    patient.made.policy.reference_lm.to(torch.bfloat16)  # type: ignore[union-attr]
+    patient.algorithm.lr = 1e-7
+    fresh = Local(patient.made.policy, max_batch_size=64, compaction_threshold=0.25)  # its buffers are of the new type
+    finding = found(list(preflight.updates(over(patient, fresh))), "a step of algo.lr")
+    assert not finding.ok and "policy.dtype=float32" in finding.says
+
+
+def test_a_reference_that_moves(patient: CheckContext) -> None:
+    patient.made.policy.reference_lm = patient.made.policy.lm
+    finding = found(list(preflight.updates(patient)), "reference")
+    assert not finding.ok and "moves with the policy" in finding.says
+
+
+def test_a_sampler_that_learns_nothing(patient: CheckContext) -> None:
+    stuck = Local(patient.made.policy, max_batch_size=64, compaction_threshold=0.25).reference_engine()
+    finding = found(list(preflight.updates(over(patient, stuck))), "weights and the sampler")
+    assert not finding.ok and "not the model that was trained" in finding.says
+
+
+def test_an_update_that_reaches_the_sampler_on_a_real_architecture(tmp_path: Path) -> None:
+    """The whole job on a folder with a random model: well, but for having nothing to learn from and never ending."""
+    path = folder("gemma2", tmp_path)
+    cfg = composed(
+        "job=doctor", "policy=hf", f"policy.path={path}", "tuning=lora", "task=identity", "scale=smoke",
+        "algo.max_tokens=6", "trainer.threads=1",
+    )  # fmt: skip
+    findings = list(preflight.run_checks(cfg))
+    assert {finding.what for finding in findings if not finding.ok} <= {"truncation", "something to learn"}
+    assert found(findings, "the update and the sampler").ok
+    assert not found(findings, "something to learn").ok
