@@ -268,15 +268,15 @@ from amend.ops.logprobs import TokenLogprobs
 class Median(Algorithm):
     """REINFORCE with the median reward of each problem as the baseline."""
 
-    def credit(self, batch: Batch) -> Float[Tensor, "b t"]:
+    def advantages(self, batch: Batch) -> Float[Tensor, "b t"]:
         expected = torch.zeros_like(batch.reward)
         for problem in batch.group_id.unique():
             here = batch.group_id == problem
             expected[here] = batch.reward[here].median(dim=0).values
         return broadcast_to_tokens(batch.reward - expected, batch.turn, batch.loss_mask)
 
-    def loss(self, batch: Batch, credit: Float[Tensor, "b t"], out: TokenLogprobs) -> Float[Tensor, "b t"]:
-        return policy_loss.reinforce_loss(out.logp, credit)
+    def loss(self, batch: Batch, advantages: Float[Tensor, "b t"], out: TokenLogprobs) -> Float[Tensor, "b t"]:
+        return policy_loss.reinforce_loss(out.logp, advantages)
 '''
 MEDIAN_YAML = """# python run.py algo=median task=math
 defaults:

@@ -45,8 +45,8 @@ def test_the_cap_keeps_the_earliest_of_each_problem() -> None:
     rows = traces(
         [("p", [5], 1.0), ("q", [5], 1.0), ("p", [6], 1.0), ("p", [4], 1.0), ("q", [6], 1.0), ("p", [2], 1.0)]
     )
-    assert samples(learner(stage(always("0")), cap=2).kept_of(rows)) == [0, 1, 2, 4]
-    assert samples(learner(stage(always("0")), cap=1).kept_of(rows)) == [0, 1]
+    assert samples(learner(stage(always("0")), max_per_problem=2).kept_of(rows)) == [0, 1, 2, 4]
+    assert samples(learner(stage(always("0")), max_per_problem=1).kept_of(rows)) == [0, 1]
 
 
 def test_another_first_turn_is_another_solution() -> None:

@@ -16,8 +16,7 @@ import torch
 from composed import IMITATING, TRAINED, composed
 from learners import build, run, weights
 
-from amend.config.cross_checks import FIXED
-from amend.config.schema import target_fields
+from amend.config.schema import class_attribute, target_fields
 from amend.config.value_checks import literal_values
 from amend.errors import UserError
 from amend.types import SamplingParams
@@ -104,7 +103,8 @@ def test_it_changes_the_run(name: str, knob: str, value: Any) -> None:
         companions = ["algo.stage1_iterations=0"]
     setting = f"algo.{knob}={str(value).lower() if isinstance(value, bool) else value}"
     bound = knob in ("turns", "pairs") if name == "dpo" else (name, knob) == ("star", "turns")
-    if knob in FIXED.get(name, {}) or bound:
+    fixed = class_attribute(composed(f"algo={name}").algo._target_, "fixed", default={})
+    if knob in fixed or bound:
         with pytest.raises(UserError, match=f"algo.(turns|{knob})="):  # it cannot be otherwise, and that is said
             composed(f"algo={name}", setting)
         return

@@ -25,7 +25,7 @@ def two_by_four(first: tuple[float, float] = (0.0, 1.0), second: tuple[float, fl
 
 
 @pytest.mark.parametrize(
-    ("paid", "gamma", "credit"),
+    ("paid", "gamma", "advantages"),
     [
         ("all", 0.0, [[0, -1, 0, 1], [0, 1, 0, -1]]),  # 0 - 1 and 1 - 0; 1 - 0 and 0 - 1
         ("all", 1.0, [[0, 0, 0, 1], [0, 0, 0, -1]]),  # turn 1 answers for both: 1 - 1

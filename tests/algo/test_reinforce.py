@@ -25,7 +25,7 @@ def two_by_four() -> Batch:
 
 
 @pytest.mark.parametrize(
-    ("baseline", "gamma", "credit"),
+    ("baseline", "gamma", "advantages"),
     [
         ("none", 0.0, [[0, 1, 0, 0], [0, 0, 0, 4]]),  # each turn its own reward
         ("none", 0.5, [[0, 1, 0, 0], [0, 2, 0, 4]]),  # turn 1 of the second: 0 + 4 / 2

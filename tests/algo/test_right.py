@@ -39,6 +39,7 @@ def made(rows: list[tuple[dict[str, tuple[float, ...]], tuple[float, ...]]], tur
             episode([([2], [6 + i]), ([2], [4])][:turns], sample=i),
             reward[:turns],
             {name: part[:turns] for name, part in parts.items()},
+            verified=tuple(value > 0.5 for value in parts["oracle"][:turns]) if "oracle" in parts else (),
         )
         for i, (parts, reward) in enumerate(rows)
     ]

@@ -44,11 +44,11 @@ def test_uniform_is_a_plain_draw_by_seed_and_round(available: int) -> None:
 
 
 def test_a_split_that_is_too_small_is_said_to_be() -> None:
-    with pytest.raises(UserError, match=r"algo\.problems=6: .* has 5; allowed: at most 5"):
+    with pytest.raises(UserError, match=r"algo\.groups_per_batch=6: .* has 5; allowed: at most 5"):
         Uniform().pick(5, 6, (0, 0))
     known = plr(replay_prob=0.5)
     known.observe([0, 1, 2], solved(1, 2, 3))
-    with pytest.raises(UserError, match=r"algo\.problems=6: .* has 5; allowed: at most 5"):
+    with pytest.raises(UserError, match=r"algo\.groups_per_batch=6: .* has 5; allowed: at most 5"):
         known.pick(5, 6, (0, 1))
 
 
@@ -118,7 +118,7 @@ def test_once_all_is_known_the_rest_is_drawn_from_what_is_not_replayed() -> None
     staleness=st.floats(0, 1),
     beta=st.floats(0.001, 10),
     capacity=st.integers(1, 20),
-    num_iterations=st.integers(1, 6),
+    rounds=st.integers(1, 6),
 )
 def test_picks_are_distinct_within_the_split_and_remembered_within_capacity(
     available: int, replay: float, staleness: float, beta: float, capacity: int, rounds: int

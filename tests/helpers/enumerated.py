@@ -111,8 +111,8 @@ def expected(algorithm: Algorithm, world: World, apart: bool = False, values: Te
     chance = torch.where(left == right, 1, 2) * world.chance[left] * world.chance[right]  # either may come first
     _, look = torch.unique(torch.cat([world.length[:, None], batch.reward], dim=1), dim=0, return_inverse=True)
     _, kind = torch.unique(look[left] * count + look[right], return_inverse=True)  # pairs that look alike
-    weights = torch.zeros_like(pairs.logp)
-    advantages = torch.zeros_like(pairs.logp) if apart else algorithm.advantages(pairs)
+    weights = torch.zeros_like(pairs.old_logprobs)
+    advantages = torch.zeros_like(pairs.old_logprobs) if apart else algorithm.advantages(pairs)
     for one in range(int(kind.max()) + 1):
         alike = (kind == one).nonzero()[:, 0]
         pair = torch.stack([2 * alike[0], 2 * alike[0] + 1])

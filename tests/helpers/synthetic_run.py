@@ -77,20 +77,26 @@ def metrics(rounds: int, turns: int) -> list[dict[str, Any]]:
             "loss": noise(0.1),
             "grad_norm": 0.4,
         }
-        row["accuracy_t1"] = 0.34 + 0.05 * done + noise(0.015)
+        row["accuracy_t1"] = row["reward_t1"] = 0.34 + 0.05 * done + noise(0.015)
         row["kl_t1"] = 0.002 + 0.03 * max(0, done - 1 / 3) + abs(noise(0.002))
         if turns > 1:
             row.update(
-                reward_t2=0.30 + 0.25 * done + noise(0.015), i_to_c=0.1 + 0.2 * done + noise(0.01),
+                accuracy_t2=0.30 + 0.25 * done + noise(0.015), i_to_c=0.1 + 0.2 * done + noise(0.01),
                 c_to_i=0.14 - 0.12 * done + noise(0.004), change_rate=0.7 - 0.15 * done + noise(0.02),
                 kl_t2=0.01 + 0.11 * done + abs(noise(0.006)),
             )  # fmt: skip
+            row["reward_t2"] = row["accuracy_t2"]
             row["delta"] = row["i_to_c"] - row["c_to_i"]
         row.update(
-            entropy=0.6 - 0.2 * done + noise(0.01), truncated=abs(noise(0.006)),
-            zero_variance=0.1 + 0.15 * done + noise(0.02),
-            gap=1e-6, tokens=31.0, sampled_tokens=i * 31_000, episodes=i * 512, updates=i, failures=0,
+            entropy=0.6 - 0.2 * done + noise(0.01), sampled_tokens=i * 31_000, episodes=i * 512, optimizer_steps=i,
         )  # fmt: skip
+        row |= {
+            "response_length/clip_ratio": abs(noise(0.006)),
+            "response_length/mean": 31.0,
+            "frac_reward_zero_std": 0.1 + 0.15 * done + noise(0.02),
+            "sampling/logp_difference": 1e-6,
+            "reward_errors": 0,
+        }
         rows.append(row)
     return rows
 

@@ -103,7 +103,7 @@ def gradient_of(
     name: str, way: str, episodes: list[Episode], max_tokens_per_micro_batch: int, **more: Any
 ) -> torch.Tensor:
     made = moved(policy(name, lora() if way == "lora" else None, max_tokens_per_micro_batch, **more))
-    learner = ready(MultiTurn(*handed(made), **LOOP, beta=0.1, paid="all", gamma=0.0))
+    learner = ready(MultiTurn(*handed(made), **LOOP, kl_coef=0.1, paid="all", gamma=0.0))
     learner.parameters = made.lm.parameters  # what is clipped: the policy, frozen weights left out below
     trained = [weights for weights in made.lm.parameters() if weights.requires_grad]
     learner.parameters = lambda recurse=True: iter(trained)

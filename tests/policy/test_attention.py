@@ -94,7 +94,7 @@ def torchs_own(monkeypatch: pytest.MonkeyPatch, told: Callable[[Tensor, dict[str
 
 
 @pytest.mark.parametrize("q", [1, 5])
-@pytest.mark.parametrize("more", [{"position_bias": torch.randn(1, 4, 1, 5)}, {"dropout": 0.5}])
+@pytest.mark.parametrize("extras", [{"position_bias": torch.randn(1, 4, 1, 5)}, {"dropout": 0.5}])
 def test_what_asks_for_more_than_a_mask_gets_transformers_own(
     extras: dict[str, Any], q: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,7 +54,7 @@ def test_a_step_moves_the_update_alone_and_the_sampler_sees_it(name: str) -> Non
     first = engine.sample(prompts, sampling_params, seeds)
     assert base.sample(prompts, sampling_params, seeds) == first
     before = {key: value.clone() for key, value in made.lm.named_parameters()}
-    learner = ready(MultiTurn(*handed(made), **LOOP | {"lr": 0.05}, beta=0.1, paid="all", gamma=0.0))
+    learner = ready(MultiTurn(*handed(made), **LOOP | {"lr": 0.05}, kl_coef=0.1, paid="all", gamma=0.0))
     episodes = played(made)
     learner.update([scored(e, [1.0 - i % 2, i % 3 / 2]) for i, e in enumerate(episodes)])
     for key, value in made.lm.named_parameters():

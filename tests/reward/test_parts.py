@@ -68,7 +68,7 @@ def test_weights_and_alpha_below_zero_are_refused() -> None:
     for build in (
         lambda: Oracle(task, weight=-1.0),
         lambda: Progress(task, weight=1.0, shaping_coef=-1.0),
-        lambda: Progress(task, weight=float("nan"), alpha=1.0),
+        lambda: Progress(task, weight=float("nan"), shaping_coef=1.0),
     ):
         with pytest.raises(UserError, match="at least 0"):
             build()

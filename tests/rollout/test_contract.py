@@ -217,5 +217,5 @@ def test_the_frozen_twin_samples_from_the_reference_and_the_engine_still_from_th
 
 def test_more_prompts_than_a_batch_takes(make: Make, toy: Policy) -> None:
     engine = make(toy)
-    engine.batch = 4
+    engine.max_batch_size = 4
     agree(toy, PROMPTS, engine.sample(PROMPTS, HOW, SEEDS))

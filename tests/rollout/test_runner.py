@@ -45,7 +45,7 @@ def test_an_episode_does_not_depend_on_what_is_played_beside_it() -> None:
     made = toy()
     play, task = player(made)
     many = play(task.problems("test"), 4, [HOW] * 2, (0, 5))
-    few = player(made, max_batch_size=3)[0](task.problems("test")[2:3], 4, [HOW] * 2, (0, 5))
+    few = player(made, batch=3)[0](task.problems("test")[2:3], 4, [HOW] * 2, (0, 5))
     mine = [e for e in many if e.problem.id == few[0].problem.id]
     assert [[t.reply.tokens for t in e.turns] for e in mine] == [[t.reply.tokens for t in e.turns] for e in few]
 

@@ -53,7 +53,8 @@ class Heedless:
     """An engine that knows no pauses."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine, self.batch, self.importance_sampling_cap = engine, engine.batch, engine.importance_sampling_cap
+        self._engine, self.max_batch_size = engine, engine.max_batch_size
+        self.importance_sampling_cap = engine.importance_sampling_cap
 
     def reference_engine(self) -> Heedless:
         return Heedless(self._engine.reference_engine())

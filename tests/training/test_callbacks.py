@@ -75,6 +75,7 @@ def play(kept: Keeper, made: SCoRe, train: Any, rewards: list[tuple[float, float
         episodes.append(scored(replace(e, turns=turns), reward))
     made.scored = episodes
     stage = made.stage
+    made.was_final_stage = made.is_final_stage()
     made.round += 1
     made.record = {"iteration": made.round, "stage": stage}
     with torch.no_grad():

@@ -10,7 +10,12 @@ def said(
     first: str, second: str, right: tuple[float, float], paid: tuple[float, float] | None = None, problem: str = "p"
 ) -> Scored:
     turns = tuple(Turn((2,), Completion((5,), (-1.0,), text, "end")) for text in (first, second))
-    return Scored(Episode(Problem(problem, "q", "a"), 0, turns), paid or right, {"oracle": right})
+    return Scored(
+        Episode(Problem(problem, "q", "a"), 0, turns),
+        paid or right,
+        {"oracle": right},
+        verified=tuple(value > 0.5 for value in right),
+    )
 
 
 def test_flips_and_what_is_paid() -> None:

@@ -34,7 +34,7 @@ def train_missing_orm(cfg: DictConfig) -> None:
         if not (path / ABOUT).exists():
             from amend.training.outcome_model import train_orm
 
-            plain = OmegaConf.merge(cfg, {"seed": 0, "eval": {"ranker": None}})
+            plain = OmegaConf.merge(cfg, {"seed": 0, "eval": {"reranker": None}})
             assert isinstance(plain, DictConfig)
             plain.reward = {"oracle": {"weight": 1.0}}
             train_orm(build_components(plain), plain)

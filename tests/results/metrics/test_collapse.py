@@ -26,9 +26,9 @@ def test_by_hand():
 
 @pytest.mark.parametrize(("stage", "names"), [("", []), ("II", []), ("I", ["stage"]), ("I(b)", ["stage"])])
 def test_a_run_that_ends_before_its_last_stage_says_so(stage, names):
-    found = AlertRules(LIMITS).ended({"iteration": 9, "stage": stage})
+    found = AlertRules(LIMITS).ended({"iteration": 9, "stage": stage, "final_stage": not names})
     assert [alarm.name for alarm in found] == names
-    assert all(f"ended in Stage {stage}," in alarm.text and alarm.round == 0 for alarm in found)
+    assert all(f"ended in Stage {stage}," in alarm.text and alarm.iteration == 0 for alarm in found)
 
 
 def alarms(rows, limits):
@@ -44,7 +44,7 @@ def row(number, **figures):
 @pytest.mark.parametrize(
     ("name", "figures", "said"),
     [
-        ("response_length/clip_ratio", {"response_length/clip_ratio": 0.3}, "raise algo.max_tokens"),
+        ("clip_ratio", {"response_length/clip_ratio": 0.3}, "raise algo.max_tokens"),
         ("frac_reward_zero_std", {"frac_reward_zero_std": 0.9}, "in 90% of groups"),
         ("entropy", {"entropy": 0.3}, "fallen to 0.300 nats from 1.000"),
         ("kl", {"kl_t1": 1.5, "kl_t2": 1.6}, "3.1 nats an episode"),
@@ -55,14 +55,14 @@ def test_each_rule_speaks_once_and_only_of_its_own(name, figures, said):
     rows = [row(1), row(2), row(3, **figures), row(4, **figures), row(5, **figures)]
     found = alarms(rows, LIMITS)
     assert [alarm.name for alarm in found] == [name] and said in found[0].text
-    assert found[0].round == (
-        3 if name in ("response_length/clip_ratio", "frac_reward_zero_std") else 4
+    assert found[0].iteration == (
+        3 if name in ("clip_ratio", "frac_reward_zero_std") else 4
     )  # the others fill a window first
     assert alarms([row(i) for i in range(1, 9)], LIMITS) == []
 
 
 def test_one_odd_round_is_no_alarm_where_a_window_is_looked_at():
-    rows = [row(1), row(2), row(3, entropy=0.2), row(4), row(5, kl_t1=4.0), row(6), row(7, no_edit=1.0), row(8)]
+    rows = [row(1), row(2), row(3, entropy=0.2), row(4), row(5, kl_t1=4.0), row(6), row(7, unedited=1.0), row(8)]
     assert alarms(rows, LIMITS) == []
 
 

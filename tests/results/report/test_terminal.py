@@ -58,7 +58,7 @@ def test_rounds_that_lack_keys(capsys):
     view = View(0)
     view.start("t", {})
     view.round({}, {})
-    view.round({"iteration": 2, "accuracy_t1": 0.5}, {})
+    view.round({"iteration": 2, "reward_t1": 0.5}, {})
     view.stop()
     assert capsys.readouterr().out.splitlines() == ["t", "round 1", "round 2  r1 0.500"]
 

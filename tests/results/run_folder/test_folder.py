@@ -42,7 +42,7 @@ def test_a_folder_says_what_it_is(cfg: DictConfig, tmp_path: Path) -> None:
         versions = json.loads((folder.path / "versions.json").read_text())
         assert versions["packages"]["torch"]
         assert versions["python"] == sys.version.split()[0]
-        assert (folder.path / "config.yaml").read_text().count("alpha: 10.0") == 1
+        assert (folder.path / "config.yaml").read_text().count("shaping_coef: 10.0") == 1
         assert "${" not in (folder.path / "config.yaml").read_text()
 
 
@@ -231,7 +231,7 @@ def test_csv_goes_on_where_a_resumed_run_does(cfg: DictConfig, tmp_path: Path) -
         again = make.make(cfg, folder.path)
         again.log({"iteration": 2, "loss": 9.0}, 2)
         lines = (folder.path / "metrics.csv").read_text().split()
-    assert lines == ["step,round,loss", "1,1,0.1", "2,2,9.0"]
+    assert lines == ["step,iteration,loss", "1,1,0.1", "2,2,9.0"]
     assert first.errors == again.errors == 0
 
 
