@@ -83,11 +83,16 @@ def table(path: Path, kinds: dict[str, Any], shared: dict[str, str], part: str =
     return "\n".join(rows) + "\n"
 
 
+def bound(value: float) -> str:
+    """Return one end of a range as text."""
+    return f"{value:g}" if math.isfinite(value) else "∞" if value > 0 else "-∞"
+
+
 def metric_table(metrics: dict[str, Metric]) -> str:
     """Return the table of a registry."""
     rows = ["| name | label | unit | range | better | formula |", "|---|---|---|---|---|---|"]
     for metric in metrics.values():
-        low, high = ("∞" if value == math.inf else "-∞" if value == -math.inf else f"{value:g}" for value in metric[3:5])
+        low, high = (bound(value) for value in (metric.low, metric.high))
         cells = (f"`{metric.name}`", metric.label, metric.unit, f"{low} to {high}", metric.better, metric.formula)
         rows.append("| " + " | ".join(cell(value) for value in cells) + " |")
     return "\n".join(rows) + "\n"
@@ -121,7 +126,8 @@ def migration() -> str:
         [
             "# Migration\n",
             NOTE,
-            "A key or a choice with its old name is refused with one line that states the new name. Run folders of older\n"
+            "A key or a choice with its old name is refused with one line that states the new name. Run folders of "
+            "older\n"
             "versions can still be reported: the reader translates their metric names.\n",
             "## Configuration keys\n",
             rows(renamed.KEYS),

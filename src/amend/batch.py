@@ -34,7 +34,8 @@ class Batch:
     reward:   raw reward of each turn
     group:    episodes of one problem share a number
     more:     what an algorithm reads once before its updates and needs in them, such as a critic's values; where the
-              engine's log-probabilities are not the trainer's, ``logp`` has the trainer's, ``extras`` the "engine"'s and
+              engine's log-probabilities are not the trainer's, ``logp`` has the trainer's, ``extras`` the "engine"'s
+              and
               the "importance" of each token (see ``Algorithm.gathered``)
     """
 

@@ -1,6 +1,7 @@
 """The command line: compose a configuration, check it, and run the job that it names.
 
-Hydra composes conf/, and ``config.validate`` checks the result before torch is imported, so a mistake costs a third of a
+Hydra composes conf/, and ``config.validate`` checks the result before torch is imported, so a mistake costs a third
+of a
 second. An error that only the user can correct ends with one line, which names the key, the value and what is allowed,
 and with exit status 2. ``HYDRA_FULL_ERROR=1`` shows its traceback.
 """

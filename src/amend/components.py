@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float
 from omegaconf import DictConfig, OmegaConf
 
-from amend.algo.base import Algorithm, AlgorithmContext
+from amend.algo.base import Algorithm
+from amend.algo.context import AlgorithmContext
 from amend.dialogue import Dialogue
 from amend.distributed import collectives, launch
 from amend.distributed.threads import set_threads

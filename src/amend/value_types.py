@@ -1,7 +1,8 @@
 """What a knob may be: types with a range, for constructors' signatures.
 
 The configuration is checked against these annotations before anything heavy is imported, so this file knows typing
-alone. A constructor says ``alpha: NonNegative``; ``algo.shaping_coef=-1`` then ends with one line that says what is allowed.
+alone. A constructor says ``alpha: NonNegative``; ``algo.shaping_coef=-1`` then ends with one line that says what is
+allowed.
 """
 
 from __future__ import annotations

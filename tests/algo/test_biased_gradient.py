@@ -30,7 +30,8 @@ from amend.algo.rloo import RLOO
 from amend.ops.advantages import EPS
 
 PPO_KNOBS = {
-    "gamma": 1.0, "gae_lambda": 0.0, "kl_coef": 0.0, "clip_ratio_low": 0.2, "clip_ratio_high": 0.2, "vf_coef": 0.0, "clip_range_vf": 0.2,
+    "gamma": 1.0, "gae_lambda": 0.0, "kl_coef": 0.0, "clip_ratio_low": 0.2, "clip_ratio_high": 0.2, "vf_coef": 0.0,
+    "clip_range_vf": 0.2,
     "normalize_advantage": False,
 }  # fmt: skip
 WIDE = 1e9  # a clip that never binds

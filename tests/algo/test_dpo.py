@@ -17,7 +17,8 @@ from amend.batch import collate
 from amend.types import Scored
 
 KNOBS = {
-    **LOOP, **IMITATION, "turns": 1, "num_iterations": 1, "group_size": 8, "loss_type": "sigmoid", "beta": 0.5, "rpo_alpha": 0.0,
+    **LOOP, **IMITATION, "turns": 1, "num_iterations": 1, "group_size": 8, "loss_type": "sigmoid", "beta": 0.5,
+    "rpo_alpha": 0.0,
     "pairs": "attempts", "max_per_problem": 9,
 }  # fmt: skip
 

@@ -92,7 +92,7 @@ def score(world: World, round_: int, **knobs: Any) -> SCoRe:
     ("round_", "objective"),
     [
         (0, {"w1": 0, "w2": 1, "k1": 0.1, "k2": 0.01}),
-        (2, {"w1": 1, "w2": 1, "shaping_coef": 10, "k1": 0.01, "k2": 0.01}),
+        (2, {"w1": 1, "w2": 1, "alpha": 10, "k1": 0.01, "k2": 0.01}),
     ],
     ids=["stage one", "stage two"],
 )

@@ -81,7 +81,7 @@ def knobs() -> list[tuple[str, str, Any]]:
     found = []
     for name in TRAINED:
         for knob, now in composed(f"algo={name}").algo.items():
-            if knob not in ("name", "rounds", *IDLE.get(name, ())):  # rounds: below
+            if knob not in ("name", "_target_", "num_iterations", *IDLE.get(name, ())):  # rounds: below
                 found += [(name, str(knob), value) for value in other_values(name, str(knob), now)]
     return found
 

@@ -18,7 +18,8 @@ from amend.ops.logprobs import TokenLogprobs
 from amend.types import Scored
 
 KNOBS: dict[str, Any] = {
-    "gamma": 0.5, "gae_lambda": 0.5, "kl_coef": 0.0, "clip_ratio_low": 0.2, "clip_ratio_high": 0.3, "vf_coef": 0.1, "clip_range_vf": 0.2,
+    "gamma": 0.5, "gae_lambda": 0.5, "kl_coef": 0.0, "clip_ratio_low": 0.2, "clip_ratio_high": 0.3, "vf_coef": 0.1,
+    "clip_range_vf": 0.2,
     "normalize_advantage": False,
 }  # fmt: skip
 

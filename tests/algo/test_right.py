@@ -60,7 +60,7 @@ def test_each_turn_is_right_or_not(rows: list[Any]) -> None:
 
 @pytest.mark.parametrize("rows", [PAID, GUESSED], ids=["verified", "guessed"])
 def test_who_selects_selects_what_is_right(rows: list[Any]) -> None:
-    star = {"keep_correct": False, "rationalise": False, "train_on": "both"}
+    star = {"keep_correct": False, "rationalise": False, "train_on": "all"}
     assert samples(learner(ExpertIteration, max_per_problem=9).select(made(rows))) == [0, 3]
     assert samples(learner(STaR, **star).select(made(rows))) == [0]
     assert samples(learner(STaR, **{**star, "keep_correct": True}).select(made(rows))) == [0, 3]

@@ -61,5 +61,5 @@ def test_what_hydra_refuses_it_refuses_in_the_same_words(words: list[str]) -> No
 
 def test_what_one_is_given_nobody_else_sees() -> None:
     compose_config(["seed=1"]).seed = 7
-    compose_config([]).algo.alpha = 7.0
-    assert compose_config(["seed=1"]).seed == 1 and compose_config([]).algo.alpha != 7.0
+    compose_config([]).algo.shaping_coef = 7.0
+    assert compose_config(["seed=1"]).seed == 1 and compose_config([]).algo.shaping_coef != 7.0

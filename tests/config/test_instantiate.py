@@ -91,7 +91,7 @@ def test_what_a_file_describes_is_built(name: str, models: dict[str, Path], tabl
         if name in REFUSED and re.search(REFUSED[name], str(refused)):
             return
         raise
-    if learner.rounds:
+    if learner.num_iterations:
         assert learner.configure_optimizers().param_groups[0]["params"]
     logger = get_object(cfg.logger._target_)
     inspect.signature(logger).bind_partial(**to_kwargs(cfg.logger))

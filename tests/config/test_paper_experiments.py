@@ -32,7 +32,8 @@ SAYS = {  # figures that may be called a paper's, written down here a second tim
         "task.source": "hendrycks", "eval.problems": 500, "policy.path": "google/gemma-2-2b-it",
     },
     "paper_score_humaneval": {
-        "algo.shaping_coef": 10, "algo.beta1": 0.01, "algo.beta2": 0.25, "algo.lr": 1e-5, "algo.num_iterations": 1500, "task.shots": 3,
+        "algo.shaping_coef": 10, "algo.beta1": 0.01, "algo.beta2": 0.25, "algo.lr": 1e-5,
+        "algo.num_iterations": 1500, "task.shots": 3,
         "eval.problems": 164,
     },
     "paper_single_turn_math": {"algo.turns": 1, "algo.kl_coef": 0.01, "algo.lr": 5e-6, "dialogue.turns": 2},
@@ -44,14 +45,15 @@ SAYS = {  # figures that may be called a paper's, written down here a second tim
     "paper_grpo_gsm8k": {"algo.lr": 1e-6, "algo.kl_coef": 0.04, "algo.group_size": 64, "algo.num_minibatches": 1},
     "paper_reinforce_math": {"algo.lr": 1e-6, "algo.groups_per_batch": 256, "algo.group_size": 8, "algo.kl_coef": 0},
     "paper_pag_score_math": {
-        "algo.shaping_coef": 1, "algo.lr": 1e-6, "algo.groups_per_batch": 512, "algo.group_size": 4, "algo.num_iterations": 586,
+        "algo.shaping_coef": 1, "algo.lr": 1e-6, "algo.groups_per_batch": 512, "algo.group_size": 4,
+        "algo.num_iterations": 586,
         "algo.stage1_iterations": 293,
     },
     "paper_sft_algorithmic": {
         "algo.lr": 1e-4, "algo.warmup_steps": 100, "algo.weight_decay": 0.01, "policy.path": "EleutherAI/pythia-410m",
         "task.train": 20000,
     },
-    "paper_dpo_gsm8k": {"algo.kl_coef": 0.1, "algo.lr": 5e-7, "algo.warmup_steps": 150},
+    "paper_dpo_gsm8k": {"algo.beta": 0.1, "algo.lr": 5e-7, "algo.warmup_steps": 150},
     "paper_untrained_math": {"task.source": "hendrycks", "task.validation": 0, "eval.problems": 500},
     "paper_untrained_humaneval": {"eval.problems": 164, "task.shots": 3},
     "paper_self_refine_math": {"dialogue.name": "self_refine", "eval.problems": 500},
@@ -59,12 +61,16 @@ SAYS = {  # figures that may be called a paper's, written down here a second tim
     "paper_best_of_n_math": {"algo.n": 32, "algo.temperature": 0.7},
     "paper_pair_sft_humaneval": {"algo.iterations": 1, "algo.keep_correct": False, "eval.problems": 164},
     "paper_expert_iteration_gsm8k": {
-        "algo.group_size": 96, "algo.iterations": 5, "algo.init_from": "base", "temperature.value": [0.7], "init.name": "sft",
+        "algo.group_size": 96, "algo.iterations": 5, "algo.init_from": "base", "temperature.value": [0.7],
+        "init.name": "sft",
         "policy.path": "meta-llama/Llama-2-7b-hf", "eval.pass_at_k_samples": 96,
     },
-    "paper_ppo_gsm8k": {"algo.kl_coef": 0.05, "temperature.value": [0.7], "init.name": "sft", "eval.pass_at_k_samples": 96},
-    "paper_rcrl_gsm8k": {"algo.tags": "steps", "temperature.value": [0.7], "init.name": "sft", "eval.pass_at_k_samples": 96},
-    "paper_sft_gsm8k": {"algo.update_epochs": 2, "algo.groups_per_batch": 7473, "policy.path": "meta-llama/Llama-2-7b-hf"},
+    "paper_ppo_gsm8k": {"algo.kl_coef": 0.05, "temperature.value": [0.7], "init.name": "sft",
+    "eval.pass_at_k_samples": 96},
+    "paper_rcrl_gsm8k": {"algo.tags": "steps", "temperature.value": [0.7], "init.name": "sft",
+    "eval.pass_at_k_samples": 96},
+    "paper_sft_gsm8k": {"algo.update_epochs": 2, "algo.groups_per_batch": 7473,
+    "policy.path": "meta-llama/Llama-2-7b-hf"},
     "paper_rloo_math": {"algo.kl_coef": 0.03, "algo.lr": 1e-6, "algo.group_size": 4, "algo.num_minibatches": 2},
 }  # fmt: skip
 TASKS = {  # each algorithm's recipes

@@ -117,7 +117,10 @@ def test_every_file_opens_with_the_command_that_uses_it(name: str) -> None:
         (["algo.gamma=1.5"], ["algo.gamma=1.5", "from 0 to 1"]),
         (["algo.kl=exct"], ["algo.kl=exct", "did you mean exact?", "k2 or k1_in_reward"]),
         (["algo.adaptive_beta2=3"], ["algo.adaptive_beta2=3", "true or false"]),
-        (["+algo.aplha=3"], ["algo.aplha=3", "no such key in conf/algo/score.yaml", "did you mean algo.shaping_coef?"]),
+        (
+            ["+algo.shaping_ceof=3"],
+            ["algo.shaping_ceof=3", "no such key in conf/algo/score.yaml", "did you mean algo.shaping_coef?"],
+        ),
         (["~algo.shaping_coef"], ["algo.shaping_coef", "missing", "conf/algo/score.yaml"]),
         (["~algo"], ["algo=", "allowed: best_of_n, dpo"]),
         (["job=trian"], ["job=trian", "did you mean train?", "evaluate"]),
@@ -129,7 +132,7 @@ def test_every_file_opens_with_the_command_that_uses_it(name: str) -> None:
         (["policy=hf", "policy.path=./nowhere"], ["policy.path=./nowhere", "no such folder"]),
         (["policy.dtype=float16"], ["policy.dtype=float16", "float32 or bfloat16"]),
         (["reward.oracle.weight=x"], ["reward.oracle.weight=x", "not a number"]),
-        (["+reward.nope.weight=1"], ["nope", "no class"]),
+        (["+reward.nope.weight=1"], ["reward.nope", "_target_"]),
         (["~reward.oracle"], ["reward={}", "at least one"]),
         (["trainer.devices=2"], ["trainer.devices=2", "one process", "trainer=ddp"]),
         (["trainer.nodes=2"], ["trainer.nodes=2", "one process"]),
@@ -204,8 +207,8 @@ def test_every_file_opens_with_the_command_that_uses_it(name: str) -> None:
         (["algo=sft", "temperature=anneal"], ["temperature=anneal", "algo=sft", "allowed: temperature=constant"]),
         (["algo=rcrl", "prefill=partial_solution"], ["prefill=partial_solution", "algo=rcrl", "allowed: prefill=none"]),
         (["algo=star", "prefill=partial_solution", "algo.rationalise=true"], ["prefill=partial_solution", "algo=star"]),
-        (["algo=expert_iteration", "entropy=clip_cov"], ["entropy=clip_cov", "same credit", "allowed: nothing"]),
-        (["algo=star", "entropy=kl_cov", "algo.num_minibatches=2"], ["entropy=kl_cov", "same credit"]),
+        (["algo=expert_iteration", "entropy=clip_cov"], ["entropy=clip_cov", "same advantage", "allowed: none"]),
+        (["algo=star", "entropy=kl_cov", "algo.num_minibatches=2"], ["entropy=kl_cov", "same advantage"]),
         (["reward=progress"], ["reward=progress", "algo.shaping_coef=10", "twice"]),
         (["algo.reference=previous", "prefill=base_attempt"], ["prefill=base_attempt", "allowed: algo.reference=base"]),
         (
@@ -220,7 +223,7 @@ def test_every_file_opens_with_the_command_that_uses_it(name: str) -> None:
             ["task=mixture", "+task.tasks.math.levls=[1]"],
             ["task.tasks.math.levls", "did you mean task.tasks.math.levels?"],
         ),
-        (["task=mixture", "+task.tasks.more=3"], ["task.tasks.more=3", "+task@task.tasks.more=gsm8k"]),
+        (["task=mixture", "+task.tasks.more=3"], ["task.tasks.more=3", "+task@task.tasks.NAME=gsm8k"]),
         (["+task.tasks.math.test=1"], ["task.tasks", "no such key"]),
         (["eval.problems=1001"], ["eval.problems=1001", "task.test=1000"]),
         (
@@ -313,10 +316,10 @@ def test_the_command_line_wins_over_experiments_and_scales() -> None:
 
 def test_inherited_parameters_are_found_and_bounded() -> None:
     found = schema.target_fields("amend.algo.score.SCoRe")
-    assert found["rounds"] is value_types.Natural
+    assert found["num_iterations"] is value_types.Natural
     assert found["lr"] is value_types.NonNegative
     assert found["gamma"] is value_types.Fraction
-    assert {"rounds", "updates", "alpha"} <= found.keys()
+    assert {"num_iterations", "num_minibatches", "shaping_coef"} <= found.keys()
 
 
 def test_sources_say_what_the_imported_class_says() -> None:
@@ -360,7 +363,7 @@ def program(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     ("words", "parts"),
     [
         (["algo.shaping_coef=ten"], ["algo.shaping_coef=ten", "a number >= 0"]),
-        (["algo.aplha=3"], ["algo.aplha=3", "did you mean algo.shaping_coef?", "conf/algo/score.yaml"]),
+        (["algo.shaping_ceof=3"], ["algo.shaping_ceof=3", "did you mean algo.shaping_coef?", "conf/algo/score.yaml"]),
         (["algo=scroe"], ["algo=scroe", "did you mean score?", "allowed: best_of_n, dpo"]),
         (["algoo=score"], ["algoo=score", "did you mean algo?"]),
         (["algo.shaping_coef=[1"], ["algo.shaping_coef=[1", "not understood"]),
@@ -371,7 +374,7 @@ def program(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
         (["-m", "algo=score,scroe"], ["algo=scroe", "did you mean score?"]),
         (["--cfg", "job", "algo=scroe"], ["algo=scroe", "did you mean score?"]),
         (["--info", "defaults", "algo=scroe"], ["algo=scroe", "did you mean score?"]),
-        (["--cfg", "job", "algo.aplha=3"], ["algo.aplha=3", "did you mean algo.shaping_coef?"]),
+        (["--cfg", "job", "algo.shaping_ceof=3"], ["algo.shaping_ceof=3", "did you mean algo.shaping_coef?"]),
     ],
     ids=lambda value: " ".join(value),
 )

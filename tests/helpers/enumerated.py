@@ -5,7 +5,8 @@
     ragged    five tokens; a first reply that ends at once or has two, a second of one   105
 
 A minibatch is one group of two conversations, and every pair is one: ``expected`` weighs by its probability what
-a learner's own ``advantages``, ``loss`` and ``weights`` make of it. What the learner is to descend, the tests write down
+a learner's own ``advantages``, ``loss`` and ``weights`` make of it. What the learner is to descend, the tests write
+down
 from its paper and differentiate.
 """
 

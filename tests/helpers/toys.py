@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrainedModel, Qwen2Config
 
-from amend.algo.base import AlgorithmContext
+from amend.algo.context import AlgorithmContext
 from amend.exploration import Exploration
 from amend.exploration.curriculum import Uniform
 from amend.exploration.entropy import NoEntropyTerm
@@ -65,7 +65,8 @@ def wrapped(
 ) -> Policy:
     """Any model and tokenizer as a policy, all of it trained where ``tuning`` does not say otherwise."""
     return Policy(
-        lm, tokenizer, "toy", tuning or Full(), autocast=autocast, max_tokens_per_micro_batch=max_tokens_per_micro_batch,
+        lm, tokenizer, "toy", tuning or Full(), autocast=autocast,
+        max_tokens_per_micro_batch=max_tokens_per_micro_batch,
         gradient_checkpointing=gradient_checkpointing, system_prompt=system, enable_thinking=thinking,
     )  # fmt: skip
 
@@ -117,7 +118,8 @@ class Silent:
 
 
 LOOP: dict[str, Any] = {
-    "num_iterations": 4, "groups_per_batch": 2, "group_size": 4, "turns": 2, "max_tokens": 2, "lr": 1e-3, "lr_scheduler_type": "none",
+    "num_iterations": 4, "groups_per_batch": 2, "group_size": 4, "turns": 2, "max_tokens": 2, "lr": 1e-3,
+    "lr_scheduler_type": "none",
     "warmup_steps": 0, "weight_decay": 0.0, "max_grad_norm": 1e9, "update_epochs": 1, "num_minibatches": 1,
 }  # fmt: skip
 
@@ -133,9 +135,11 @@ def handed(policy: Policy, play: Any = None, score: Any = NOTHING, seed: int = 0
 
 
 SCORE: dict[str, Any] = {
-    "shaping_coef": 10.0, "beta1": 0.01, "beta2": 0.1, "gamma": 0.0, "stage1_iterations": 2, "baseline": "problem", "kl": "exact",
+    "shaping_coef": 10.0, "beta1": 0.01, "beta2": 0.1, "gamma": 0.0, "stage1_iterations": 2, "baseline": "problem",
+    "kl": "exact",
     "reference": "base", "adaptive_beta2": False, "stage2": "reinforce",
 }  # fmt: skip
 GRPO: dict[str, Any] = {
-    "kl_coef": 0.04, "clip_ratio_low": 0.2, "clip_ratio_high": 0.2, "scale_rewards": True, "loss_agg_mode": "seq_mean_token_mean", "remove_constant_reward_groups": False,
+    "kl_coef": 0.04, "clip_ratio_low": 0.2, "clip_ratio_high": 0.2, "scale_rewards": True,
+    "loss_agg_mode": "seq_mean_token_mean", "remove_constant_reward_groups": False,
 }  # fmt: skip

@@ -106,7 +106,8 @@ def test_a_text_that_begins_twice(tmp_path: Path) -> None:
     path = folder("llama", tmp_path)
     (path / "twice.jinja").write_text("{{ bos_token }}" + trl_template("llama3_2"))
     cfg = composed(
-        "job=doctor", "policy=hf", f"policy.path={path}", f"policy.chat_template={path / 'twice.jinja'}", "task=identity",
+        "job=doctor", "policy=hf", f"policy.path={path}", f"policy.chat_template={path / 'twice.jinja'}",
+        "task=identity",
         "algo.max_tokens=8",
     )  # fmt: skip
     assert "begins twice" in found(list(preflight.template(preflight.house(cfg))), "template").says
@@ -149,7 +150,7 @@ def test_an_end_token_taken_for_padding(patient: CheckContext, monkeypatch: pyte
 @pytest.mark.parametrize(("right", "says"), [(False, "graded wrong"), (True, "an empty reply is right")])
 def test_a_grader_that_is_wrong(patient: CheckContext, right: bool, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     verdict = Verdict(None, right, "broken")
-    monkeypatch.setattr(type(patient.made.task), "check_many", lambda self, pairs: [verdict] * len(pairs))
+    monkeypatch.setattr(type(patient.made.task), "grade_many", lambda self, pairs: [verdict] * len(pairs))
     finding = found(list(preflight.gold(patient.made)), "gold answers")
     assert not finding.ok and says in finding.says
 

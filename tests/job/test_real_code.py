@@ -30,7 +30,8 @@ def test_train_on_mbpp_and_evaluate_on_humaneval(tmp_path: Path) -> None:
     command = [
         sys.executable, "run.py", "algo=score", "task=humaneval", f"task.source={DATA}", f"task.train={DATA}",
         "dialogue=self_correct_code", "policy=hf", f"policy.path={tmp_path / 'qwen2'}", "scale=smoke",
-        "algo.max_tokens=12", "eval.problems=8", "eval.samples=0", "eval.pass_at_k_samples=0", "logger=none", "trainer.threads=1",
+        "algo.max_tokens=12", "eval.problems=8", "eval.samples=0", "eval.pass_at_k_samples=0", "logger=none",
+        "trainer.threads=1",
         f"runs_dir={tmp_path / 'runs'}",
     ]  # fmt: skip
     done = subprocess.run(

@@ -29,7 +29,8 @@ metric: {{name: trained.acc_t2.mean, goal: maximize}}
 parameters:
   seed: {{values: [0, 1]}}
   algo: {{values: [grpo]}}
-command: ["${{env}}", "${{interpreter}}", "${{program}}", task=math, scale=smoke, debug=fast, algo.num_iterations={ROUNDS},
+command: ["${{env}}", "${{interpreter}}", "${{program}}", task=math, scale=smoke, debug=fast,
+algo.num_iterations={ROUNDS},
           logger=none, trainer.threads=1, "${{args_no_hyphens}}"]
 """
 

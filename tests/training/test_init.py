@@ -1,4 +1,5 @@
-"""What a run begins with, who learns from it, and what is measured beside: init, student, eval.shared_first_attempts, orm.train_if_missing."""
+"""What a run begins with, who learns from it, and what is measured beside: init, student,
+eval.shared_first_attempts, orm.train_if_missing."""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@
     score     one reward a turn
     improve   credit (how much better each token was than expected), then a weighted sum of losses at each token
 
-An algorithm is handed ``play``, ``score`` and ``exploration`` and says only what is its own: ``advantages`` and ``loss``, and
+An algorithm is handed ``play``, ``score`` and ``exploration`` and says only what is its own: ``advantages`` and
+``loss``, and
 perhaps the weights of tokens (``descent`` turns them into an update). One that builds a data set before it learns
 overrides ``improve``. Everything random in a round is a function of (seed, round): a resumed run draws what it would
 have drawn.
@@ -13,60 +14,21 @@ have drawn.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import torch
 
+from amend.algo.context import AlgorithmContext, LoopConfig
 from amend.algo.gradient_update import GradientUpdate, OptimizerConfig
 from amend.batch import Batch, collate
 from amend.ops import policy_loss
-from amend.types import Budget, Episode, Problem, SamplingParams, Scored
-from amend.value_types import Count, Natural
+from amend.types import Episode, Problem, SamplingParams, Scored
 
 if TYPE_CHECKING:  # an algorithm is handed these; it may look at their shape, and never imports them
-    from amend.exploration import Exploration
-    from amend.policy.policy import Policy
-    from amend.rollout.runner import RolloutRunner
-
-RewardFunction = Callable[[Sequence[Episode]], list[Scored]]
-
-
-class AlgorithmContext(NamedTuple):
-    """What every algorithm is given.
-
-    Attributes:
-        policy: the model that is trained, and its reference.
-        play: the rollout runner, which plays episodes with the policy.
-        score: the reward function, from episodes to scored episodes.
-        explore: the exploration strategies.
-        budget: what the run may spend.
-        seed: seed of the run.
-    """
-
-    policy: Policy
-    play: RolloutRunner
-    score: RewardFunction
-    exploration: Exploration
-    budget: Budget
-    seed: int
-
-
-class LoopConfig(OptimizerConfig):
-    """Keys of every algorithm that is trained."""
-
-    num_iterations: Natural
-    """Largest number of iterations; ``budget`` may end the run earlier."""
-    groups_per_batch: Count
-    """Problems of one iteration."""
-    group_size: Count
-    """Episodes of each problem."""
-    turns: Count
-    """Turns of an episode."""
-    max_tokens: Count
-    """Largest number of tokens of one reply, the end token included."""
+    pass
 
 
 class Algorithm(GradientUpdate):

@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from amend.algo.base import AlgorithmContext
+from amend.algo.context import AlgorithmContext
 from amend.algo.imitation import Imitation, ImitationConfig, at_temperature_one, generator, last_turn_only
 from amend.batch import Batch, collate
 from amend.distributed import collectives

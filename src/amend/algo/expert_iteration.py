@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from amend.algo.base import AlgorithmContext
+from amend.algo.context import AlgorithmContext
 from amend.algo.imitation import Imitation, ImitationConfig, at_temperature_one
 from amend.types import Scored
 from amend.value_types import Count

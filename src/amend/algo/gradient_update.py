@@ -94,7 +94,8 @@ class GradientUpdate(pl.LightningModule, ABC):
         return False
 
     def prepare(self, batch: Batch) -> Batch:
-        """The batch with what ``advantages`` and ``loss`` need beside it, read under the policy before it is updated."""
+        """The batch with what ``advantages`` and ``loss`` need beside it, read under the policy before it is
+        updated."""
         if not self.reward_uses_reference():
             return batch
         return replace(batch, ref_logp=self.policy.reference(batch.tokens, batch.loss_mask, batch.temperature))

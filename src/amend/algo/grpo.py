@@ -17,7 +17,8 @@ from typing import Literal, Unpack
 from jaxtyping import Float
 from torch import Tensor
 
-from amend.algo.base import Algorithm, AlgorithmContext, LoopConfig
+from amend.algo.base import Algorithm
+from amend.algo.context import AlgorithmContext, LoopConfig
 from amend.batch import Batch
 from amend.ops import aggregation, kl, policy_loss
 from amend.ops.advantages import broadcast_to_tokens, center_by_group, has_zero_variance, normalize_by_group

@@ -17,7 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from amend.algo.base import Algorithm, AlgorithmContext, LoopConfig
+from amend.algo.base import Algorithm
+from amend.algo.context import AlgorithmContext, LoopConfig
 from amend.batch import Batch, collate
 from amend.ops import aggregation
 from amend.ops.logprobs import TokenLogprobs

@@ -14,7 +14,7 @@ from typing import Unpack
 
 import torch
 
-from amend.algo.base import AlgorithmContext
+from amend.algo.context import AlgorithmContext
 from amend.algo.imitation import Imitation, ImitationConfig, at_temperature_one, generator, group_by_problem
 from amend.types import Scored
 from amend.value_types import Count

@@ -19,7 +19,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from amend.algo.base import Algorithm, AlgorithmContext, LoopConfig
+from amend.algo.base import Algorithm
+from amend.algo.context import AlgorithmContext, LoopConfig
 from amend.batch import Batch
 from amend.errors import UserError
 from amend.ops import aggregation, kl, policy_loss

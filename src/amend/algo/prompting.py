@@ -11,7 +11,8 @@ from typing import TypedDict, Unpack
 from jaxtyping import Float
 from torch import Tensor
 
-from amend.algo.base import Algorithm, AlgorithmContext
+from amend.algo.base import Algorithm
+from amend.algo.context import AlgorithmContext
 from amend.batch import Batch
 from amend.ops.logprobs import TokenLogprobs
 from amend.value_types import Count

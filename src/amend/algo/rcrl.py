@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, Unpack
 
-from amend.algo.base import AlgorithmContext
+from amend.algo.context import AlgorithmContext
 from amend.algo.imitation import Imitation, ImitationConfig, at_temperature_one
 from amend.solution_steps import split_steps
 from amend.types import Episode, Prefill, Problem, SamplingParams, Scored, Turn

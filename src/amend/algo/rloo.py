@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from amend.algo.base import Algorithm, AlgorithmContext, LoopConfig
+from amend.algo.base import Algorithm
+from amend.algo.context import AlgorithmContext, LoopConfig
 from amend.batch import Batch
 from amend.ops import kl, policy_loss
 from amend.ops.advantages import broadcast_to_tokens, leave_one_out

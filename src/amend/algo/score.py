@@ -26,7 +26,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from amend.algo.base import Algorithm, AlgorithmContext, LoopConfig
+from amend.algo.base import Algorithm
+from amend.algo.context import AlgorithmContext, LoopConfig
 from amend.batch import Batch, collate
 from amend.ops import kl, policy_loss
 from amend.ops.advantages import batch_mean, broadcast_to_tokens, leave_one_out, returns, shaping_bonus

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Unpack
 
-from amend.algo.base import AlgorithmContext
+from amend.algo.context import AlgorithmContext
 from amend.algo.prompting import Prompting, PromptingConfig
 from amend.types import Episode, Problem, SamplingParams
 from amend.value_types import Positive, Several

@@ -12,7 +12,8 @@ from typing import Unpack
 from jaxtyping import Float
 from torch import Tensor
 
-from amend.algo.base import Algorithm, AlgorithmContext, LoopConfig
+from amend.algo.base import Algorithm
+from amend.algo.context import AlgorithmContext, LoopConfig
 from amend.batch import Batch
 from amend.ops import policy_loss
 from amend.ops.advantages import broadcast_to_tokens, leave_one_out

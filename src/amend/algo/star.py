@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal, Unpack
 
-from amend.algo.base import AlgorithmContext
+from amend.algo.context import AlgorithmContext
 from amend.algo.imitation import Imitation, ImitationConfig, at_temperature_one, group_by_problem, last_turn_only
 from amend.types import Scored
 

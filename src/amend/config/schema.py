@@ -1,6 +1,7 @@
 """Read what may be configured from the signature behind ``_target_``, without importing it.
 
-A choice such as conf/algo/score.yaml names a class or a function: ``_target_: amend.algo.score.SCoRe``. Its keyword-only
+A choice such as conf/algo/score.yaml names a class or a function: ``_target_: amend.algo.score.SCoRe``. Its
+keyword-only
 parameters are the keys of the YAML file, and their annotations are the allowed values. Sources are parsed and not
 imported, because importing an algorithm takes seconds of torch and a typing error should cost none. A class outside of
 this package is read in the same way. Groups without a class are described in ``config.groups``.

@@ -1,7 +1,8 @@
 """Shard the weights of a module across ranks with FSDP2 (Zhao et al. 2023, arXiv 2304.11277).
 
 Each rank holds a shard of every matrix. ``fully_shard`` gathers a layer's shards before its forward pass and drops
-them afterwards, so every forward pass is a collective operation: all ranks must take part in it. A rank that has no data left
+them afterwards, so every forward pass is a collective operation: all ranks must take part in it. A rank that has no
+data left
 runs dummy micro-batches (``collectives.shard_batches``). Gradients are sharded like the weights and summed over ranks.
 """
 

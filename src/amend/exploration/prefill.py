@@ -129,7 +129,8 @@ def _solution(problem: Problem) -> str:
     solution = problem.meta.get("solution", "")
     if not solution:
         raise UserError(
-            f"prefill=partial_solution: problem {problem.id} has no solution to begin with; allowed: a task whose problems all "
+            f"prefill=partial_solution: problem {problem.id} has no solution to begin with; allowed: a task whose "
+            f"problems all "
             f"have one, or prefill=none"
         )
     return str(solution)

@@ -64,7 +64,8 @@ def run(cfg: DictConfig) -> int:
             if keeper.stopped:
                 view.stop()
                 print(
-                    f"Stopped after round {algorithm.round} of {algorithm.num_iterations}. To go on: {resume_command(cfg)}"
+                    f"Stopped after round {algorithm.round} of {algorithm.num_iterations}. To go on: "
+                    f"{resume_command(cfg)}"
                 )
                 return INTERRUPTED
             made.policy.to(launch.device(cfg.trainer.accelerator))  # from where Lightning leaves it

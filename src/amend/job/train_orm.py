@@ -24,7 +24,8 @@ def count_orm_sampled_tokens(cfg: DictConfig) -> int:
 
 
 def train_missing_orm(cfg: DictConfig) -> None:
-    """With ``orm.train_if_missing``: the outcome model that this run needs, where there is none; other runs wait for it."""
+    """With ``orm.train_if_missing``: the outcome model that this run needs, where there is none; other runs wait for
+    it."""
     path = Path(cfg.orm.path).expanduser()
     if not cfg.orm.train_if_missing or cfg.orm.path not in configured_outcome_models(cfg) or (path / ABOUT).exists():
         return
@@ -36,7 +37,7 @@ def train_missing_orm(cfg: DictConfig) -> None:
 
             plain = OmegaConf.merge(cfg, {"seed": 0, "eval": {"reranker": None}})
             assert isinstance(plain, DictConfig)
-            plain.reward = {"oracle": {"weight": 1.0}}
+            plain.reward = {"oracle": {"_target_": "amend.reward.oracle.Oracle", "weight": 1.0}}
             train_orm(build_components(plain), plain)
 
 

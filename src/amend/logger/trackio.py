@@ -1,4 +1,4 @@
-"""Log a run to a local trackio database."""
+"""Log a run to a local trackio database, which `trackio show` displays."""
 
 from __future__ import annotations
 

@@ -51,7 +51,8 @@ class ChatRenderer:
             raise UserError(f"policy={name}: its tokenizer has no chat template; allowed: policy.chat_template=plain")
         if thinking is not None and "enable_thinking" not in str(tokenizer.chat_template):
             raise UserError(
-                f"policy.enable_thinking={str(thinking).lower()}: {name}'s chat template has no enable_thinking; allowed: null"
+                f"policy.enable_thinking={str(thinking).lower()}: {name}'s chat template has no enable_thinking; "
+                f"allowed: null"
             )
         try:
             self._lead, gap = self._around(Message("user", "amend"), REPLY)

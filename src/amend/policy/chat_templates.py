@@ -45,7 +45,8 @@ def set_chat_template(tokenizer: PreTrainedTokenizerBase, template: str, name: s
             tokenizer.chat_template = Path(template).expanduser().read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             raise UserError(
-                f"policy.chat_template={template}: no such file ({error}); allowed: own, {', '.join(NAMED)}, or the path of "
+                f"policy.chat_template={template}: no such file ({error}); allowed: own, {', '.join(NAMED)}, or "
+                f"the path of "
                 f"a Jinja chat template"
             ) from error
     if not tokenizer.chat_template:

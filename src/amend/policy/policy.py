@@ -33,7 +33,8 @@ from amend.types import Tokens
 class Policy(nn.Module):
     """A language model to be trained, its reference, its tokenizer and renderer.
 
-    ``max_tokens_per_micro_batch`` is how many padded tokens one forward pass may take: a limit of the machine, not of the algorithm;
+    ``max_tokens_per_micro_batch`` is how many padded tokens one forward pass may take: a limit of the machine, not of
+    the algorithm;
     no gradient depends on it.
     """
 

@@ -54,7 +54,8 @@ class CompositeReward:
                 )
         if failed.any() and (failed.all() or failed.mean() > self._max_failures):
             raise UserError(
-                f"reward: {int(failed.sum())} of {b} episodes could not be scored, more than trainer.max_reward_error_rate="
+                f"reward: {int(failed.sum())} of {b} episodes could not be scored, more than "
+                f"trainer.max_reward_error_rate="
                 f"{self._max_failures} allows ({'; '.join(f'{name}: {why}' for name, why in first.items())}); "
                 "mend that part, or raise trainer.max_reward_error_rate"
             )

@@ -16,7 +16,7 @@ UNTESTED = "untested"  # the verdict of a test that fails by itself, before it h
 
 
 class Oracle:
-    """r = 1{task.check says right}, each turn for itself. ``weight`` is its share in the sum of all parts."""
+    """r = 1{task.grade says correct}, each turn for itself. ``weight`` is its share in the sum of all parts."""
 
     is_correctness = True  # its values are the verifier's verdicts, under whatever name it is configured
 

@@ -26,7 +26,8 @@ class Engine(Protocol):
     drawn tokens under the distribution they were drawn from, as the engine computed it. ``sync`` is called after every
     change of the weights. ``batch`` is how many prompts it likes at once.
 
-    ``importance_sampling_cap``: an engine that does not compute as the trainer does draws from a policy slightly beside it; the
+    ``importance_sampling_cap``: an engine that does not compute as the trainer does draws from a policy slightly
+    beside it; the
     largest weight that a token may have in an update to make up for it, or None to take its word.
     """
 

@@ -128,7 +128,8 @@ class HF:
     def _explain(self, failed: object) -> None:
         if isinstance(failed, MemoryError | torch.OutOfMemoryError):
             raise UserError(
-                f"rollout.max_batch_size={self.max_batch_size}: the cache of so many replies does not fit; allowed: fewer"
+                f"rollout.max_batch_size={self.max_batch_size}: the cache of so many replies does not fit; "
+                f"allowed: fewer"
             )
         raise RuntimeError(f"transformers' continuous batching failed: {failed}")
 

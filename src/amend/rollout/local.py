@@ -9,7 +9,8 @@ What makes it faster than ``generate`` (``make benchmark`` measures it):
 
 Each row draws from its own stream of uniforms, a function of its seed alone, by inverting its own distribution. So for
 a given seed a row's tokens are the same whatever else is in the batch, wherever the arithmetic allows it: a matrix
-product may round differently for another number of rows, and attention beside a longer row (``policy.attn_implementation``), each
+product may round differently for another number of rows, and attention beside a longer row
+(``policy.attn_implementation``), each
 by about 1e-6; then a draw that falls within that distance of a boundary between two tokens may fall to the other side.
 """
 

@@ -70,7 +70,8 @@ class RolloutRunner:
         seed: Seed,
         start: Prefiller = no_prefill,
     ) -> list[Episode]:
-        """``samples`` episodes of each problem, a problem's own side by side; a turn for each entry of ``sampling_params``.
+        """``samples`` episodes of each problem, a problem's own side by side; a turn for each entry of
+        ``sampling_params``.
 
         ``start`` says how each begins. What it hands in (the beginning of a reply, or a whole first attempt drawn from
         the reference) is context and is not trained.
@@ -98,7 +99,8 @@ class RolloutRunner:
     def continue_episodes(
         self, episodes: list[Episode], sampling_params: Sequence[SamplingParams], seed: Seed
     ) -> list[Episode]:
-        """The episodes with a turn more for each entry of ``sampling_params``, as long as the dialogue has something to say."""
+        """The episodes with a turn more for each entry of ``sampling_params``, as long as the dialogue has something
+        to say."""
         for draws in sampling_params:
             episodes = self._said(self._engine, episodes, self._followed(episodes), draws, seed)
         return episodes

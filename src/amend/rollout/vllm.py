@@ -166,7 +166,8 @@ class Server:
             ) from error
         except OSError as error:  # as all of `requests`' own are
             raise UserError(
-                f"rollout.url={self._url}: no vLLM server answers there (waited rollout.server_timeout={self._wait:g} s); start "
+                f"rollout.url={self._url}: no vLLM server answers there (waited "
+                f"rollout.server_timeout={self._wait:g} s); start "
                 f"one: trl vllm-serve --model {self._policy.name}"
             ) from error
         except RuntimeError as error:  # TRL's words for a server without the endpoints that weights need

@@ -22,7 +22,8 @@ from amend.sweep.spec import Parameters, Sweep
 
 VARIABLE = re.compile(r"\$\{envvar:([A-Z0-9_]*)\}")
 SIZES = (  # how words begin that only say how large a run is
-    "scale=", "scale.", "budget.", "eval.problems=", "eval.samples=", "eval.pass_at_k_samples=", "eval.pass_at_k_problems=",
+    "scale=", "scale.", "budget.", "eval.problems=", "eval.samples=", "eval.pass_at_k_samples=",
+    "eval.pass_at_k_problems=",
 )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Alerts: rules over metrics.jsonl and over the final evaluation.
 
-Each rule compares a mean over the last ``window`` iterations with a threshold, so that a single outlier does not raise an
+Each rule compares a mean over the last ``window`` iterations with a threshold, so that a single outlier does not
+raise an
 alert. One more rule checks the final evaluation. Each rule raises at most one alert in a run.
 """
 
@@ -110,10 +111,12 @@ class AlertRules:
 
 TEXTS = {
     "clip_ratio": (
-        "{row[response_length/clip_ratio]:.0%} of replies are cut at the length limit and can hardly be right: raise algo.max_tokens"
+        "{row[response_length/clip_ratio]:.0%} of replies are cut at the length limit and can hardly be right: "
+        "raise algo.max_tokens"
     ),
     "frac_reward_zero_std": (
-        "in {frac_reward_zero_std:.0%} of groups all samples were paid alike and teach nothing: problems too easy or too hard "
+        "in {frac_reward_zero_std:.0%} of groups all samples were paid alike and teach nothing: problems too easy "
+        "or too hard "
         "(task.levels), or too few samples (algo.group_size)"
     ),
     "entropy": (
@@ -129,7 +132,8 @@ TEXTS = {
         "which SCoRe's Stage I is there to prevent (algo=score)"
     ),
     "stage": (
-        "the run ended in Stage {stage}, which only prepares: Stage II never ran; lower algo.stage1_iterations, or give "
+        "the run ended in Stage {stage}, which only prepares: Stage II never ran; lower algo.stage1_iterations, or "
+        "give "
         "the run more (algo.num_iterations, budget)"
     ),
     "sampling_efficiency_gap": (
@@ -140,7 +144,8 @@ TEXTS = {
 
 
 def collect_alerts(folder: RunFolder, columns: dict[str, list[Any]], limits: AlertThresholds) -> dict[str, Any]:
-    """What the run's lines and its evaluation raise: ``alarms``, and ``sampling_efficiency_gap`` where many attempts were made."""
+    """What the run's lines and its evaluation raise: ``alarms``, and ``sampling_efficiency_gap`` where many attempts
+    were made."""
     reach = sampling_efficiency_gap(columns)
     watch = AlertRules(limits)
     rounds = list(lines(folder.path / "metrics.jsonl"))

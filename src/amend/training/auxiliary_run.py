@@ -11,7 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from amend.algo.base import AlgorithmContext
+from amend.algo.context import AlgorithmContext
 from amend.algo.imitation import Imitation
 from amend.components import Components
 from amend.exploration import Exploration

@@ -168,7 +168,8 @@ class Keeper(pl.Callback):
         if online and row.get("sampling/logp_difference", 0.0) > WARN_GAP and "gap" not in self._told:
             self._told.add("gap")
             self.view.note(
-                f"the engine's log-probabilities are {row['sampling/logp_difference']:.2f} nats from the trainer's on average: replies are "
+                f"the engine's log-probabilities are {row['sampling/logp_difference']:.2f} nats from the trainer's "
+                f"on average: replies are "
                 f"drawn from another policy than the one that is trained (precision? weights that never arrived?)"
             )
         for alarm in self.alarms.look(row):

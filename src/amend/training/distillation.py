@@ -76,7 +76,8 @@ class SFTDistillation:
             made.play(train, self._samples, sampling_params, (seed, STREAM)), (0,), made.task, "generated", "wide", rank
         )
         learner = run_auxiliary(
-            made, ExpertIteration, seed, groups_per_batch=self._problems, group_size=self._samples, max_tokens=max_tokens,
+            made, ExpertIteration, seed, groups_per_batch=self._problems, group_size=self._samples,
+            max_tokens=max_tokens,
             init_from="base", **self._knobs,
         )  # fmt: skip
         cost = {"imitated": len(learner.data), **{key: learner.counters[key] for key in ("episodes", "sampled_tokens")}}

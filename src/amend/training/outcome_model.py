@@ -173,7 +173,8 @@ def fit(
 
 
 def backward(model: OutcomeModel, readings: Sequence[Reading], max_tokens_per_micro_batch: int) -> None:
-    """Add the gradient of the mean loss over all labelled prefixes of these readings, ``max_tokens_per_micro_batch`` at a time."""
+    """Add the gradient of the mean loss over all labelled prefixes of these readings, ``max_tokens_per_micro_batch``
+    at a time."""
     labelled = sum(len(one.labels) for one in readings)
     for piece in pieces([len(one.tokens) for one in readings], max_tokens_per_micro_batch):
         some = [readings[i] for i in piece]

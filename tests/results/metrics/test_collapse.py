@@ -37,7 +37,8 @@ def alarms(rows, limits):
 
 
 def row(number, **figures):
-    return {"iteration": number, "entropy": 1.0, "kl_t1": 0.1, "kl_t2": 0.1, "unedited": 0.2, "response_length/clip_ratio": 0.0,
+    return {"iteration": number, "entropy": 1.0, "kl_t1": 0.1, "kl_t2": 0.1, "unedited": 0.2,
+    "response_length/clip_ratio": 0.0,
             "frac_reward_zero_std": 0.1, **figures}  # fmt: skip
 
 

@@ -49,7 +49,8 @@ def spread(table: EpisodeTable, turn: int) -> Figures:
 
 
 def best_of(table: EpisodeTable, turn: int, ks: list[int]) -> dict[str, Figures]:
-    """``best_at``: of k the one the policy finds likeliest a token. ``rerank_at``: the one ``eval.reranker`` prefers."""
+    """``best_at``: of k the one the policy finds likeliest a token. ``rerank_at``: the one ``eval.reranker``
+    prefers."""
     correct = table.correct[:, :, turn]
     scores = {
         "best_at": confidence.mean_logp(table.logp[:, :, turn], table.tokens[:, :, turn]),

@@ -356,14 +356,10 @@ def _edits(groups: Sequence[list[RunExtract]]) -> Figure:
         for i, runs, phase in lines
         if all(phase in run.edits for run in runs)
     ]
-    note = (
-        "Levenshtein distance of the two greedy attempts over the sum of their lengths: 0 is a copy. A tall first bar "
-        "is the collapse of a model that no longer tries."
-    )
+    note = "Levenshtein distance of the two greedy attempts / sum of their lengths; 0 is a copy."
     x = tuple(i / EDIT_DISTANCE_BINS for i in range(EDIT_DISTANCE_BINS))
-    return Figure(
-        "edits", "bars", "How much second attempts rewrite", note, "edit distance ratio", "%", x, tuple(series)
-    )
+    title = "How much second attempts rewrite"
+    return Figure("edits", "bars", title, note, "edit distance ratio", "%", x, tuple(series))
 
 
 def _profiles(names: Sequence[str], shares: Mapping[str, Sequence[float]]) -> Figure:

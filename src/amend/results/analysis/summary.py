@@ -30,7 +30,8 @@ def summarise(columns: Columns, phase: str, decoding: str) -> Figures:
 
     Beside the figures above, with two turns: "change_rate", "copy_rate", "edit_distance", and the plain numbers
     "fix_rate" and "break_rate" (left out where undefined); with several samples: "pass_at" and "maj_at", by turn and k;
-    beside those "best_at" and, with ``eval.reranker``, "rerank_at", and "diversity", by turn, of "all" outputs and of the
+    beside those "best_at" and, with ``eval.reranker``, "rerank_at", and "diversity", by turn, of "all" outputs and of
+    the
     "right" ones, "within" problems and "across" them, "zero_variance", "token_entropy" (not greedy); with several
     subjects: "by_subject", M of each; always: "truncated", "tokens" (mean reply length), and "survival" and
     "confidence" (``amend.report.breadth``).

@@ -46,7 +46,7 @@ def write_index(out: Path, folders: Sequence[Path]) -> tuple[Path, Study]:
     }.items():
         _write(out / name, text)
     for key, drawn in charts(made).items():
-        _write(out / "figures" / f"{key}.svg", export_chart(drawn))
+        _write(out / "figures" / f"{key.replace('/', '_')}.svg", export_chart(drawn))
     return out / "index.html", made
 
 
