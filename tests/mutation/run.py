@@ -33,8 +33,9 @@ from rich.console import Console
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "amend"
 WIDER = (
-    "ops test_batch.py policy rollout explore algo --ignore=tests/algo/test_trl.py --ignore=tests/algo/test_knobs.py "
-    "--ignore=tests/algo/test_ddp.py --deselect=tests/algo/test_behaviour.py::test_a_new_algorithm_is_a_file_and_a_yaml"
+    "ops test_batch.py policy rollout exploration algo --ignore=tests/algo/test_trl.py "
+    "--ignore=tests/algo/test_knobs.py "
+    "--deselect=tests/algo/test_behaviour.py::test_a_new_algorithm_is_a_file_and_a_yaml"
 )
 # In the process that runs the tests, before anything is imported: it is the copy that they will import.
 PYTEST = """

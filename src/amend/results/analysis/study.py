@@ -1,12 +1,9 @@
-"""Many runs as one study: what is said of each condition, as tables of intervals and as curves; nothing about looks.
+"""Many runs as one study: what each condition shows, as tables of intervals and as curves, without presentation.
 
-    Run folders -> Group (runs that differ in nothing but their seed) -> Study (sheets, figures, notes)
+    Run folders -> Group (runs that differ only in their seed) -> Study (sheets, figures, notes)
 
-A study is the specification that every report is made from: the page, the CSV, Markdown and LaTeX beside it, the JSON
-of its figures and the W&B report all say what stands here.
-
-A group's intervals are over its seeds and problems (``stat.many``); a group with one seed speaks of that run alone, and
-its row says so. Runs that did not finish are left out and named.
+Every report is made from a Study: the HTML page, the CSV, Markdown and LaTeX files, the JSON of its figures and the W&B
+report. Intervals are over the seeds and problems of a group. Unfinished runs are left out and named.
 """
 
 from __future__ import annotations
