@@ -26,10 +26,9 @@ import torch
 from hydra import compose, initialize_config_dir
 from IPython.display import SVG, Markdown, display
 
-from amend.ops.advantages import shaping_bonus
 from amend.components import build_components
 from amend.config.compose import config_dir
-
+from amend.ops.advantages import shaping_bonus
 from amend.results.analysis.run_extract import gather
 from amend.results.analysis.study import study
 from amend.results.report.charts.export import export_charts
@@ -88,7 +87,7 @@ found = study([folder], gather([folder]))
 for sheet in found.sheets[:1]:
     display(Markdown(table(found, sheet)))
 drawn = export_charts(read_run(folder))
-display(SVG(drawn["training_reward_share_right"]))
+display(SVG(drawn["training_accuracy"]))
 
 # %% [markdown]
 # `report.html` in the same folder has all of it and a browser of every attempt; `python run.py job=report

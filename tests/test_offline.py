@@ -21,7 +21,7 @@ import runpy, socket, sys
 def refuse(*given, **named):
     raise OSError("a socket was asked for")
 socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
-from amend.task import grade
+from amend.task.grading import math_grader as grade
 grade.boxed = lambda reply: "1 + 1"  # a random model's replies have no answer: this one needs sympy
 runpy.run_path(sys.argv.pop(1), run_name="__main__")
 """

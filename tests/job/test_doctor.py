@@ -75,7 +75,7 @@ def test_the_job_on_the_built_in_model(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_one_line_to_change_is_a_status(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     said = [CheckResult("memory", True, "enough"), CheckResult("end token", False, "none")]
-    monkeypatch.setattr(preflight, "run_checks", lambda cfg: iter(said))
+    monkeypatch.setattr("amend.job.doctor.run_checks", lambda cfg: iter(said))
     assert doctor.run(composed("job=doctor")) == 1
     assert "CHANGE  end token" in capsys.readouterr().out
 
@@ -110,7 +110,7 @@ def test_a_text_that_begins_twice(tmp_path: Path) -> None:
         "task=identity",
         "algo.max_tokens=8",
     )  # fmt: skip
-    assert "begins twice" in found(list(preflight.template(preflight.house(cfg))), "template").says
+    assert "begins twice" in found(list(preflight.template(preflight.build_components(cfg))), "template").says
 
 
 def test_characters_that_the_tokenizer_does_not_know(patient: CheckContext) -> None:
