@@ -47,7 +47,7 @@ with initialize_config_dir(str(config_dir()), version_base="1.3"):
     cfg = compose("config", overrides=["scale=smoke", "trainer.threads=1"])
 made = build_components(cfg)
 problem = made.task.problems("test")[5]
-episode = made.play([problem], 1, [SamplingParams(0.0, 40)] * 2, (0,))[0]
+episode = made.runner([problem], 1, [SamplingParams(0.0, 40)] * 2, (0,))[0]
 print(problem.question, "   gold:", problem.answer)
 for turn in episode.turns:
     verdict = made.task.grade(problem, turn.reply.text)

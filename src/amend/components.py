@@ -36,8 +36,8 @@ class Components(NamedTuple):
     task: Task
     dialogue: Dialogue
     policy: Policy
-    play: RolloutRunner
-    score: CompositeReward
+    runner: RolloutRunner
+    reward: CompositeReward
 
 
 def to_kwargs(group: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
@@ -79,17 +79,19 @@ def build_components(cfg: DictConfig) -> Components:
     policy.to(device)
     engine = build(cfg.rollout, policy)
     parts = {part: build(values, task) for part, values in to_kwargs(cfg.reward).items()}
-    score = CompositeReward(parts, max_failures=cfg.trainer.max_reward_error_rate)
-    play = RolloutRunner(engine, engine.reference_engine(), policy.renderer, task, dialogue)
-    check_context_length(cfg, policy, play, task)
-    return Components(task, dialogue, policy, play, score)
+    reward = CompositeReward(parts, max_failures=cfg.trainer.max_reward_error_rate)
+    runner = RolloutRunner(engine, engine.reference_engine(), policy.renderer, task, dialogue)
+    check_context_length(cfg, policy, runner, task)
+    return Components(task, dialogue, policy, runner, reward)
 
 
-def build_algorithm(cfg: DictConfig, made: Components) -> Algorithm:
+def build_algorithm(cfg: DictConfig, components: Components) -> Algorithm:
     """The learner, handed the house."""
     torch.manual_seed(cfg.seed)  # what an algorithm initialises itself (a value head, an adapter)
     exploration = Exploration(*(build(cfg[group]) for group in Exploration._fields))
-    context = AlgorithmContext(made.policy, made.play, made.score, exploration, Budget(**cfg.budget), cfg.seed)
+    context = AlgorithmContext(
+        components.policy, components.runner, components.reward, exploration, Budget(**cfg.budget), cfg.seed
+    )
     learner: Algorithm = build(cfg.algo, context)
     return learner
 
@@ -112,22 +114,22 @@ def build_reranker(cfg: DictConfig) -> Reranker | None:
     return rank
 
 
-def check_context_length(cfg: DictConfig, policy: Policy, play: RolloutRunner, task: Task) -> None:
+def check_context_length(cfg: DictConfig, policy: Policy, runner: RolloutRunner, task: Task) -> None:
     """UserError where a whole conversation about the first test problem would not fit the model."""
-    needed = longest_conversation(cfg, policy, play, task)
-    asked = needed - play.turns * int(cfg.algo.max_tokens)
+    needed = longest_conversation(cfg, policy, runner, task)
+    asked = needed - runner.turns * int(cfg.algo.max_tokens)
     if needed > policy.context:
         raise UserError(
-            f"algo.max_tokens={cfg.algo.max_tokens}: {play.turns} replies of that length beside {asked} tokens of "
+            f"algo.max_tokens={cfg.algo.max_tokens}: {runner.turns} replies of that length beside {asked} tokens of "
             f"questions need {needed}; {policy.name} holds {policy.context}, so allowed: at most "
-            f"{max(0, (policy.context - asked) // play.turns)}"
+            f"{max(0, (policy.context - asked) // runner.turns)}"
         )
 
 
-def longest_conversation(cfg: DictConfig, policy: Policy, play: RolloutRunner, task: Task) -> int:
+def longest_conversation(cfg: DictConfig, policy: Policy, runner: RolloutRunner, task: Task) -> int:
     """About the most tokens of a whole conversation: all replies at their full length, and what is said around them."""
     problems = task.problems("test")[:64]
     asked = max(len(policy.renderer.build_generation_prompt(task.render_prompt(problem))) for problem in problems)
-    silent = play.build_episode(problems[0], [(play.reply(""), False)] * play.turns)
+    silent = runner.build_episode(problems[0], [(runner.reply(""), False)] * runner.turns)
     asked += len(silent.turns[-1].prompt) - len(silent.turns[0].prompt)
-    return asked + play.turns * int(cfg.algo.max_tokens)
+    return asked + runner.turns * int(cfg.algo.max_tokens)

@@ -109,7 +109,7 @@ def test_star_learns_from_d_alone() -> None:
 def test_it_answers_without_a_single_round(name: str) -> None:
     algorithm, task = build(name)
     before = weights(algorithm)
-    sampling_params = [algorithm.sampling_params()[0]] * algorithm.play.turns
+    sampling_params = [algorithm.sampling_params()[0]] * algorithm.runner.turns
     episodes = algorithm.generate(task.problems("test"), 2, sampling_params, (0,))
     assert algorithm.num_iterations == 0 and len(episodes) == 2 * len(task.problems("test"))
     assert all(len(e.turns) >= 2 for e in episodes)

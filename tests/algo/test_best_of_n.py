@@ -39,5 +39,5 @@ def test_the_likeliest_reply_is_the_second_attempt() -> None:
 
 def test_one_turn_is_the_plain_attempt() -> None:
     house = stage(lambda prompt, sample, turn: TEXTS[sample], LOGP)
-    plain = house.play(house.problems(1), 2, HOW[:1], (5,))
+    plain = house.runner(house.problems(1), 2, HOW[:1], (5,))
     assert learner(house).generate(house.problems(1), 2, HOW[:1], (5,)) == plain

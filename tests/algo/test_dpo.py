@@ -105,7 +105,7 @@ def test_the_cap_is_a_contexts(cap: int, count: int) -> None:
 def test_lots_are_drawn_by_seed() -> None:
     house = stage(says)
     made = learner(house)
-    scored_ = made.score(made.episodes(house.problems(1)))
+    scored_ = made.reward(made.episodes(house.problems(1)))
 
     def lots(seed: int) -> list[Scored]:
         made.seed = seed

@@ -80,7 +80,7 @@ def true_gradient(
 
 def score(world: World, round_: int, **knobs: Any) -> SCoRe:
     algorithm = SCoRe(*handed(world.policy), **{**LOOP, **SCORE, **knobs})
-    algorithm.round = round_
+    algorithm.iteration = round_
     return algorithm
 
 

@@ -167,7 +167,7 @@ def test_a_checkpoint_brings_the_traces_back(tmp_path: Path) -> None:
     other = learner(house, iterations=2, accumulate_data=True)
     other.on_load_checkpoint(torch.load(file, weights_only=True))
     assert other.kept == made.kept and len(made.kept) == 2
-    assert (other.round, other.counters) == (made.round, made.counters)
+    assert (other.iteration, other.counters) == (made.iteration, made.counters)
     after = rounds(made, house, 1)
     weight = weights(made)
     house.policy.lm.load_state_dict(house.policy.reference_lm.state_dict())

@@ -99,7 +99,7 @@ def beside(name: str, cap: float | None, *overrides: str) -> Any:
     algorithm, task = build(name, *overrides, cold=False)
     engine = Beside(algorithm.policy, max_batch_size=256, compaction_threshold=0.25)
     engine.importance_sampling_cap = cap
-    algorithm.play._engine = engine
+    algorithm.runner._engine = engine
     return algorithm, run(algorithm, task, 2)
 
 
@@ -124,7 +124,7 @@ def test_an_engine_that_computes_what_the_trainer_does_has_weights_of_one() -> N
     found = []
     for cap in (None, 2.0):
         algorithm, task = build("grpo", "algo.num_minibatches=4", "algo.max_tokens=3", cold=False)
-        algorithm.play._engine.importance_sampling_cap = cap
+        algorithm.runner._engine.importance_sampling_cap = cap
         lines = run(algorithm, task, 1)
         found.append(weights(algorithm))
     assert lines[0]["sampling/importance_ratio"] == pytest.approx(1.0, abs=1e-5)

@@ -39,7 +39,7 @@ class Plain(Algorithm):
 
 
 def learner(made: Stage, seed: int = 0, **knobs: Any) -> Any:
-    return ready(Plain(*handed(made.policy, made.play, made.score, seed=seed), **{**LOOP, **knobs}))
+    return ready(Plain(*handed(made.policy, made.runner, made.reward, seed=seed), **{**LOOP, **knobs}))
 
 
 def rows(count: int) -> list[Scored]:
@@ -98,7 +98,7 @@ def test_each_token_is_read_at_its_own_temperature_by_policy_and_reference(
 def test_each_turn_is_drawn_as_it_was_asked_to_be_and_remembers_it() -> None:
     house = stage(always("0"), dialogue=SelfCorrect(turns=3, instruction="Again."))
     sampling_params = [SamplingParams(0.3, 5), SamplingParams(0.6, 6), SamplingParams(0.9, 7)]
-    (one,) = house.play(house.problems(1), 1, sampling_params, (0, 0))
+    (one,) = house.runner(house.problems(1), 1, sampling_params, (0, 0))
     assert house.engine.sampling_params == sampling_params
     assert [turn.temperature for turn in one.turns] == [0.3, 0.6, 0.9]
 
@@ -109,7 +109,7 @@ def test_the_temperature_follows_the_run() -> None:
     made.exploration = made.exploration._replace(
         temperature=Anneal(start=[1.0], end=[0.5, 2.0], schedule="linear", anneal_fraction=1.0)
     )
-    made.round = 2
+    made.iteration = 2
     assert made.sampling_params() == [SamplingParams(0.75, 2), SamplingParams(1.5, 2)]
 
 
@@ -121,7 +121,7 @@ def test_every_reply_has_a_stream_of_its_own() -> None:
     house = stage(always("0"))
     for seed in (0, 1):
         made = learner(house, seed=seed, group_size=2)
-        for made.round in (0, 1):
+        for made.iteration in (0, 1):
             made.episodes(house.problems(2))
     assert len(house.engine.seeds) == len(set(house.engine.seeds)) == 32
     assert {seed[:2] for seed in house.engine.seeds} == {(0, 0), (0, 1), (1, 0), (1, 1)}
@@ -133,7 +133,7 @@ def test_minibatches_are_shuffled_by_seed_round_and_epoch_and_by_nothing_else() 
 
     def order(seed: int, round_: int, epoch: int) -> list[list[int]]:
         made = learner(house, seed=seed)
-        made.round = round_
+        made.iteration = round_
         return [part.tolist() for part in made.minibatches(batch, 3, epoch)]
 
     orders = [order(seed, round_, epoch) for seed in (0, 1) for round_ in (0, 1) for epoch in (0, 1)]
@@ -212,7 +212,7 @@ def test_the_bill_adds_up_over_rounds() -> None:
     for _ in range(2):
         made.training_step(house.problems(2), 0)
     assert made.counters == {"sampled_tokens": 2 * 16 * 2, "episodes": 2 * 8, "optimizer_steps": 2}
-    assert made.record["episodes"] == 16 and made.round == 2
+    assert made.record["episodes"] == 16 and made.iteration == 2
 
 
 def test_a_checkpoint_brings_back_where_starts_had_come_to() -> None:
@@ -238,13 +238,13 @@ def test_the_reference_moves_between_the_stages_or_not_at_all(reference: str, mo
     made = ready(SCoRe(*handed(policy()), **{**LOOP, **SCORE, "reference": reference, "lr": 0.1}))
     two_turns = [scored(episode([([2], [5]), ([2], [4 + i])], sample=i), (float(i), 1.0 - i)) for i in range(2)]
     moved = []
-    for made.round in range(5):
+    for made.iteration in range(5):
         began = weights(made)
         before = torch.cat([w.flatten() for w in made.policy.reference_lm.parameters()])
         made.update(two_turns)
         after = torch.cat([w.flatten() for w in made.policy.reference_lm.parameters()])
         if not torch.equal(before, after):
-            moved.append(made.round)
+            moved.append(made.iteration)
             assert torch.equal(after, began)
     assert moved == moves
 

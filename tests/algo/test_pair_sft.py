@@ -30,7 +30,7 @@ def pairs(problems: int = 1, seed: int = 0, **knobs: Any) -> tuple[list[tuple[in
     house = stage(says)
     made = learner(house, **knobs)
     made.seed = seed
-    found = made.select(made.score(made.episodes(house.problems(problems))))
+    found = made.select(made.reward(made.episodes(house.problems(problems))))
     return [(int(one.episode.turns[0].reply.text[0]), int(one.episode.turns[1].reply.text[0])) for one in found], found
 
 

@@ -29,7 +29,7 @@ def selected(line: Line = says, **knobs: Any) -> tuple[list[str], list[Scored]]:
     """The whole text of each trace of "Say 0", and the traces."""
     house = stage(line)
     made = learner(house, **knobs)
-    kept = made.select(made.score(made.episodes(house.problems(1))))
+    kept = made.select(made.reward(made.episodes(house.problems(1))))
     turns = [one.episode.turns[-1] for one in kept]
     return [house.policy.decode(turn.prompt + turn.reply.tokens) for turn in turns], kept
 
@@ -99,7 +99,7 @@ def test_it_begins_with_the_good_tag() -> None:
     (episode,) = made.generate(house.problems(1), 1, [SamplingParams(0.0, 9)], (5,))
     assert house.engine.heard == ["<user>Say 0<assistant>[GOOD]"]
     assert episode.turns[0].reply.text == "[GOOD]0.\n\\boxed{0}"
-    assert made.score([episode])[0].reward == (1.0,)
+    assert made.reward([episode])[0].reward == (1.0,)
 
 
 @pytest.mark.parametrize(("tags", "mark"), [("end", " [GOOD]<assistant>"), ("steps", "<assistant>[GOOD]")])

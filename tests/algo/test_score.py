@@ -18,7 +18,7 @@ PAIRS = list(product((0.0, 1.0), repeat=2))
 
 def learner(round_: int = 0, **knobs: Any) -> SCoRe:
     made = SCoRe(*handed(policy()), **{**LOOP, **SCORE, **knobs})
-    made.round = round_
+    made.iteration = round_
     return made
 
 
@@ -118,14 +118,14 @@ def test_stages_of_three_turns() -> None:
     """I(a) trains the second attempt, I(b) the third with both before it held, then II trains all."""
     made = learner(0, turns=3)
     stages = []
-    for made.round in range(6):
+    for made.iteration in range(6):
         stages.append((made.stage, made.target))
     assert stages == [("I(a)", 1)] * 2 + [("I(b)", 2)] * 2 + [("II", None)] * 2
-    made.round = 2
+    made.iteration = 2
     batch = collate([scored(episode([([5], [6]), ([2], [4]), ([2], [4])]), (1.0, 0.0, 1.0))])
     assert made.pay(batch.reward).tolist() == [[0.0, 0.0, 1.0]]
     assert torch.allclose(made.betas(batch), torch.tensor([[0.1, 0.1, 0.1, 0.1, 0.01, 0.01]]))
-    made.round = 4
+    made.iteration = 4
     assert made.pay(batch.reward).tolist() == [[1.0, -10.0, 11.0]]
 
 
@@ -165,7 +165,7 @@ def test_star_in_stage_two_imitates_what_ended_right() -> None:
     """Over all (r1, r2): both turns of an episode that ended right weigh 1, others nothing. Stage I is as ever."""
     made = learner(2, stage2="star")
     assert weight_of(made, two_by_four(PAIRS)).tolist() == [[0] * 4, [0, 1, 0, 1], [0] * 4, [0, 1, 0, 1]]
-    made.round = 0
+    made.iteration = 0
     assert weight_of(made, two_by_four(PAIRS))[:, 1].abs().max() == 0
 
 
@@ -182,7 +182,7 @@ def test_adaptive_beta2_follows_the_objective_and_never_falls_below_its_start() 
 
 def test_adaptive_beta2_of_a_later_part_looks_at_every_turn_that_is_held() -> None:
     made = learner(0, adaptive_beta2=True, turns=3)
-    made.round, made.beta2_now = made.stage1_iterations, 0.1  # I(b): turns 1 and 2 are held
+    made.iteration, made.beta2_now = made.stage1_iterations, 0.1  # I(b): turns 1 and 2 are held
     made.advantage = lambda batch: torch.tensor([[0.0, 0.0, 2.0], [0.0, 0.0, -4.0]])
     made.next_message({"kl_t1": 1.0, "kl_t2": 0.5, "kl_t3": 9.0}, two_by_four(PAIRS))
     assert made.beta2_now == pytest.approx(3.0 / 1.5)

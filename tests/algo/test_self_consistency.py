@@ -36,7 +36,7 @@ def replies(texts: list[str]) -> Line:
 def test_the_vote(texts: list[str], elected: int) -> None:
     house = stage(replies(texts))
     made = learner(house)
-    voters = house.play(house.problems(1), 4, HOW[:1], (0,))
+    voters = house.runner(house.problems(1), 4, HOW[:1], (0,))
     assert made.elected(voters) is voters[elected]
 
 
@@ -60,6 +60,6 @@ def test_voters_draw_from_streams_of_their_own() -> None:
 
 def test_one_turn_is_the_plain_attempt() -> None:
     house = stage(replies(["1"] * 4))
-    assert learner(house).generate(house.problems(1), 1, HOW[:1], (5,)) == house.play(
+    assert learner(house).generate(house.problems(1), 1, HOW[:1], (5,)) == house.runner(
         house.problems(1), 1, HOW[:1], (5,)
     )

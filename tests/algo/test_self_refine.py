@@ -19,8 +19,8 @@ def test_its_attempts_are_the_first_reply_and_the_third() -> None:
         dialogue=Dialogue(feedback="What is wrong?", refine="Now rewrite it."),
     )
     made = SelfRefine(*house.handed, max_tokens=9)
-    table = evaluate(made.generate, made.play.attempts, house.task, house.problems(1), "base", "greedy", 1, HOW)
-    assert made.play.attempts == (0, 2)
+    table = evaluate(made.generate, made.runner.attempts, house.task, house.problems(1), "base", "greedy", 1, HOW)
+    assert made.runner.attempts == (0, 2)
     assert (table["turn"], table["text"], table["correct"]) == ([1, 2], ["x", "0"], [False, True])
     assert house.engine.heard[-1] == (
         "<user>Say 0<assistant>x<end><user>What is wrong?<assistant>It is not x.<end><user>Now rewrite it.<assistant>"

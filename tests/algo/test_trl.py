@@ -295,6 +295,6 @@ def test_sft(house: House) -> None:
     """Solutions of different lengths; the prompt is not learnt."""
     made = _gathered(house, SFT)
     problems = [Problem("p", "Say 0", "0", {"solution": "It is 0."}), Problem("q", "Say it", "1", {"solution": "1"})]
-    kept = made.score(made.episodes(problems))
+    kept = made.reward(made.episodes(problems))
     rows = [made.row(trace) for trace in kept]
     _close(_ours(made, collate(kept)), _from_data(SFTTrainer, SFTConfig, house, rows, {}))

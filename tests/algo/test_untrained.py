@@ -16,14 +16,14 @@ HOW = [SamplingParams(0.0, 9), SamplingParams(0.5, 7)]
 def test_it_answers_as_it_is_played() -> None:
     house = stage(lambda prompt, sample, turn: f"{sample}{turn}")
     made = Untrained(*house.handed, max_tokens=9)
-    assert made.generate(house.problems(3), 2, HOW, (5,)) == house.play(house.problems(3), 2, HOW, (5,))
-    assert made.generate(house.problems(1), 1, HOW[:1], (5,)) == house.play(house.problems(1), 1, HOW[:1], (5,))
+    assert made.generate(house.problems(3), 2, HOW, (5,)) == house.runner(house.problems(3), 2, HOW, (5,))
+    assert made.generate(house.problems(1), 1, HOW[:1], (5,)) == house.runner(house.problems(1), 1, HOW[:1], (5,))
 
 
 def test_there_is_nothing_to_train() -> None:
     house = stage(lambda prompt, sample, turn: "0")
     made = Untrained(*house.handed, max_tokens=9)
-    batch = collate(house.score(house.play(house.problems(1), 1, HOW, (5,))))
+    batch = collate(house.reward(house.runner(house.problems(1), 1, HOW, (5,))))
     assert made.num_iterations == 0 and not made.online and made.max_tokens == 9
     with pytest.raises(NotImplementedError):
         made.advantages(batch)

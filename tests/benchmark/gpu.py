@@ -140,7 +140,7 @@ def tables(folder: Path, sizes: Sizes) -> list[Table]:
     turn = iter(range(10**6))
     for engine in ("local", "hf"):
         house, algorithm, problems = made(folder, sizes, engine)
-        policy, sampler = house.policy, house.play._engine
+        policy, sampler = house.policy, house.runner._engine
         asked = [
             policy.renderer.build_generation_prompt(house.task.render_prompt(p))
             for p in problems()

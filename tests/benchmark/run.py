@@ -64,7 +64,7 @@ def engine_table(made: Components, max_tokens: int) -> Table:
     stock = AutoModelForCausalLM.from_pretrained(BUILTIN).eval()
     table = Table("rows", "ours tokens/s", "generate tokens/s", "ratio", title="local engine against generate")
     policy, tokenizer = made.policy, made.policy.tokenizer
-    engine = made.play._engine
+    engine = made.runner._engine
     for rows in (64, 256, 512):
         problems = made.task.problems("val")[: rows // 8]
         prompts = [
@@ -153,7 +153,7 @@ def round_table() -> Table:
     for stage, at in (("I", 0), ("II", algorithm.stage1_rounds)):
         found: list[tuple[float, float, float]] = []
         for _ in range(REPEATS + 1):
-            algorithm.round = at
+            algorithm.iteration = at
             with inside(made) as counters:
                 seconds, _ = clock(lambda: algorithm.training_step(problems(), 0))
             found.append((seconds, counters["forward"], counters["backward"]))

@@ -99,7 +99,7 @@ def divided_steps(name: str) -> list[tuple[Tensor, list[Any]]]:
     for _ in range(1 + bool(algorithm.policy.adapter)):
         scored = flipped(algorithm, task)
         found.append((gradient(algorithm, scored), [[t.reply.tokens for t in s.episode.turns] for s in scored]))
-        algorithm.play.sync_weights()
+        algorithm.runner.sync_weights()
     return found
 
 
@@ -107,7 +107,7 @@ def lone() -> list[list[int]]:
     """Lengths of the replies of pairs of conversations, which two processes draw one each."""
     algorithm, task = parted("a reference", 4096)
     how, asked = [SamplingParams(1.0, 12)] * 2, task.problems("test")[:1]
-    played = [algorithm.play(asked, 2, how, (seed,)) for seed in range(6)]
+    played = [algorithm.runner(asked, 2, how, (seed,)) for seed in range(6)]
     return [[len(e.turns[k].reply.tokens) for e in pair] for pair in played for k in range(2)]
 
 
@@ -122,7 +122,7 @@ def resumed(name: str, folder: Path) -> list[dict[str, Tensor]]:
         del algorithm.optimizers  # the trainer's own, from here
         made: Any = SimpleNamespace(task=task)
         fit(cfg, made, algorithm, Saver(folder), checkpoint)  # type: ignore[arg-type]
-        assert algorithm.round == 2
+        assert algorithm.iteration == 2
         left.append({key: value.to_local() for key, value in algorithm.state_dict().items()})
     return left
 
@@ -134,7 +134,7 @@ class Saver(pl.Callback):
         self.folder = folder
 
     def on_train_batch_end(self, trainer: pl.Trainer, learner: Any, *rest: Any) -> None:
-        trainer.save_checkpoint(self.folder / str(learner.round))
+        trainer.save_checkpoint(self.folder / str(learner.iteration))
 
 
 def rounds() -> tuple[Tensor, list[dict[str, Any]], dict[str, Any]]:

@@ -29,7 +29,7 @@ def test_the_user_is_told_after_each_evaluation(
     cfg = composed("scale=smoke", "eval.problems=2", "eval.samples=0", "eval.pass_at_k_samples=0", "trainer.threads=1")
     made = build_components(cfg)
     monkeypatch.setattr(made.task, "grade_many", lambda pairs: [Verdict("x", False, "timeout") for _ in pairs])
-    run_suite(cfg, made, "base", View(total_rounds=0), made.play)
+    run_suite(cfg, made, "base", View(total_iterations=0), made.runner)
     assert "note: 4 of 4 replies count as wrong without having been found wrong: timeout 4" in capsys.readouterr().out
 
 

@@ -75,7 +75,7 @@ def run(algorithm: Algorithm, task: Identity, rounds: int) -> list[dict[str, Any
 
 def accuracy(algorithm: Algorithm, task: Identity) -> float:
     """Greedy accuracy at the last turn that the algorithm trains."""
-    algorithm.play.sync_weights()
+    algorithm.runner.sync_weights()
     sampling_params = [SamplingParams(0.0, 1)] * max(
         algorithm.turns, 2 if isinstance(algorithm, PairSFT) else 1
     )  # turn 2 is what it learns
@@ -122,6 +122,6 @@ def stages(name: str) -> list[str]:
 
 def flipped(algorithm: Algorithm, task: Identity) -> list[Scored]:
     """A round's episodes: of each three one was right throughout, one came right at last, one is as it was."""
-    scored = algorithm.score(algorithm.episodes(next(iter(ProblemDataset(task, algorithm)))))
+    scored = algorithm.reward(algorithm.episodes(next(iter(ProblemDataset(task, algorithm)))))
     kinds = [lambda k: (1.0,) * k, lambda k: (0.0,) * (k - 1) + (1.0,)]
     return [s if i % 3 == 2 else Scored(s.episode, kinds[i % 3](len(s.reward)), {}) for i, s in enumerate(scored)]

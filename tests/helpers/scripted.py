@@ -75,7 +75,7 @@ class Stage(NamedTuple):
     @property
     def handed(self) -> tuple[Any, ...]:
         """The positional arguments of an algorithm."""
-        return handed(self.policy, self.play, self.score)
+        return handed(self.policy, self.runner, self.reward)
 
     def problems(self, count: int) -> list[Problem]:
         """The first training problems: "Say 0", "Say 1", ..."""

@@ -30,12 +30,12 @@ ENDLESS = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}ass
 
 
 def house_of(algorithm: Any, task: Any) -> Components:
-    play = algorithm.play
-    return Components(task, play._dialogue, algorithm.policy, play, algorithm.score)
+    play = algorithm.runner
+    return Components(task, play._dialogue, algorithm.policy, play, algorithm.reward)
 
 
 @pytest.fixture
-def patient() -> CheckContext:
+def context() -> CheckContext:
     """Well, and small: two turns of the identity task, some replies right."""
     overrides = ["algo.group_size=8", "algo.max_tokens=1", "algo.turns=2", "algo.num_iterations=2"]
     algorithm, task = build("grpo", *overrides)
@@ -44,11 +44,11 @@ def patient() -> CheckContext:
     return CheckContext(cfg, made, algorithm, preflight.base_sample(cfg, made))
 
 
-def over(patient: CheckContext, engine: Local) -> CheckContext:
-    """The same patient, sampled by another engine."""
-    made = patient.made
+def over(context: CheckContext, engine: Local) -> CheckContext:
+    """The same context, sampled by another engine."""
+    made = context.components
     play = RolloutRunner(engine, engine, made.policy.renderer, made.task, made.dialogue)
-    return patient._replace(made=made._replace(play=play))
+    return context._replace(components=made._replace(play=play))
 
 
 def found(findings: Iterator[CheckResult] | list[CheckResult], what: str) -> CheckResult:
@@ -57,11 +57,11 @@ def found(findings: Iterator[CheckResult] | list[CheckResult], what: str) -> Che
     return named[0]
 
 
-def test_the_well_are_told_so(patient: CheckContext) -> None:
+def test_the_well_are_told_so(context: CheckContext) -> None:
     for finding in (
-        *preflight.end_and_padding(patient.made), *preflight.template(patient.made), *preflight.gold(patient.made),
-        preflight.something_to_learn(patient), preflight.memory(patient), *preflight.updates(patient),
-        *(preflight.parity(patient.made, heat) for heat in preflight.TEMPERATURES),
+        *preflight.end_and_padding(context.components), *preflight.template(context.components), *preflight.gold(context.components),
+        preflight.something_to_learn(context), preflight.memory(context), *preflight.updates(context),
+        *(preflight.parity(context.components, heat) for heat in preflight.TEMPERATURES),
     ):  # fmt: skip
         assert finding.ok, finding
 
@@ -80,9 +80,9 @@ def test_one_line_to_change_is_a_status(monkeypatch: pytest.MonkeyPatch, capsys:
     assert "CHANGE  end token" in capsys.readouterr().out
 
 
-def test_fragments_that_gain_a_space_are_found(patient: CheckContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fragments_that_gain_a_space_are_found(context: CheckContext, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ChatRenderer, "joins", lambda self, before, piece: not piece.startswith("So"))
-    finding = found(list(preflight.template(patient.made)), "template")
+    finding = found(list(preflight.template(context.components)), "template")
     assert not finding.ok and "'So 5' after the question is no longer that" in finding.says
 
 
@@ -113,81 +113,81 @@ def test_a_text_that_begins_twice(tmp_path: Path) -> None:
     assert "begins twice" in found(list(preflight.template(preflight.build_components(cfg))), "template").says
 
 
-def test_characters_that_the_tokenizer_does_not_know(patient: CheckContext) -> None:
-    made = patient.made
+def test_characters_that_the_tokenizer_does_not_know(context: CheckContext) -> None:
+    made = context.components
     words = tokenizers.build_tokenizer("ab", [], 64)
     made.policy.renderer = ChatRenderer(words, [4], "toy", system="", thinking=None)
     made.policy.tokenizer = words
-    made.play._renderer = made.policy.renderer
+    made.runner._renderer = made.policy.renderer
     finding = found(list(preflight.template(made)), "template")
     assert not finding.ok and "does not know" in finding.says
 
 
-def test_no_end_after_a_reply(patient: CheckContext) -> None:
-    words = patient.made.policy.tokenizer
+def test_no_end_after_a_reply(context: CheckContext) -> None:
+    words = context.components.policy.tokenizer
     words.chat_template = ENDLESS
-    patient.made.policy.renderer = ChatRenderer(words, [4], "toy", system="", thinking=None)
-    finding = found(list(preflight.end_and_padding(patient.made)), "end token")
+    context.components.policy.renderer = ChatRenderer(words, [4], "toy", system="", thinking=None)
+    finding = found(list(preflight.end_and_padding(context.components)), "end token")
     assert not finding.ok and "puts none of '<end>'" in finding.says
 
 
-def test_a_tokenizer_of_another_model(patient: CheckContext) -> None:
-    patient.made.policy.tokenizer.add_tokens(["<more>"])
-    finding = found(list(preflight.end_and_padding(patient.made)), "end token")
+def test_a_tokenizer_of_another_model(context: CheckContext) -> None:
+    context.components.policy.tokenizer.add_tokens(["<more>"])
+    finding = found(list(preflight.end_and_padding(context.components)), "end token")
     assert not finding.ok and "embeddings" in finding.says
 
 
-def test_an_end_token_taken_for_padding(patient: CheckContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_end_token_taken_for_padding(context: CheckContext, monkeypatch: pytest.MonkeyPatch) -> None:
     def without_ends(scored: Any) -> batches.Batch:
         batch = batches.collate(scored)
-        return replace(batch, loss_mask=batch.loss_mask & (batch.tokens != patient.made.policy.ends[0]))
+        return replace(batch, loss_mask=batch.loss_mask & (batch.tokens != context.components.policy.ends[0]))
 
     monkeypatch.setattr(preflight, "collate", without_ends)
-    finding = found(list(preflight.end_and_padding(patient.made)), "padding")
+    finding = found(list(preflight.end_and_padding(context.components)), "padding")
     assert not finding.ok and "0 times" in finding.says
 
 
 @pytest.mark.parametrize(("right", "says"), [(False, "graded wrong"), (True, "an empty reply is right")])
-def test_a_grader_that_is_wrong(patient: CheckContext, right: bool, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_grader_that_is_wrong(context: CheckContext, right: bool, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     verdict = Verdict(None, right, "broken")
-    monkeypatch.setattr(type(patient.made.task), "grade_many", lambda self, pairs: [verdict] * len(pairs))
-    finding = found(list(preflight.gold(patient.made)), "gold answers")
+    monkeypatch.setattr(type(context.components.task), "grade_many", lambda self, pairs: [verdict] * len(pairs))
+    finding = found(list(preflight.gold(context.components)), "gold answers")
     assert not finding.ok and says in finding.says
 
 
-def test_replies_cut_short(patient: CheckContext) -> None:
+def test_replies_cut_short(context: CheckContext) -> None:
     cut = [
         replace(s, episode=replace(s.episode, turns=tuple(
             replace(turn, reply=replace(turn.reply, stop="length")) for turn in s.episode.turns)))
-        for s in patient.scored
+        for s in context.scored
     ]  # fmt: skip
-    finding = preflight.truncation(patient._replace(scored=cut))
+    finding = preflight.truncation(context._replace(scored=cut))
     assert not finding.ok and "100%" in finding.says and "algo.max_tokens=1" in finding.says
 
 
-def test_nothing_to_learn(patient: CheckContext) -> None:
-    alike = [replace(s, reward=(0.0, 0.0), parts={}) for s in patient.scored]
-    finding = preflight.something_to_learn(patient._replace(scored=alike))
+def test_nothing_to_learn(context: CheckContext) -> None:
+    alike = [replace(s, reward=(0.0, 0.0), parts={}) for s in context.scored]
+    finding = preflight.something_to_learn(context._replace(scored=alike))
     assert not finding.ok and "100% of groups" in finding.says and "easier" in finding.says
 
 
-def test_a_sampler_that_forgets_the_temperature(patient: CheckContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sampler_that_forgets_the_temperature(context: CheckContext, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = local.draw
     monkeypatch.setattr(local, "draw", lambda logits, temperature, uniform: honest(logits, 1.0, uniform))
-    assert preflight.parity(patient.made, 1.0).ok
+    assert preflight.parity(context.components, 1.0).ok
     for heat in (0.6, 1.5):
-        finding = preflight.parity(patient.made, heat)
+        finding = preflight.parity(context.components, heat)
         assert not finding.ok and "policy.attn_implementation=eager" in finding.says
 
 
-def test_a_trainer_that_sees_its_padding(patient: CheckContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = type(patient.made.policy).logp
+def test_a_trainer_that_sees_its_padding(context: CheckContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = type(context.components.policy).logp
 
     def leaky(self: Any, tokens: torch.Tensor, loss_mask: torch.Tensor, temperature: Any) -> torch.Tensor:
         return honest(self, tokens, loss_mask, temperature) + 0.01 * float((tokens[:, -1] == self.ends[0]).all())
 
-    monkeypatch.setattr(type(patient.made.policy), "logp", leaky)
-    finding = preflight.parity(patient.made, 1.0)
+    monkeypatch.setattr(type(context.components.policy), "logp", leaky)
+    finding = preflight.parity(context.components, 1.0)
     assert not finding.ok and "padded 1.0e-02" in finding.says
 
 
@@ -198,47 +198,47 @@ def test_a_trainer_that_sees_its_padding(patient: CheckContext, monkeypatch: pyt
         ("max_tokens_per_micro_batch", 10**9, "gradient_checkpointing"),
     ],
 )
-def test_memory_that_is_not_there(patient: CheckContext, key: str, value: int, says: str) -> None:
+def test_memory_that_is_not_there(context: CheckContext, key: str, value: int, says: str) -> None:
     if key == "max_tokens_per_micro_batch":
-        patient.made.policy.max_tokens_per_micro_batch = value
+        context.components.policy.max_tokens_per_micro_batch = value
     else:
-        patient.cfg.rollout.max_batch_size = value
-        assert preflight.memory(patient).ok  # a round has no more rows than its episodes
-        patient.cfg.algo.group_size = value
-    finding = preflight.memory(patient)
+        context.cfg.rollout.max_batch_size = value
+        assert preflight.memory(context).ok  # a round has no more rows than its episodes
+        context.cfg.algo.group_size = value
+    finding = preflight.memory(context)
     assert not finding.ok and says in finding.says
 
 
-def test_weights_that_are_not_there(patient: CheckContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_are_not_there(context: CheckContext, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "estimate_memory", lambda *_: {"weights": 2**60, "activations": 0, "cache": 0})
-    assert "tuning=lora" in preflight.memory(patient).says
+    assert "tuning=lora" in preflight.memory(context).says
 
 
-def test_a_step_of_nothing_that_does_something(patient: CheckContext) -> None:
-    learner, policy = patient.algorithm, patient.made.policy
-    learner.optimize = lambda *_: preflight._nudge(policy, batches.collate(patient.scored), 0.1)  # type: ignore[method-assign]
-    finding = found(list(preflight.updates(patient)), "a step of size 0")
+def test_a_step_of_nothing_that_does_something(context: CheckContext) -> None:
+    learner, policy = context.algorithm, context.components.policy
+    learner.optimize = lambda *_: preflight._nudge(policy, batches.collate(context.scored), 0.1)  # type: ignore[method-assign]
+    finding = found(list(preflight.updates(context)), "a step of size 0")
     assert not finding.ok and "tensors" in finding.says
 
 
-def test_steps_that_are_rounded_away(patient: CheckContext) -> None:
-    patient.made.policy.lm.to(torch.bfloat16)
-    patient.made.policy.reference_lm.to(torch.bfloat16)  # type: ignore[union-attr]
-    patient.algorithm.lr = 1e-7
-    fresh = Local(patient.made.policy, max_batch_size=64, compaction_threshold=0.25)  # its buffers are of the new type
-    finding = found(list(preflight.updates(over(patient, fresh))), "a step of algo.lr")
+def test_steps_that_are_rounded_away(context: CheckContext) -> None:
+    context.components.policy.lm.to(torch.bfloat16)
+    context.components.policy.reference_lm.to(torch.bfloat16)  # type: ignore[union-attr]
+    context.algorithm.lr = 1e-7
+    fresh = Local(context.components.policy, max_batch_size=64, compaction_threshold=0.25)  # its buffers are of the new type
+    finding = found(list(preflight.updates(over(context, fresh))), "a step of algo.lr")
     assert not finding.ok and "policy.dtype=float32" in finding.says
 
 
-def test_a_reference_that_moves(patient: CheckContext) -> None:
-    patient.made.policy.reference_lm = patient.made.policy.lm
-    finding = found(list(preflight.updates(patient)), "reference")
+def test_a_reference_that_moves(context: CheckContext) -> None:
+    context.components.policy.reference_lm = context.components.policy.lm
+    finding = found(list(preflight.updates(context)), "reference")
     assert not finding.ok and "moves with the policy" in finding.says
 
 
-def test_a_sampler_that_learns_nothing(patient: CheckContext) -> None:
-    stuck = Local(patient.made.policy, max_batch_size=64, compaction_threshold=0.25).reference_engine()
-    finding = found(list(preflight.updates(over(patient, stuck))), "weights and the sampler")
+def test_a_sampler_that_learns_nothing(context: CheckContext) -> None:
+    stuck = Local(context.components.policy, max_batch_size=64, compaction_threshold=0.25).reference_engine()
+    finding = found(list(preflight.updates(over(context, stuck))), "weights and the sampler")
     assert not finding.ok and "not the model that was trained" in finding.says
 
 

@@ -124,7 +124,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_going_on_is_the_same_run(
     code, out, err = finish(process)
     assert code == 130, err
     assert "resume=true" in out and "Traceback" not in out + err
-    at = torch.load(folder(tmp_path) / "checkpoints" / "last.ckpt", weights_only=True)["amend"]["round"]
+    at = torch.load(folder(tmp_path) / "checkpoints" / "last.ckpt", weights_only=True)["amend"]["iteration"]
     assert 1 <= at < ROUNDS
     code, _, err = finish(start(tmp_path, "resume=true"))
     assert code == 0, err

@@ -151,14 +151,14 @@ def test_a_run_resumes_with_its_update(tmp_path: Path, monkeypatch: pytest.Monke
     for name in ("whole", "cut"):
         (tmp_path / name).mkdir()
         if name == "cut":
-            ended = callbacks.Keeper.on_train_batch_end
+            ended = callbacks.GracefulStop.on_train_batch_end
 
-            def stop(self: callbacks.Keeper, *given: object, was: Callable[..., None] = ended) -> None:
-                self._asked = given[1].round == 3  # type: ignore[attr-defined]  # as if Ctrl-C had been typed
+            def stop(self: callbacks.GracefulStop, *given: object, was: Callable[..., None] = ended) -> None:
+                self._is_asked = given[1].iteration == 3  # type: ignore[attr-defined]  # as if Ctrl-C had been typed
                 was(self, *given)
 
             with monkeypatch.context() as patch:
-                patch.setattr(callbacks.Keeper, "on_train_batch_end", stop)
+                patch.setattr(callbacks.GracefulStop, "on_train_batch_end", stop)
                 assert cli.run_job(small(tmp_path / name)) == errors.INTERRUPTED
             assert cli.run_job(small(tmp_path / name, "resume=true")) == 0
         else:

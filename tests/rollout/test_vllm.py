@@ -133,7 +133,7 @@ def test_a_learner_plays_through_it_and_its_gap_is_the_engines(installed: None) 
     algorithm, task = build("grpo", "algo.max_tokens=3", "algo.groups_per_batch=2", "algo.group_size=4", cold=False)
     server = Loopback(algorithm.policy)
     try:
-        algorithm.play._engine = engine(algorithm.policy, server, importance_sampling_cap=2.0)
+        algorithm.runner._engine = engine(algorithm.policy, server, importance_sampling_cap=2.0)
         lines = run(algorithm, task, 3)
     finally:
         server.close()
@@ -150,7 +150,7 @@ def test_an_engine_left_with_old_weights_shows_in_the_gap(installed: None) -> No
     try:
         made = engine(algorithm.policy, server, importance_sampling_cap=2.0)
         made.sync = lambda: None  # type: ignore[method-assign]
-        algorithm.play._engine = made
+        algorithm.runner._engine = made
         lines = run(algorithm, task, 1)
         drift(algorithm.policy)
         lines += run(algorithm, task, 1)

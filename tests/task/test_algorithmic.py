@@ -281,12 +281,12 @@ def test_supervised_fine_tuning_learns_from_the_solutions() -> None:
     problems = [made.task.problems("train")[i] for i in range(24)]
     episodes = learner.episodes(problems)
     assert episodes[0].turns[0].reply.text == problems[0].meta["solution"]
-    batch = collate(learner.score(episodes))
+    batch = collate(learner.reward(episodes))
 
     def likelihood() -> float:
         with torch.no_grad():
             return float(made.policy.logp(batch.tokens, batch.loss_mask, 1.0)[batch.loss_mask].mean())
 
     before = likelihood()
-    learner.fit(learner.score(episodes))
+    learner.fit(learner.reward(episodes))
     assert likelihood() > before + 0.2

@@ -89,7 +89,7 @@ def test_a_student_learns_from_what_was_generated(tmp_path: Path) -> None:
 def test_fixed_first_attempts_are_the_base_models(tmp_path: Path) -> None:
     cfg = composed(*SMALL, "eval.shared_first_attempts=true", f"runs_dir={tmp_path}")
     made = build_components(cfg)
-    said = run_suite(cfg, made, "base", View(total_rounds=0), made.play)[0]
+    said = run_suite(cfg, made, "base", View(total_iterations=0), made.runner)[0]
 
     def first(columns: dict[str, list[object]], decoding: str) -> list[object]:
         rows = zip(columns["decoding"], columns["turn"], columns["text"], strict=True)
@@ -99,8 +99,8 @@ def test_fixed_first_attempts_are_the_base_models(tmp_path: Path) -> None:
     with torch.no_grad():
         for parameter in made.policy.lm.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
-    made.play.sync_weights()
-    moved = run_suite(cfg, made, "trained", View(total_rounds=0), made.play)[0]
+    made.runner.sync_weights()
+    moved = run_suite(cfg, made, "trained", View(total_iterations=0), made.runner)[0]
     assert first(moved, "greedy") != first(said, "greedy") and first(moved, "fixed") == first(said, "fixed")
 
 
@@ -118,7 +118,7 @@ def test_the_outcome_model_is_made_once_and_ranks_wide_attempts(tmp_path: Path) 
     assert replies <= count_orm_sampled_tokens(cfg) <= replies * cfg.algo.max_tokens
     assert count_orm_sampled_tokens(composed(*SMALL)) == 0
     made = build_components(cfg)
-    said = run_suite(cfg, made, "base", View(total_rounds=0), made.play)[0]
+    said = run_suite(cfg, made, "base", View(total_iterations=0), made.runner)[0]
     assert all(0 <= score <= 1 for score in said["score"]) and len(set(said["score"])) > 1
 
 

@@ -47,7 +47,7 @@ class Algorithm(GradientUpdate):
             "num_minibatches": loop["num_minibatches"],
         }
         super().__init__(context.policy, context.exploration, context.seed, **optimizer)
-        self.play, self.score, self.budget = context.play, context.score, context.budget
+        self.runner, self.reward, self.budget = context.runner, context.reward, context.budget
         self.max_tokens = loop["max_tokens"]
         self.num_iterations, self.groups_per_batch, self.group_size = (
             loop["num_iterations"],
@@ -76,11 +76,11 @@ class Algorithm(GradientUpdate):
     @property
     def progress(self) -> float:
         """The share of the run that is over: of its rounds or of its budget, whichever will end it first."""
-        return min(1.0, max(self.round / max(self.num_iterations, 1), self.budget.share(self.counters)))
+        return min(1.0, max(self.iteration / max(self.num_iterations, 1), self.budget.share(self.counters)))
 
     def ends(self, parts: int) -> bool:
         """Whether this round is the last of one of ``parts`` equal parts of the run; asked while it improves."""
-        after = max((self.round + 1) / max(self.num_iterations, 1), self.budget.share(self.counters))
+        after = max((self.iteration + 1) / max(self.num_iterations, 1), self.budget.share(self.counters))
         return int(min(after, 1.0) * parts + 1e-9) > int(self.began * parts + 1e-9)
 
     def sampling_params(self) -> list[SamplingParams]:
@@ -91,8 +91,8 @@ class Algorithm(GradientUpdate):
 
     def episodes(self, problems: Sequence[Problem]) -> list[Episode]:
         """The episodes of this round."""
-        return self.play(
-            problems, self.group_size, self.sampling_params(), (self.seed, self.round), self.exploration.prefill
+        return self.runner(
+            problems, self.group_size, self.sampling_params(), (self.seed, self.iteration), self.exploration.prefill
         )
 
     def generate(
@@ -103,26 +103,26 @@ class Algorithm(GradientUpdate):
         seed: tuple[int, ...],
     ) -> list[Episode]:
         """How the learner answers when it is evaluated: as it was asked in training, unless a method says otherwise."""
-        return self.play(problems, group_size, sampling_params, seed)
+        return self.runner(problems, group_size, sampling_params, seed)
 
     def training_step(self, problems: list[Problem], batch_idx: int) -> None:
         """One round."""
-        began, drawn, stage = time.perf_counter(), self.play.sampled_tokens, self.stage
+        began, drawn, stage = time.perf_counter(), self.runner.sampled_tokens, self.stage
         self.was_final_stage = self.is_final_stage()
         self.began, self.data = self.progress, []
-        scored = self.score(self.episodes(problems))
+        scored = self.reward(self.episodes(problems))
         played = time.perf_counter()
         self.counters["episodes"] += len(scored)
-        self.counters["sampled_tokens"] += self.play.sampled_tokens - drawn
+        self.counters["sampled_tokens"] += self.runner.sampled_tokens - drawn
         learned = self.update(scored)
-        self.play.sync_weights()  # the weights have changed
+        self.runner.sync_weights()  # the weights have changed
         self.timing = {"rollout_seconds": played - began, "update_seconds": time.perf_counter() - played}
         solved = np.array([s.reward[-1] for s in scored]).reshape(len(problems), -1)
         self.exploration.curriculum.observe(self.problem_indices, solved)
         self.exploration.prefill.observe(scored)
-        self.scored, self.round = scored, self.round + 1
+        self.scored, self.iteration = scored, self.iteration + 1
         self.record = {
-            "iteration": self.round,
+            "iteration": self.iteration,
             "stage": stage,
             "final_stage": self.was_final_stage,
             "progress": self.progress,
@@ -140,7 +140,7 @@ class Algorithm(GradientUpdate):
         """A round's episodes side by side. Where the engine does not compute as the trainer does, the trainer's own
         log-probabilities stand in the place of the engine's, which give each token a weight: what then moves in several
         updates of one round is measured from the policy that began it."""
-        batch, cap = collate(scored).to(self.device), self.play.importance_sampling_cap
+        batch, cap = collate(scored).to(self.device), self.runner.importance_sampling_cap
         if cap is None:
             return batch
         own = self.read(batch, lambda micro: self.policy.logp(micro.tokens, micro.loss_mask, micro.temperature))
@@ -161,7 +161,7 @@ class Algorithm(GradientUpdate):
         """The clock, the bill, and what is remembered; all else is weights and optimizer state, or derived."""
         explored = [self.exploration.curriculum.state_dict(), self.exploration.prefill.state_dict()]
         checkpoint["amend"] = {
-            "round": self.round,
+            "iteration": self.iteration,
             "spent": dict(self.counters),
             "explored": explored,
             **self.extra_state(),
@@ -170,7 +170,7 @@ class Algorithm(GradientUpdate):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Back to the moment of ``on_save_checkpoint``."""
         kept = dict(checkpoint["amend"])
-        self.round, self.counters = kept.pop("round"), kept.pop("spent")
+        self.iteration, self.counters = kept.pop("iteration"), kept.pop("spent")
         curriculum, start = kept.pop("explored")
         self.exploration.curriculum.load_state_dict(curriculum)
         self.exploration.prefill.load_state_dict(start)

@@ -39,10 +39,10 @@ class BestOfN(Prompting):
         seed: tuple[int, ...],
     ) -> list[Episode]:
         """A first attempt, and the likeliest of n others."""
-        first = self.play(problems, group_size, sampling_params[:1], seed)
+        first = self.runner(problems, group_size, sampling_params[:1], seed)
         if len(sampling_params) < 2:
             return first
-        drawn = self.play(
+        drawn = self.runner(
             problems, group_size * self.n, [SamplingParams(self.temperature, sampling_params[1].max_tokens)], (*seed, 1)
         )
         chosen = [max(drawn[i : i + self.n], key=likelihood) for i in range(0, len(drawn), self.n)]

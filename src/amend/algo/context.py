@@ -22,16 +22,16 @@ class AlgorithmContext(NamedTuple):
 
     Attributes:
         policy: the model that is trained, and its reference.
-        play: the rollout runner, which plays episodes with the policy.
-        score: the reward function, from episodes to scored episodes.
+        runner: the rollout runner, which plays episodes with the policy.
+        reward: the reward function, from episodes to scored episodes.
         explore: the exploration strategies.
         budget: what the run may spend.
         seed: seed of the run.
     """
 
     policy: Policy
-    play: RolloutRunner
-    score: RewardFunction
+    runner: RolloutRunner
+    reward: RewardFunction
     exploration: Exploration
     budget: Budget
     seed: int

@@ -61,16 +61,16 @@ class DPO(Imitation):
 
     def episodes(self, problems: Sequence[Problem]) -> list[Episode]:
         """Attempts; or one first attempt of each problem, and corrections of it."""
-        sampling_params, seed = self.sampling_params(), (self.seed, self.round)
+        sampling_params, seed = self.sampling_params(), (self.seed, self.iteration)
         if self.pairs == "attempts":
-            return self.play(problems, self.group_size, sampling_params[:1], seed, self.exploration.prefill)
-        first = self.play(problems, 1, sampling_params[:1], seed, self.exploration.prefill)
+            return self.runner(problems, self.group_size, sampling_params[:1], seed, self.exploration.prefill)
+        first = self.runner(problems, 1, sampling_params[:1], seed, self.exploration.prefill)
         begun = [replace(e, sample=i) for e in first for i in range(self.group_size)]
-        return self.play.continue_episodes(begun, sampling_params[1:2], seed)
+        return self.runner.continue_episodes(begun, sampling_params[1:2], seed)
 
     def select(self, scored: list[Scored]) -> list[Scored]:
         """Pairs, side by side: a right one, then a wrong one."""
-        draw, kept = generator(self.seed, self.round), []
+        draw, kept = generator(self.seed, self.iteration), []
         for some in contexts(scored):
             right = [one for one in some if one.correct[-1]]
             wrong = [one for one in some if not one.correct[-1]]
@@ -87,9 +87,9 @@ class DPO(Imitation):
         """The data as pairs, and some epochs over them."""
         self.data = [
             {
-                "prompt": (said := self.play.conversation(chosen.episode))[:-1],
+                "prompt": (said := self.runner.conversation(chosen.episode))[:-1],
                 "chosen": said[-1:],
-                "rejected": self.play.conversation(rejected.episode)[-1:],
+                "rejected": self.runner.conversation(rejected.episode)[-1:],
             }
             for chosen, rejected in zip(traces[::2], traces[1::2], strict=True)
         ]
@@ -99,7 +99,7 @@ class DPO(Imitation):
     def minibatches(self, batch: Batch, count: int, epoch: int) -> Sequence[Tensor]:
         """Pairs stay together."""
         order = torch.randperm(
-            len(batch) // 2, generator=torch.Generator().manual_seed(hash((self.seed, self.round, epoch)) % 2**63)
+            len(batch) // 2, generator=torch.Generator().manual_seed(hash((self.seed, self.iteration, epoch)) % 2**63)
         )
         rows = torch.stack([2 * order, 2 * order + 1], dim=1).to(self.device)
         return [part.flatten() for part in rows.tensor_split(count)]

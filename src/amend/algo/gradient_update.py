@@ -70,7 +70,7 @@ class GradientUpdate(pl.LightningModule, ABC):
         )
         self.weight_decay, self.max_grad_norm = optimizer["weight_decay"], optimizer["max_grad_norm"]
         self.update_epochs, self.num_minibatches = optimizer["update_epochs"], optimizer["num_minibatches"]
-        self.round = 0  # num_iterations finished; the clock that everything is derived from
+        self.iteration = 0  # num_iterations finished; the clock that everything is derived from
         self.counters = {"sampled_tokens": 0, "episodes": 0, "optimizer_steps": 0}
 
     @abstractmethod
@@ -132,7 +132,7 @@ class GradientUpdate(pl.LightningModule, ABC):
                 norm = collectives.full_tensor(norm)
                 if not bool(torch.isfinite(norm)):
                     raise UserError(
-                        f"round {self.round + 1}: the gradient is not finite and nothing was changed; go on from the "
+                        f"round {self.iteration + 1}: the gradient is not finite and nothing was changed; go on from the "
                         f"last checkpoint with algo.lr below {self.lr}, or look closer with debug=exact"
                     )
                 optimizer.step()
@@ -170,7 +170,7 @@ class GradientUpdate(pl.LightningModule, ABC):
     def minibatches(self, batch: Batch, count: int, epoch: int) -> Sequence[Tensor]:
         """The episodes in ``count`` disjoint parts (fewer, where there are fewer episodes), shuffled by (seed, round,
         epoch) where there are several."""
-        generator = torch.Generator().manual_seed(hash((self.seed, self.round, epoch)) % 2**63)
+        generator = torch.Generator().manual_seed(hash((self.seed, self.iteration, epoch)) % 2**63)
         order = torch.arange(len(batch)) if count == 1 else torch.randperm(len(batch), generator=generator)
         return order.to(self.device).tensor_split(min(count, len(order)))
 

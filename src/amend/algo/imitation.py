@@ -101,7 +101,7 @@ class Imitation(Algorithm):
 
     def row(self, trace: Scored) -> dict[str, Any]:
         """The trace in TRL's conversational prompt-completion format (its messages alone, where several are learnt)."""
-        messages = self.play.conversation(trace.episode)
+        messages = self.runner.conversation(trace.episode)
         learnt = sum(turn.drawn for turn in trace.episode.turns)
         return {"prompt": messages[:-1], "completion": messages[-1:]} if learnt == 1 else {"messages": messages}
 

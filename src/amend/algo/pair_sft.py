@@ -36,7 +36,7 @@ class PairSFT(Imitation):
 
     def select(self, scored: list[Scored]) -> list[Scored]:
         """The pairs, as two-turn traces whose second turn is learnt."""
-        draw = generator(self.seed, self.round)
+        draw = generator(self.seed, self.iteration)
         kept = []
         for some in group_by_problem(scored).values():
             right = [one for one in some if one.correct[0]]
@@ -56,7 +56,7 @@ class PairSFT(Imitation):
             replies = [(first[i].episode.turns[0].reply, False), (second[j].episode.turns[0].reply, True)]
             made.append(
                 Scored(
-                    self.play.build_episode(first[i].episode.problem, replies),
+                    self.runner.build_episode(first[i].episode.problem, replies),
                     (first[i].reward[0], second[j].reward[0]),
                     {},
                 )

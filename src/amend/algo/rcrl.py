@@ -40,9 +40,9 @@ class RCRL(Imitation):
 
     def episodes(self, problems: Sequence[Problem]) -> list[Episode]:
         """In the first iteration as the base model answers; once it knows the tags, under the good one."""
-        sampling_params, seed = self.sampling_params(), (self.seed, self.round)
+        sampling_params, seed = self.sampling_params(), (self.seed, self.iteration)
         if self.began * self.iterations < 1:
-            return self.play(problems, self.group_size, sampling_params, seed, self.exploration.prefill)
+            return self.runner(problems, self.group_size, sampling_params, seed, self.exploration.prefill)
         return self.generate(problems, self.group_size, sampling_params, seed)
 
     def generate(
@@ -54,9 +54,9 @@ class RCRL(Imitation):
     ) -> list[Episode]:
         """Under [GOOD]."""
         if self.tags == "steps":
-            return self.play(problems, group_size, sampling_params, seed, _begun)
+            return self.runner(problems, group_size, sampling_params, seed, _begun)
         known = {p.id: p for p in problems}
-        tagged = self.play([_tagged(p, GOOD) for p in problems], group_size, sampling_params, seed)
+        tagged = self.runner([_tagged(p, GOOD) for p in problems], group_size, sampling_params, seed)
         return [replace(episode, problem=known[episode.problem.id]) for episode in tagged]
 
     def select(self, scored: list[Scored]) -> list[Scored]:
@@ -73,10 +73,10 @@ class RCRL(Imitation):
         for old in (GOOD, BAD):
             text = text.replace(old, "")
         if self.tags == "steps":
-            said = self.play.reply("".join(tag + step for step in split_steps(text)))
-            episode = self.play.build_episode(problem, [(said, True)])
+            said = self.runner.reply("".join(tag + step for step in split_steps(text)))
+            episode = self.runner.build_episode(problem, [(said, True)])
         else:
-            episode = self.play.build_episode(_tagged(problem, tag), [(turn.reply, True)])
+            episode = self.runner.build_episode(_tagged(problem, tag), [(turn.reply, True)])
         kept: tuple[Turn, ...] = episode.turns
         return Scored(Episode(episode.problem, one.episode.sample, kept), one.reward[:1], {})
 

@@ -74,7 +74,7 @@ class SCoRe(Algorithm):
     @property
     def target(self) -> int | None:
         """The turn that this part of Stage I trains (counted from 0), or None in Stage II."""
-        part = self.round // self.stage1_iterations if self.stage1_iterations else self.turns
+        part = self.iteration // self.stage1_iterations if self.stage1_iterations else self.turns
         return part + 1 if part + 1 < self.turns else None
 
     @property
@@ -160,8 +160,8 @@ class SCoRe(Algorithm):
             scored = [
                 replace(one, reward=tuple(float(right) for right in one.correct)) for one in scored if not one.failed
             ]
-        first = self.round > 0 and self.stage1_iterations > 0 and self.round % self.stage1_iterations == 0
-        if first and self.round <= self.stage1_iterations * (self.turns - 1) and self.anchor == "previous":
+        first = self.iteration > 0 and self.stage1_iterations > 0 and self.iteration % self.stage1_iterations == 0
+        if first and self.iteration <= self.stage1_iterations * (self.turns - 1) and self.anchor == "previous":
             self.policy.freeze_reference()
         learned = super().update(scored)
         self.next_message(learned, collate(scored))

@@ -44,11 +44,11 @@ class SelfConsistency(Prompting):
         seed: tuple[int, ...],
     ) -> list[Episode]:
         """A first attempt, and the reply that the vote chose."""
-        first = self.play(problems, group_size, sampling_params[:1], seed)
+        first = self.runner(problems, group_size, sampling_params[:1], seed)
         if len(sampling_params) < 2:
             return first
         more = self.num_votes - 1
-        others = self.play(
+        others = self.runner(
             problems, group_size * more, [SamplingParams(self.temperature, sampling_params[1].max_tokens)], (*seed, 1)
         )
         elected = [self.elected([one, *others[i * more : (i + 1) * more]]) for i, one in enumerate(first)]
@@ -56,6 +56,6 @@ class SelfConsistency(Prompting):
 
     def elected(self, voters: list[Episode]) -> Episode:
         """The first episode that gives the most frequent answer; the first of all where none gives any."""
-        answers = [self.play.answer(e.problem, e.turns[0].reply) for e in voters]
+        answers = [self.runner.answer(e.problem, e.turns[0].reply) for e in voters]
         votes = Counter(answer for answer in answers if answer is not None)
         return voters[answers.index(votes.most_common(1)[0][0])] if votes else voters[0]

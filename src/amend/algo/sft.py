@@ -23,7 +23,7 @@ class SFT(Imitation):
 
     def episodes(self, problems: Sequence[Problem]) -> list[Episode]:
         """Each problem's own solution, as if it had been said."""
-        return [self.play.build_episode(p, [(self.play.reply(_solution(p)), True)]) for p in problems]
+        return [self.runner.build_episode(p, [(self.runner.reply(_solution(p)), True)]) for p in problems]
 
     def select(self, scored: list[Scored]) -> list[Scored]:
         """All of them."""

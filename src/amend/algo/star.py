@@ -51,12 +51,12 @@ class STaR(Imitation):
         }
         problems = [one.episode.problem for one in failed.values()]
         asked = [replace(p, question=p.question + HINT.format(answer=p.answer)) for p in problems]
-        before = self.play.sampled_tokens
-        told = self.play(asked, 1, self.sampling_params()[-1:], (self.seed, self.round, 1)) if asked else []
-        self.counters["sampled_tokens"] += self.play.sampled_tokens - before
+        before = self.runner.sampled_tokens
+        told = self.runner(asked, 1, self.sampling_params()[-1:], (self.seed, self.iteration, 1)) if asked else []
+        self.counters["sampled_tokens"] += self.runner.sampled_tokens - before
         found = []
         for episode in told:
             first = failed[episode.problem.id].episode
             replies = [(first.turns[0].reply, True), (episode.turns[0].reply, True)]
-            found.append(replace(self.play.build_episode(first.problem, replies), sample=first.sample))
-        return self.score(found) if found else []
+            found.append(replace(self.runner.build_episode(first.problem, replies), sample=first.sample))
+        return self.reward(found) if found else []

@@ -35,7 +35,7 @@ class BaseEvaluation(NamedTuple):
     saved_seconds: float
 
 
-def evaluate_base(cfg: DictConfig, made: Components, folder: RunFolder, view: View) -> BaseEvaluation:
+def evaluate_base(cfg: DictConfig, components: Components, folder: RunFolder, view: View) -> BaseEvaluation:
     """Evaluate the base model, or read its evaluation from the cache or from the resumed run's folder."""
     path = folder.path / "episodes.parquet"
     if collectives.run_on_rank_zero(lambda: bool(cfg.resume and path.exists())):
@@ -44,7 +44,7 @@ def evaluate_base(cfg: DictConfig, made: Components, folder: RunFolder, view: Vi
         return BaseEvaluation(columns, 0.0, 0.0)
     began = time.perf_counter()
     columns, seconds = cached_base_evaluation(
-        cfg, made.policy, lambda: run_suite(cfg, made, "base", view, made.play)[0]
+        cfg, components.policy, lambda: run_suite(cfg, components, "base", view, components.runner)[0]
     )
     waited = max(0.0, seconds - (time.perf_counter() - began))
     write_episodes(folder, columns)
@@ -52,7 +52,7 @@ def evaluate_base(cfg: DictConfig, made: Components, folder: RunFolder, view: Vi
 
 
 def run_suite(
-    cfg: DictConfig, made: Components, phase: str, view: View, attempt: Attempt
+    cfg: DictConfig, components: Components, phase: str, view: View, attempt: Attempt
 ) -> tuple[dict[str, list[Any]], dict[str, float]]:
     """Greedy, sampled and wide evaluation on the test problems, one table; and, by decoding, how many tokens were drawn
     for each problem, those of replies that were not chosen included.
@@ -60,26 +60,36 @@ def run_suite(
     Greedy and sampled have every turn of the dialogue; wide has many first attempts at some of the problems; fixed has
     corrections of the base model's greedy first attempts.
     """
-    problems = made.task.problems("test")[: cfg.eval.problems]
+    problems = components.task.problems("test")[: cfg.eval.problems]
     rank = build_reranker(cfg)
     columns: dict[str, list[Any]] = {name: [] for name in (SCORED if rank else COLUMNS)}
     tokens: dict[str, float] = {}
     greedy, warm = (SamplingParams(heat, cfg.algo.max_tokens) for heat in (0.0, cfg.eval.temperature))
     plan: list[tuple[Literal["greedy", "sampled", "wide", "fixed"], int, int, list[SamplingParams]]] = [
-        ("greedy", len(problems), 1, [greedy] * made.play.turns),
-        ("sampled", len(problems), cfg.eval.samples, [warm] * made.play.turns),
+        ("greedy", len(problems), 1, [greedy] * components.runner.turns),
+        ("sampled", len(problems), cfg.eval.samples, [warm] * components.runner.turns),
         ("wide", cfg.eval.pass_at_k_problems, cfg.eval.pass_at_k_samples, [warm]),
-        ("fixed", len(problems), int(cfg.eval.shared_first_attempts), [greedy] * made.play.turns),
+        ("fixed", len(problems), int(cfg.eval.shared_first_attempts), [greedy] * components.runner.turns),
     ]
     for decoding, count, samples, sampling_params in plan:
         if samples:
             view.phase(f"evaluating the {phase} model, {decoding}")
             some = problems[:count]
-            asked = partial(made.play, start=BaseAttempt(share=1.0)) if decoding == "fixed" else attempt
-            before = made.play.sampled_tokens
-            part = evaluate(asked, made.play.attempts, made.task, some, phase, decoding, samples, sampling_params, rank)
-            tokens[decoding] = (made.play.sampled_tokens - before) / len(some)
-            made.play.sync_weights()
+            asked = partial(components.runner, start=BaseAttempt(share=1.0)) if decoding == "fixed" else attempt
+            before = components.runner.sampled_tokens
+            part = evaluate(
+                asked,
+                components.runner.attempts,
+                components.task,
+                some,
+                phase,
+                decoding,
+                samples,
+                sampling_params,
+                rank,
+            )
+            tokens[decoding] = (components.runner.sampled_tokens - before) / len(some)
+            components.runner.sync_weights()
             if said := unsettled(part):
                 view.note(said)
             for name in columns:
@@ -93,13 +103,13 @@ def write_episodes(folder: RunFolder, columns: dict[str, list[Any]]) -> None:
 
 
 def build_summary(
-    cfg: DictConfig, made: Components, columns: dict[str, list[Any]], cost: dict[str, Any]
+    cfg: DictConfig, components: Components, columns: dict[str, list[Any]], cost: dict[str, Any]
 ) -> dict[str, Any]:
     """The final figures, in the schema of the README; greedy at the top, sampled beside it."""
     figures = {
         decoding: {phase: summarise(columns, phase=phase, decoding=decoding) for phase in ("base", "trained")}
         for decoding in ("greedy", "sampled", "wide")
     }
-    name = {"algo": cfg.algo.name, "task": cfg.task.name, "policy": made.policy.name, "seed": cfg.seed}
+    name = {"algo": cfg.algo.name, "task": cfg.task.name, "policy": components.policy.name, "seed": cfg.seed}
     beside = {decoding: figures[decoding] for decoding in ("sampled", "wide") if figures[decoding]["base"]["n"]}
     return {**name, **figures["greedy"], "cost": cost, **beside}

@@ -21,21 +21,23 @@ from amend.training.run_setup import open_run_folder, record_sources
 def run(cfg: DictConfig) -> int:
     """Evaluate the policy, or ``checkpoint``, on the test problems; a run folder without training."""
     with open_run_folder(cfg) as folder:
-        made = build_components(cfg)
-        record_sources(folder, made)
+        components = build_components(cfg)
+        record_sources(folder, components)
         if cfg.checkpoint:
-            load_weights(made, Path(cfg.checkpoint))
-        view = View(total_rounds=0)
-        view.start(f"evaluating {made.policy.name} on {cfg.task.name}", describe_setup(cfg, made, folder.path))
+            load_weights(components, Path(cfg.checkpoint))
+        view = View(total_iterations=0)
+        view.start(
+            f"evaluating {components.policy.name} on {cfg.task.name}", describe_setup(cfg, components, folder.path)
+        )
         try:
-            columns, _ = run_suite(cfg, made, "base", view, build_algorithm(cfg, made).generate)
+            columns, _ = run_suite(cfg, components, "base", view, build_algorithm(cfg, components).generate)
         finally:
             view.stop()
         if not collectives.is_rank_zero():
             return 0
         write_episodes(folder, columns)
         figures = {d: {"base": summarise(columns, phase="base", decoding=d)} for d in ("greedy", "sampled")}
-        name = {"algo": "none", "task": cfg.task.name, "policy": made.policy.name, "seed": cfg.seed}
+        name = {"algo": "none", "task": cfg.task.name, "policy": components.policy.name, "seed": cfg.seed}
         summary = {**name, **figures["greedy"], "sampled": figures["sampled"]}
         folder.write_json("summary.json", summary)
         final_table(summary, columns, write_report(folder.path))

@@ -20,16 +20,16 @@ from amend.types import SamplingParams
 CARD_SEED = 96
 
 
-def pass_at(made: Components, problems: int, max_tokens: int) -> dict[int, float]:
+def pass_at(components: Components, problems: int, max_tokens: int) -> dict[int, float]:
     """pass@1 and pass@96 of first attempts at temperature 1 on the first ``problems`` test problems."""
-    asked = made.task.problems("test")[:problems]
+    asked = components.task.problems("test")[:problems]
     right = []
     for start in range(0, len(asked), 50):  # 50 x 96 replies at a time are enough to hold
         some = asked[start : start + 50]
-        episodes = made.play(some, SAMPLES, [SamplingParams(1.0, max_tokens)], (CARD_SEED,))
-        verdicts = made.task.grade_many([(e.problem, e.turns[0].reply.text) for e in episodes])
+        episodes = components.runner(some, SAMPLES, [SamplingParams(1.0, max_tokens)], (CARD_SEED,))
+        verdicts = components.task.grade_many([(e.problem, e.turns[0].reply.text) for e in episodes])
         right.append(np.array([verdict.correct for verdict in verdicts]).reshape(len(some), SAMPLES))
-    made.play.sync_weights()
+    components.runner.sync_weights()
     correct = np.concatenate(right)
     return {k: float(pass_at_k(correct, k).mean()) for k in (1, SAMPLES)}
 
@@ -41,9 +41,9 @@ def run(cfg: DictConfig) -> int:
     out = rebuild(cfg)
     seconds = time.perf_counter() - began
     cfg = OmegaConf.merge(cfg, {"policy": {"path": str(out)}})  # type: ignore[assignment]
-    made, view = build_components(cfg), View(total_rounds=0)
-    columns, _ = run_suite(cfg, made, "base", view, made.play)
+    components, view = build_components(cfg), View(total_iterations=0)
+    columns, _ = run_suite(cfg, components, "base", view, components.runner)
     figures = summarise(columns, phase="base", decoding="greedy")
-    card = write_card(out, figures, pass_at(made, figures["n"], cfg.algo.max_tokens), seconds)
+    card = write_card(out, figures, pass_at(components, figures["n"], cfg.algo.max_tokens), seconds)
     print(f"the model: {out}   its card: {card}   to use it: policy.path={out}")
     return 0

@@ -25,14 +25,14 @@ from amend.training.problem_dataset import ProblemDataset
 from amend.types import Budget
 
 
-def run_auxiliary(made: Components, algorithm: type[Imitation], seed: int, **values: Any) -> Imitation:
+def run_auxiliary(components: Components, algorithm: type[Imitation], seed: int, **values: Any) -> Imitation:
     """Train one iteration of ``algorithm`` on the policy as it stands.
 
     The learning rate falls linearly to 0. Temperature, curriculum, prefill and entropy have their defaults, and the
     reward is correctness, whatever the run itself has chosen. Nothing is written.
 
     Args:
-        made: the components of the run.
+        components: the components of the run.
         algorithm: an algorithm that builds a data set and imitates it.
         seed: seed of the run.
         **values: keys of the algorithm that this function does not set.
@@ -41,20 +41,20 @@ def run_auxiliary(made: Components, algorithm: type[Imitation], seed: int, **val
         The algorithm after its iteration.
     """
     exploration = Exploration(Constant(value=[1.0]), Uniform(), NoPrefill(), NoEntropyTerm())
-    score = CompositeReward({"oracle": Oracle(made.task, weight=1.0)}, max_failures=1.0)
+    score = CompositeReward({"oracle": Oracle(components.task, weight=1.0)}, max_failures=1.0)
     budget = Budget(sampled_tokens=None, episodes=None)
-    context = AlgorithmContext(made.policy, made.play, score, exploration, budget, seed)
+    context = AlgorithmContext(components.policy, components.runner, score, exploration, budget, seed)
     adam: dict[str, Any] = {"lr_scheduler_type": "linear", "warmup_steps": 0, "weight_decay": 0.0, "max_grad_norm": 1.0}
     learner = algorithm(context, num_iterations=1, turns=1, iterations=1, accumulate_data=False, **adam, **values)
     trainer = pl.Trainer(
         max_epochs=1,
-        accelerator=made.policy.device.type,
+        accelerator=components.policy.device.type,
         devices=1,
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=False,
     )
-    trainer.fit(learner, torch.utils.data.DataLoader(ProblemDataset(made.task, learner), batch_size=None))
-    made.play.sync_weights()
+    trainer.fit(learner, torch.utils.data.DataLoader(ProblemDataset(components.task, learner), batch_size=None))
+    components.runner.sync_weights()
     return learner

@@ -15,7 +15,6 @@ from amend.components import Components
 from amend.distributed import collectives, fsdp
 from amend.errors import UserError
 from amend.results.run_folder.folder import RunFolder
-from amend.training.callbacks import Keeper
 
 META = "meta.pt"  # Lightning's name for what is not divided of a checkpoint that is
 
@@ -37,27 +36,27 @@ def load_checkpoint(checkpoint: Path) -> dict[str, Any]:
         return load_checkpoint_metadata(file)
 
 
-def restore(keeper: Keeper, folder: RunFolder, algorithm: Algorithm) -> Path | None:
+def restore(checkpoint: Path, folder: RunFolder, algorithm: Algorithm) -> Path | None:
     """The checkpoint to go on from, checked, with the lines it does not know cut; None where none was written yet."""
-    collectives.run_on_rank_zero(folder.mend)
-    if not keeper.last.exists():
+    collectives.run_on_rank_zero(folder.recover)
+    if not checkpoint.exists():
         folder.truncate(0)
         return None
     try:
-        saved = load_checkpoint_metadata(keeper.last)
-        done = int(saved["amend"]["round"])
+        saved = load_checkpoint_metadata(checkpoint)
+        done = int(saved["amend"]["iteration"])
     except Exception as error:  # torch raises whatever the bytes happen to trip over; the user needs the file's name
         raise UserError(
-            f"{keeper.last}: not a whole amend checkpoint ({type(error).__name__}); remove it to start this run over, "
+            f"{checkpoint}: not a whole amend checkpoint ({type(error).__name__}); remove it to start this run over, "
             f"or start another run without resume=true"
         ) from error
     if reason := find_incompatibility(algorithm, saved):
         raise UserError(
-            f"{keeper.last}: a checkpoint of another algorithm or model ({reason}); put this run's own back, remove it "
+            f"{checkpoint}: a checkpoint of another algorithm or model ({reason}); put this run's own back, remove it "
             f"to start this run over, or start another run without resume=true"
         )
     folder.truncate(done)
-    return keeper.last
+    return checkpoint
 
 
 def find_incompatibility(algorithm: Algorithm, saved: Mapping[str, Any]) -> str:
@@ -76,7 +75,7 @@ def find_incompatibility(algorithm: Algorithm, saved: Mapping[str, Any]) -> str:
     return "" if wrong is None else f"{wrong}: {kept.get(wrong, 'missing')} there, {own.get(wrong, 'missing')} here"
 
 
-def load_weights(made: Components, path: Path) -> None:
+def load_weights(components: Components, path: Path) -> None:
     """A run's best.ckpt or last.ckpt into the policy."""
     try:
         saved = load_checkpoint(path)
@@ -85,9 +84,9 @@ def load_weights(made: Components, path: Path) -> None:
             for k, v in saved.get("state_dict", {}).items()
             if k.startswith("policy.lm.")
         }
-        fsdp.load_full_state_dict(made.policy.lm, own or saved)
+        fsdp.load_full_state_dict(components.policy.lm, own or saved)
     except Exception as error:  # torch raises whatever the bytes happen to trip over; one line says which file
         raise UserError(
-            f"checkpoint={path}: no weights of {made.policy.name} in it ({type(error).__name__})"
+            f"checkpoint={path}: no weights of {components.policy.name} in it ({type(error).__name__})"
         ) from error
-    made.play.sync_weights()
+    components.runner.sync_weights()

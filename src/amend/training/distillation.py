@@ -36,7 +36,7 @@ class NoDistillation:
     """Nobody learns from it."""
 
     def __call__(
-        self, made: Components, seed: int, max_tokens: int, shown: int, rank: Reranker | None
+        self, components: Components, seed: int, max_tokens: int, shown: int, rank: Reranker | None
     ) -> DistillationResult | None:
         """No student."""
         return None
@@ -67,16 +67,21 @@ class SFTDistillation:
         }
 
     def __call__(
-        self, made: Components, seed: int, max_tokens: int, shown: int, rank: Reranker | None
+        self, components: Components, seed: int, max_tokens: int, shown: int, rank: Reranker | None
     ) -> DistillationResult | None:
         """Generate, and leave the student in the policy's place; rows are of the first ``shown`` problems."""
-        train = made.task.problems("train")[:shown]
+        train = components.task.problems("train")[:shown]
         sampling_params = [SamplingParams(1.0, max_tokens)]
         rows = table(
-            made.play(train, self._samples, sampling_params, (seed, STREAM)), (0,), made.task, "generated", "wide", rank
+            components.runner(train, self._samples, sampling_params, (seed, STREAM)),
+            (0,),
+            components.task,
+            "generated",
+            "wide",
+            rank,
         )
         learner = run_auxiliary(
-            made, ExpertIteration, seed, groups_per_batch=self._problems, group_size=self._samples,
+            components, ExpertIteration, seed, groups_per_batch=self._problems, group_size=self._samples,
             max_tokens=max_tokens,
             init_from="base", **self._knobs,
         )  # fmt: skip
@@ -85,11 +90,11 @@ class SFTDistillation:
 
 
 def distill(
-    cfg: DictConfig, made: Components, folder: RunFolder, measure: Callable[[], dict[str, list[Any]]]
+    cfg: DictConfig, components: Components, folder: RunFolder, measure: Callable[[], dict[str, list[Any]]]
 ) -> dict[str, list[Any]]:
     """Rows of what a student was given and of what it then says; none where there is no student."""
     student = build(cfg.distillation)
-    found = student(made, cfg.seed, cfg.algo.max_tokens, cfg.eval.pass_at_k_problems, build_reranker(cfg))
+    found = student(components, cfg.seed, cfg.algo.max_tokens, cfg.eval.pass_at_k_problems, build_reranker(cfg))
     if found is None:
         return {}
     folder.write_json("student.json", found.cost)

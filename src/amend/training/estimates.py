@@ -60,11 +60,11 @@ def available_memory(device: torch.device) -> int:
 GIB = 2**30
 
 
-def describe_setup(cfg: DictConfig, made: Components, folder: Path) -> dict[str, str]:
+def describe_setup(cfg: DictConfig, components: Components, folder: Path) -> dict[str, str]:
     """What the live view says about the run."""
-    size = sum(p.numel() for p in made.policy.lm.parameters())
+    size = sum(p.numel() for p in components.policy.lm.parameters())
     return {
-        "policy": f"{made.policy.name}, {size / 1e6:.1f} M parameters",
+        "policy": f"{components.policy.name}, {size / 1e6:.1f} M parameters",
         "round": shape(cfg.algo),
         "seed": str(cfg.seed),
         "folder": str(folder),
@@ -78,13 +78,13 @@ def shape(algo: DictConfig) -> str:
     return f"{algo.groups_per_batch} problems x {algo.group_size} samples x {algo.turns} turns"
 
 
-def estimate_run(cfg: DictConfig, made: Components) -> dict[str, str]:
+def estimate_run(cfg: DictConfig, components: Components) -> dict[str, str]:
     """Bytes at the largest moment in each process, against what is free for it; and the most there is to do."""
     algo = cfg.algo
     if not algo.get("num_iterations"):
         return {}
-    policy = made.policy
-    parts = estimate_memory(policy, rows(cfg), longest_conversation(cfg, policy, made.play, made.task))
+    policy = components.policy
+    parts = estimate_memory(policy, rows(cfg), longest_conversation(cfg, policy, components.runner, components.task))
     sharing = 1 if policy.device.type == "cuda" else max(collectives.world_size() // cfg.trainer.nodes, 1)
     have = available_memory(policy.device) / sharing + current_memory(policy)
     about = ", ".join(f"{name} {size / GIB:.2g}" for name, size in parts.items())

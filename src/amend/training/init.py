@@ -23,7 +23,7 @@ NAME = "checkpoints/init.pt"
 class Pretrained:
     """Nothing comes before."""
 
-    def __call__(self, made: Components, folder: RunFolder, seed: int, max_tokens: int) -> None:
+    def __call__(self, components: Components, folder: RunFolder, seed: int, max_tokens: int) -> None:
         """The policy stays as it is."""
 
 
@@ -38,13 +38,15 @@ class Sft:
             "lr": lr,
         }
 
-    def __call__(self, made: Components, folder: RunFolder, seed: int, max_tokens: int) -> None:
+    def __call__(self, components: Components, folder: RunFolder, seed: int, max_tokens: int) -> None:
         """Fine-tune, and make the result the reference; a resumed run reads the weights that it kept."""
         path = folder.path / NAME
         if path.exists():
-            made.policy.lm.load_state_dict(torch.load(path, weights_only=True, map_location=made.policy.device))
+            components.policy.lm.load_state_dict(
+                torch.load(path, weights_only=True, map_location=components.policy.device)
+            )
         else:
-            run_auxiliary(made, SFT, seed, max_tokens=max_tokens, group_size=1, init_from="last", **self._knobs)
-            folder.write(NAME, lambda beside: torch.save(made.policy.lm.state_dict(), beside))
-        made.policy.freeze_reference()
-        made.play.sync_weights()
+            run_auxiliary(components, SFT, seed, max_tokens=max_tokens, group_size=1, init_from="last", **self._knobs)
+            folder.write(NAME, lambda beside: torch.save(components.policy.lm.state_dict(), beside))
+        components.policy.freeze_reference()
+        components.runner.sync_weights()

@@ -59,10 +59,10 @@ class Reading(NamedTuple):
     ends: list[int]
 
 
-def train_orm(made: Components, cfg: DictConfig) -> Path:
+def train_orm(components: Components, cfg: DictConfig) -> Path:
     """Sample, label, learn, report, save to ``orm.path``; the folder. UserError where there is nothing to learn."""
-    orm, policy = cfg.orm, made.policy
-    problems = list(made.task.problems("train")[: orm.problems])
+    orm, policy = cfg.orm, components.policy
+    problems = list(components.task.problems("train")[: orm.problems])
     held = min(max(round(orm.held_out * len(problems)), 1), len(problems) - 1)
     if held < 1:
         raise UserError(f"orm.problems={orm.problems}: {len(problems)} to train and to hold out; allowed: at least 2")
@@ -70,14 +70,14 @@ def train_orm(made: Components, cfg: DictConfig) -> Path:
     base = copy.deepcopy(policy.reference_lm.base_model).requires_grad_(True)
     model = OutcomeModel(base, policy.tokenizer, {"base": cfg.policy.path, "kind": orm.kind})
 
-    sampling_params, before = SamplingParams(orm.temperature, cfg.algo.max_tokens), made.play.sampled_tokens
-    episodes = made.play(problems, orm.samples, [sampling_params] * made.play.turns, (cfg.seed, STREAM))
-    right = np.nan_to_num(correctness(made.task, episodes))  # what cannot be tested is not known to be right
+    sampling_params, before = SamplingParams(orm.temperature, cfg.algo.max_tokens), components.runner.sampled_tokens
+    episodes = components.runner(problems, orm.samples, [sampling_params] * components.runner.turns, (cfg.seed, STREAM))
+    right = np.nan_to_num(correctness(components.task, episodes))  # what cannot be tested is not known to be right
     print(
         f"{len(episodes):,} conversations about {len(problems):,} problems sampled; {right.mean():.1%} of replies right"
     )
     if orm.kind == "step":
-        hopeful = completable(made, episodes, sampling_params, orm.rollouts_per_step, (cfg.seed, STREAM + 1))
+        hopeful = completable(components, episodes, sampling_params, orm.rollouts_per_step, (cfg.seed, STREAM + 1))
         readings = [by_step(model, e, r, hopeful) for e, r in zip(episodes, right, strict=True)]
     else:
         readings = [by_outcome(e, r) for e, r in zip(episodes, right, strict=True)]
@@ -90,7 +90,7 @@ def train_orm(made: Components, cfg: DictConfig) -> Path:
             f"wrong; allowed: more problems or orm.samples, or problems (task.levels) that are solved at times"
         )
     fit(model, learnt, orm.epochs, orm.minibatch, orm.lr, policy.max_tokens_per_micro_batch, cfg.seed)
-    model.about |= {"held_out": figures(model, kept), "sampled_tokens": made.play.sampled_tokens - before}
+    model.about |= {"held_out": figures(model, kept), "sampled_tokens": components.runner.sampled_tokens - before}
     for name in ("accuracy", "auroc"):
         print(line(name, model.about["held_out"]))
     model.save(orm.path)
@@ -131,7 +131,11 @@ def prefixes(reply: str) -> list[str]:
 
 
 def completable(
-    made: Components, episodes: Sequence[Episode], sampling_params: SamplingParams, tries: int, seed: tuple[int, ...]
+    components: Components,
+    episodes: Sequence[Episode],
+    sampling_params: SamplingParams,
+    tries: int,
+    seed: tuple[int, ...],
 ) -> set[tuple[str, str]]:
     """(problem, prefix) for each prefix of a first reply that at least one of ``tries`` continuations ends rightly."""
     asked: dict[tuple[str, str], Problem] = {}
@@ -143,8 +147,8 @@ def completable(
         return Prefill(begun[int(problem.id)][1], False)
 
     posed = [replace(problem, id=str(i)) for i, problem in enumerate(asked.values())]  # each once, and by itself
-    ended = made.play(posed, tries, [sampling_params], seed, begin)
-    right = np.nan_to_num(correctness(made.task, ended)[:, 0])
+    ended = components.runner(posed, tries, [sampling_params], seed, begin)
+    right = np.nan_to_num(correctness(components.task, ended)[:, 0])
     return {begun[int(episode.problem.id)] for episode, label in zip(ended, right, strict=True) if label}
 
 

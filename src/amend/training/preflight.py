@@ -53,7 +53,7 @@ class CheckContext(NamedTuple):
     """What is examined, and the base model's sample that several findings are read from."""
 
     cfg: DictConfig
-    made: Components
+    components: Components
     algorithm: Algorithm
     scored: list[Scored]
 
@@ -61,25 +61,25 @@ class CheckContext(NamedTuple):
 def run_checks(cfg: DictConfig) -> Iterator[CheckResult]:
     """The findings, in order. What cannot even be set up is a finding, too, and then the only one."""
     try:
-        made = build_components(cfg)
-        algorithm = build_algorithm(cfg, made)
+        components = build_components(cfg)
+        algorithm = build_algorithm(cfg, components)
     except UserError as error:
         yield CheckResult("set-up", False, str(error))
         return
     for check in (end_and_padding, template, gold):
-        yield from _guarded(check.__name__.replace("_", " "), lambda check=check: check(made))  # type: ignore[misc]
+        yield from _guarded(check.__name__.replace("_", " "), lambda check=check: check(components))  # type: ignore[misc]
     try:
-        scored = base_sample(cfg, made)
+        scored = base_sample(cfg, components)
     except UserError as error:  # a reward that fails says so
         yield CheckResult("base sample", False, str(error))
         return
-    patient = CheckContext(cfg, made, algorithm, scored)
-    yield from _guarded("truncation", lambda: [truncation(patient)])
-    yield from _guarded("something to learn", lambda: [something_to_learn(patient)])
+    context = CheckContext(cfg, components, algorithm, scored)
+    yield from _guarded("truncation", lambda: [truncation(context)])
+    yield from _guarded("something to learn", lambda: [something_to_learn(context)])
     for heat in TEMPERATURES:
-        yield from _guarded(f"log-probabilities at {heat:g}", lambda heat=heat: [parity(made, heat)])  # type: ignore[misc]
-    yield from _guarded("memory", lambda: [memory(patient)])
-    yield from _guarded("updates", lambda: updates(patient))
+        yield from _guarded(f"log-probabilities at {heat:g}", lambda heat=heat: [parity(components, heat)])  # type: ignore[misc]
+    yield from _guarded("memory", lambda: [memory(context)])
+    yield from _guarded("updates", lambda: updates(context))
 
 
 def _guarded(what: str, check: Callable[[], Any]) -> Iterator[CheckResult]:
@@ -89,24 +89,24 @@ def _guarded(what: str, check: Callable[[], Any]) -> Iterator[CheckResult]:
         yield CheckResult(what, False, str(error))
 
 
-def base_sample(cfg: DictConfig, made: Components) -> list[Scored]:
+def base_sample(cfg: DictConfig, components: Components) -> list[Scored]:
     """What the base model does on a few training problems, as a round would ask it."""
     count = min(int(cfg.algo.get("groups_per_batch", PROBLEMS)), PROBLEMS)
     samples = max(2, min(int(cfg.algo.get("group_size", SAMPLES)), SAMPLES))
     heat = list(cfg.temperature.get("value", [1.0])) or [1.0]
     sampling_params = [
-        SamplingParams(float(heat[min(k, len(heat) - 1)]), cfg.algo.max_tokens) for k in range(made.play.turns)
+        SamplingParams(float(heat[min(k, len(heat) - 1)]), cfg.algo.max_tokens) for k in range(components.runner.turns)
     ]
-    problems = list(islice(made.task.problems("train"), count))
-    return made.score(made.play(problems, samples, sampling_params, (SEED,)))
+    problems = list(islice(components.task.problems("train"), count))
+    return components.reward(components.runner(problems, samples, sampling_params, (SEED,)))
 
 
 # what is said ---------------------------------------------------------------------------------------------------------
 
 
-def end_and_padding(made: Components) -> Iterator[CheckResult]:
+def end_and_padding(components: Components) -> Iterator[CheckResult]:
     """Is there a token that ends a reply, does the template use it, and can the model say it?"""
-    policy = made.policy
+    policy = components.policy
     words, rows = len(policy.tokenizer), policy.lm.get_input_embeddings().weight.shape[0]
     if words > rows or max(policy.ends) >= rows:
         says = (
@@ -125,7 +125,7 @@ def end_and_padding(made: Components) -> Iterator[CheckResult]:
     else:
         yield CheckResult("end token", True, f"{names} end a reply; the last of it, kept and trained once")
     ended = Completion((*policy.renderer.encode("x"), policy.ends[0]), (0.0, 0.0), "x", "end")
-    batch = _batch_of(made, [ended])
+    batch = _batch_of(components, [ended])
     kept = int((batch.tokens[batch.loss_mask] == policy.ends[0]).sum())
     pad = policy.tokenizer.pad_token_id
     same = (
@@ -141,10 +141,10 @@ def end_and_padding(made: Components) -> Iterator[CheckResult]:
     )
 
 
-def template(made: Components) -> Iterator[CheckResult]:
+def template(components: Components) -> Iterator[CheckResult]:
     """Does a further turn extend the very tokens of the turn before, and does the text survive the tokenizer?"""
-    policy, play = made.policy, made.play
-    problem = made.task.problems("test")[0]
+    policy, play = components.policy, components.runner
+    problem = components.task.problems("test")[0]
     said = "A reply, first.\n\nThen its end."
     if play.turns > 1:
         episode = play.build_episode(problem, [(play.reply(said), False)] * play.turns)
@@ -155,7 +155,7 @@ def template(made: Components) -> Iterator[CheckResult]:
                     "template", False, "a further turn does not extend the turn before: policy.chat_template=plain"
                 )
                 return
-    opening = policy.renderer.build_generation_prompt(made.task.render_prompt(problem))
+    opening = policy.renderer.build_generation_prompt(components.task.render_prompt(problem))
     text = str(policy.tokenizer.decode(list(opening), skip_special_tokens=False, clean_up_tokenization_spaces=False))
     again = policy.renderer.encode_document(text)
     begin = policy.tokenizer.bos_token_id
@@ -175,15 +175,22 @@ def template(made: Components) -> Iterator[CheckResult]:
         yield CheckResult("template", True, says)
 
 
-def gold(made: Components) -> Iterator[CheckResult]:
+def gold(components: Components) -> Iterator[CheckResult]:
     """Is every gold answer right, and is silence wrong?"""
-    problems = [*islice(made.task.problems("train"), GOLD // 2), *islice(made.task.problems("test"), GOLD // 2)]
+    problems = [
+        *islice(components.task.problems("train"), GOLD // 2),
+        *islice(components.task.problems("test"), GOLD // 2),
+    ]
     wrong = problems
     for way in range(4):  # the first way of telling it that is right ends the search: checking may be dear
         pairs = [(problem, _told(problem)[way]) for problem in wrong]
-        verdicts = made.task.grade_many(pairs) if pairs else []
+        verdicts = components.task.grade_many(pairs) if pairs else []
         wrong = [problem for problem, verdict in zip(wrong, verdicts, strict=True) if not verdict.correct]
-    free = [p.id for p, v in zip(problems, made.task.grade_many([(p, "") for p in problems]), strict=True) if v.correct]
+    free = [
+        p.id
+        for p, v in zip(problems, components.task.grade_many([(p, "") for p in problems]), strict=True)
+        if v.correct
+    ]
     if wrong:
         count = f"{len(wrong)} of {len(problems)}"
         says = f"{count} are graded wrong, {wrong[0].id} first: mend their answers, or leave them out"
@@ -203,18 +210,20 @@ def _told(problem: Problem) -> list[str]:
 # what the base model does ---------------------------------------------------------------------------------------------
 
 
-def truncation(patient: CheckContext) -> CheckResult:
+def truncation(context: CheckContext) -> CheckResult:
     """Are replies cut before they end?"""
-    share, limit = compute_round_metrics(patient.scored)["response_length/clip_ratio"], patient.cfg.alerts.clip_ratio
-    says = f"{share:.0%} of replies are cut at algo.max_tokens={patient.cfg.algo.max_tokens}"
+    share, limit = compute_round_metrics(context.scored)["response_length/clip_ratio"], context.cfg.alerts.clip_ratio
+    says = f"{share:.0%} of replies are cut at algo.max_tokens={context.cfg.algo.max_tokens}"
     change = ": raise it" if share < 1 else ": raise it, or take a model that ends its replies"
     return CheckResult("truncation", share <= limit, says if share <= limit else says + change)
 
 
-def something_to_learn(patient: CheckContext) -> CheckResult:
+def something_to_learn(context: CheckContext) -> CheckResult:
     """How often is the base model right, and do samples of one problem differ in reward?"""
-    row = compute_round_metrics(patient.scored)
-    right = ", ".join(f"{row[f'accuracy_t{k + 1}']:.0%} at attempt {k + 1}" for k in range(patient.made.play.turns))
+    row = compute_round_metrics(context.scored)
+    right = ", ".join(
+        f"{row[f'accuracy_t{k + 1}']:.0%} at attempt {k + 1}" for k in range(context.components.runner.turns)
+    )
     alike = row.get("frac_reward_zero_std", 0.0)
     says = f"right: {right}; all samples alike in {alike:.0%} of groups"
     if alike <= ZERO_VARIANCE:
@@ -225,14 +234,14 @@ def something_to_learn(patient: CheckContext) -> CheckResult:
     return CheckResult("something to learn", False, f"{says}, which teach nothing: {hard}, or more algo.group_size")
 
 
-def parity(made: Components, heat: float) -> CheckResult:
+def parity(components: Components, heat: float) -> CheckResult:
     """The largest difference between the sampler's log-probabilities and the trainer's: alone, batched, padded."""
-    policy = made.policy
-    problems = list(islice(made.task.problems("test"), 4))
-    length = min(SHORT, _room(made, problems))
-    batch = _collated(made.play(problems, 2, [SamplingParams(heat, length)] * made.play.turns, (SEED, 1))).to(
-        policy.device
-    )
+    policy = components.policy
+    problems = list(islice(components.task.problems("test"), 4))
+    length = min(SHORT, _room(components, problems))
+    batch = _collated(
+        components.runner(problems, 2, [SamplingParams(heat, length)] * components.runner.turns, (SEED, 1))
+    ).to(policy.device)
     gaps = differences(policy, batch, heat)
     bound = HALF if policy.in_bfloat16 else EXACT
     ok = max(gaps.values()) <= bound
@@ -268,10 +277,10 @@ def differences(policy: Policy, batch: Batch, heat: float) -> dict[str, float]:
     return gaps
 
 
-def memory(patient: CheckContext) -> CheckResult:
+def memory(context: CheckContext) -> CheckResult:
     """What training will need at the most, about, against what this machine has."""
-    cfg, policy = patient.cfg, patient.made.policy
-    longest = max(len(s.episode.turns[-1].prompt) for s in patient.scored) + int(cfg.algo.max_tokens)
+    cfg, policy = context.cfg, context.components.policy
+    longest = max(len(s.episode.turns[-1].prompt) for s in context.scored) + int(cfg.algo.max_tokens)
     parts = estimate_memory(policy, rows(cfg), longest)
     need, have = sum(parts.values()), available_memory(policy.device) + current_memory(policy)
     says = f"about {need / GIB:.1f} GiB of {have / GIB:.1f}"
@@ -286,14 +295,14 @@ def memory(patient: CheckContext) -> CheckResult:
 # what an update does --------------------------------------------------------------------------------------------------
 
 
-def updates(patient: CheckContext) -> Iterator[CheckResult]:
+def updates(context: CheckContext) -> Iterator[CheckResult]:
     """A step of nothing changes nothing; a step changes the policy, the sampler with it, and never the reference."""
-    made, learner = patient.made, patient.algorithm
-    policy, batch = made.policy, collate(patient.scored).to(made.policy.device)
-    problem = [patient.scored[0].episode.problem]
-    sampling_params = [SamplingParams(1.0, min(SHORT, int(patient.cfg.algo.max_tokens)))]
+    components, learner = context.components, context.algorithm
+    policy, batch = components.policy, collate(context.scored).to(components.policy.device)
+    problem = [context.scored[0].episode.problem]
+    sampling_params = [SamplingParams(1.0, min(SHORT, int(context.cfg.algo.max_tokens)))]
     before, asked = _trained(policy), (batch.tokens[:4], batch.loss_mask[:4], 1.0)
-    base, first = policy.reference(*asked), made.play(problem, 4, sampling_params, (SEED, 2))
+    base, first = policy.reference(*asked), components.runner(problem, 4, sampling_params, (SEED, 2))
     with torch.no_grad():
         same = torch.equal(base, policy.logp(*asked))
 
@@ -315,7 +324,7 @@ def updates(patient: CheckContext) -> Iterator[CheckResult]:
     yield CheckResult("a step of algo.lr", reach >= wanted, says if reach >= wanted else says + change)
 
     _nudge(policy, batch, max(rate, 0.01))
-    made.play.sync_weights()
+    components.runner.sync_weights()
     still = torch.equal(policy.reference(*asked), base)
     if not same:
         yield CheckResult("reference", False, "is not the policy before training: report it, with this set-up")
@@ -325,9 +334,9 @@ def updates(patient: CheckContext) -> Iterator[CheckResult]:
         )
 
     name = "the update and the sampler" if policy.adapter else "weights and the sampler"
-    after = _collated(made.play(problem, 4, sampling_params, (SEED, 2))).to(policy.device)
+    after = _collated(components.runner(problem, 4, sampling_params, (SEED, 2))).to(policy.device)
     gap = max(differences(policy, after, 1.0).values())
-    moved = [e.turns[0].reply.logp for e in made.play(problem, 4, sampling_params, (SEED, 2))] != [
+    moved = [e.turns[0].reply.logp for e in components.runner(problem, 4, sampling_params, (SEED, 2))] != [
         e.turns[0].reply.logp for e in first
     ]
     bound = HALF if policy.in_bfloat16 else EXACT
@@ -378,18 +387,25 @@ def _collated(episodes: list[Episode]) -> Batch:
     return collate([Scored(e, (0.0,) * len(e.turns), {}) for e in episodes])
 
 
-def _batch_of(made: Components, replies: list[Completion]) -> Batch:
+def _batch_of(components: Components, replies: list[Completion]) -> Batch:
     """A conversation in which these were the replies, beside a longer one, so that there is padding."""
-    problem = made.task.problems("test")[0]
-    longer = made.play.reply("x " * 8)
+    problem = components.task.problems("test")[0]
+    longer = components.runner.reply("x " * 8)
     return _collated(
-        [made.play.build_episode(problem, [(reply, drawn)]) for reply, drawn in ((replies[0], True), (longer, False))]
+        [
+            components.runner.build_episode(problem, [(reply, drawn)])
+            for reply, drawn in ((replies[0], True), (longer, False))
+        ]
     )
 
 
-def _room(made: Components, problems: list[Problem]) -> int:
+def _room(components: Components, problems: list[Problem]) -> int:
     """Tokens that each reply may have in the model's context."""
-    opening = max(len(made.policy.renderer.build_generation_prompt(made.task.render_prompt(p))) for p in problems)
-    silent = made.play.build_episode(problems[0], [(made.play.reply(""), False)] * made.play.turns)
+    opening = max(
+        len(components.policy.renderer.build_generation_prompt(components.task.render_prompt(p))) for p in problems
+    )
+    silent = components.runner.build_episode(
+        problems[0], [(components.runner.reply(""), False)] * components.runner.turns
+    )
     around = len(silent.turns[-1].prompt) - len(silent.turns[0].prompt)
-    return max(1, (made.policy.context - opening - around) // made.play.turns - 1)
+    return max(1, (components.policy.context - opening - around) // components.runner.turns - 1)

@@ -19,7 +19,7 @@ class ProblemDataset(IterableDataset[list[Problem]]):
 
     def __iter__(self) -> Iterator[list[Problem]]:
         learner = self._algorithm
-        seed = (learner.seed, learner.round)
+        seed = (learner.seed, learner.iteration)
         learner.problem_indices = learner.exploration.curriculum.pick(
             len(self._problems), learner.groups_per_batch, seed
         )

@@ -13,9 +13,9 @@ from amend.errors import UserError
 from amend.results.run_folder.folder import ReadOnlyRunFolder, RunFolder
 
 
-def record_sources(folder: RunFolder, made: Components) -> None:
+def record_sources(folder: RunFolder, components: Components) -> None:
     """What the task read, with row counts and SHA-256, as sources.json. UserError where a resumed run reads another."""
-    read = getattr(made.task, "provenance", {})
+    read = getattr(components.task, "provenance", {})
     path = folder.path / "sources.json"
     if path.exists() and (before := json.loads(path.read_text(encoding="utf-8"))) != read:
         changed = next(name for name in {**before, **read} if before.get(name) != read.get(name))

@@ -16,7 +16,7 @@ from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy
 from amend.algo.base import Algorithm
 from amend.components import Components
 from amend.distributed import collectives, fsdp
-from amend.training.callbacks import Keeper
+from amend.training.callbacks import RunCallbacks
 from amend.training.checkpoints import load_checkpoint_metadata
 from amend.training.problem_dataset import ProblemDataset
 
@@ -27,7 +27,9 @@ STRATEGIES: dict[str, Any] = {  # Lightning's, by ``trainer.strategy``
 }
 
 
-def fit(cfg: DictConfig, made: Components, algorithm: Algorithm, keeper: Keeper, checkpoint: Path | None) -> None:
+def fit(
+    cfg: DictConfig, components: Components, algorithm: Algorithm, callbacks: RunCallbacks, checkpoint: Path | None
+) -> None:
     """Lightning's loop: one epoch is one round."""
     if not algorithm.num_iterations:
         return  # a way of asking, with nothing to train
@@ -38,7 +40,7 @@ def fit(cfg: DictConfig, made: Components, algorithm: Algorithm, keeper: Keeper,
         num_nodes=cfg.trainer.nodes,
         strategy=STRATEGIES[cfg.trainer.strategy](),
         logger=False,
-        callbacks=[keeper],
+        callbacks=list(callbacks),
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=False,
@@ -53,8 +55,8 @@ def fit(cfg: DictConfig, made: Components, algorithm: Algorithm, keeper: Keeper,
             else:
                 algorithm.load_state_dict(saved["state_dict"])
             return
-    loader = torch.utils.data.DataLoader(ProblemDataset(made.task, algorithm), batch_size=None)
+    loader = torch.utils.data.DataLoader(ProblemDataset(components.task, algorithm), batch_size=None)
     try:
         trainer.fit(algorithm, loader, ckpt_path=checkpoint, weights_only=True)
     except KeyboardInterrupt:
-        keeper.stopped = True
+        callbacks.stop.stopped = True

@@ -42,7 +42,7 @@ def test_plain_lines_where_there_is_no_terminal(capsys):
     view.start("score on math", {"policy": "tiny", "seed": "0"})
     view.phase("evaluating the base model, greedy")
     for row in metrics(3, 2):
-        view.round(row, TIMING)
+        view.log_iteration(row, TIMING)
     view.note("a [bold]word[/bold]")
     view.stop()
     lines = capsys.readouterr().out.splitlines()
@@ -57,8 +57,8 @@ def test_plain_lines_where_there_is_no_terminal(capsys):
 def test_rounds_that_lack_keys(capsys):
     view = View(0)
     view.start("t", {})
-    view.round({}, {})
-    view.round({"iteration": 2, "reward_t1": 0.5}, {})
+    view.log_iteration({}, {})
+    view.log_iteration({"iteration": 2, "reward_t1": 0.5}, {})
     view.stop()
     assert capsys.readouterr().out.splitlines() == ["t", "round 1", "round 2  r1 0.500"]
 
@@ -70,7 +70,7 @@ def test_live_panel_fits_and_says_everything(live, width):
     view.start("score on math", {"policy": "tiny", "folder": "runs/math/score/0a1b2c3d-s0"})
     view.phase("evaluating")
     for row in metrics(40, 2)[:25]:
-        view.round(row, TIMING)
+        view.log_iteration(row, TIMING)
     view.stop()
     view.stop()
     panel = written.getvalue().rsplit("╭", 1)[1]

@@ -104,7 +104,7 @@ class RunFolder:
 
     def write(self, name: str, write: Callable[[Path], object]) -> Path:
         """A file that appears whole or not at all: ``write`` fills the path it is given, which then takes the name."""
-        path, beside = self.path / name, self.beside(name)
+        path, beside = self.path / name, self.temp_path(name)
         with os_errors_as_user_errors(path):
             path.parent.mkdir(exist_ok=True)
             try:
@@ -122,7 +122,7 @@ class RunFolder:
     def _aside(path: Path) -> Path:
         return path.with_name(f".{path.name}.before")
 
-    def mend(self) -> None:
+    def recover(self) -> None:
         """After a kill: what was half written is removed, and what was moved aside for it is back in its place."""
         for beside in self.path.glob("**/.*.writing"):
             remove(beside)
@@ -133,11 +133,11 @@ class RunFolder:
             else:
                 os.replace(before, path)
 
-    def jointly(self, name: str, write: Callable[[Path], object]) -> Path:
+    def write_collective(self, name: str, write: Callable[[Path], object]) -> Path:
         """``write``, for what all processes of a run must be called for and only return from together."""
         return self.write(name, write)
 
-    def beside(self, name: str) -> Path:
+    def temp_path(self, name: str) -> Path:
         """Where a file is written before it takes its name."""
         path = self.path / name
         return path.with_name(f".{path.name}.writing")
@@ -183,15 +183,15 @@ class ReadOnlyRunFolder(RunFolder):
         """Nothing."""
         return self.path / name
 
-    def jointly(self, name: str, write: Callable[[Path], object]) -> Path:
+    def write_collective(self, name: str, write: Callable[[Path], object]) -> Path:
         """This process's part of it."""
-        write(self.beside(name))
+        write(self.temp_path(name))
         return self.path / name
 
     def append(self, name: str, row: dict[str, Any]) -> None:
         """Nothing."""
 
-    def mend(self) -> None:
+    def recover(self) -> None:
         """Nothing."""
 
     def truncate(self, done: int) -> None:

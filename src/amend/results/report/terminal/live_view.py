@@ -28,11 +28,11 @@ STYLES = ("cyan", "yellow", "magenta")
 
 
 class View:
-    """What a running job looks like. ``total_rounds`` is 0 for a job that does not train."""
+    """What a running job looks like. ``total_iterations`` is 0 for a job that does not train."""
 
-    def __init__(self, total_rounds: int) -> None:
+    def __init__(self, total_iterations: int) -> None:
         self._console = console()
-        self._total = total_rounds
+        self._total = total_iterations
         self._title = ""
         self._facts: Mapping[str, str] = {}
         self._phase = ""
@@ -62,7 +62,7 @@ class View:
         else:
             self._live.refresh()
 
-    def round(self, metrics: Mapping[str, Any], timing: Mapping[str, Any]) -> None:
+    def log_iteration(self, metrics: Mapping[str, Any], timing: Mapping[str, Any]) -> None:
         """A round is over: its line of metrics.jsonl and of timing.jsonl. Any key may be missing."""
         self._phase = ""
         self._rows.append(metrics)
