@@ -16,6 +16,7 @@ from toys import GRPO as GRPO_KNOBS
 from toys import LOOP, SCORE, drift, episode, handed, policy, problem, scored
 
 from amend.algo.base import Algorithm
+from amend.algo.gradient_update import seeded_generator
 from amend.algo.grpo import GRPO
 from amend.algo.score import SCoRe
 from amend.batch import Batch, collate
@@ -266,3 +267,11 @@ def test_skipping_equal_groups_keeps_the_others() -> None:
     left = made.prepare(collate(found))
     assert left.group_id.tolist() == [1, 1] and left.reward[:, 0].tolist() == [0, 1]
     assert len(made.prepare(collate(found[:2]))) == 2
+
+
+def test_a_stream_of_random_numbers_is_its_seeds_and_its_keys() -> None:
+    """numpy's SeedSequence mixes them: nearby and nested keys give other permutations, equal ones the same."""
+    keys = [(0,), (1,), (0, 0), (0, 1), (0, 0, 0), (0, 17), (17, 0)]
+    found = {key: tuple(torch.randperm(12, generator=seeded_generator(*key)).tolist()) for key in keys}
+    assert len(set(found.values())) == len(keys)
+    assert all(found[key] == tuple(torch.randperm(12, generator=seeded_generator(*key)).tolist()) for key in keys)

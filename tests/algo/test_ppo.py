@@ -175,6 +175,17 @@ def test_the_kl_is_read_from_the_reference_before_the_updates() -> None:
     assert torch.equal(batch.ref_logp, expected)
 
 
+def test_the_reference_is_read_once_and_the_policy_not_at_all_for_it() -> None:
+    """PPO with a KL in its reward needs two forward passes before its updates: the reference's, and the value head's."""
+    made = learner(kl_coef=0.05)
+    passes: list[str] = []
+    for name, lm in (("policy", made.policy.lm), ("reference", made.policy.reference_lm)):
+        assert lm is not None
+        lm.base_model.register_forward_hook(lambda *_, name=name: passes.append(name))
+    made.prepare(three_tokens())
+    assert sorted(passes) == ["policy", "reference"]
+
+
 def test_a_model_that_hides_its_states_is_refused() -> None:
     made, batch = learner(), two_by_four()
     with pytest.raises(UserError, match="algo=ppo"):

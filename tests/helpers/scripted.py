@@ -68,8 +68,8 @@ class Stage(NamedTuple):
 
     policy: Policy
     engine: Lines
-    play: RolloutRunner
-    score: CompositeReward
+    runner: RolloutRunner
+    reward: CompositeReward
     task: Identity
 
     @property

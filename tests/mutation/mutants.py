@@ -688,8 +688,8 @@ MUTANTS = (
     ),
     Mutant(
         "algo/gradient_update.py",
-        "hash((self.seed, self.iteration, epoch))",
-        "hash((self.seed, epoch))",
+        "seeded_generator(self.seed, self.iteration, epoch)",
+        "seeded_generator(self.seed, epoch)",
         "every round is shuffled alike",
         "algo/test_laws.py",
     ),

@@ -135,7 +135,7 @@ def test_a_healthy_round_says_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [RuntimeError("PytorchStreamWriter failed"), OSError(28, "No space left on device")])
 def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(tmp_path: Path, error: Exception) -> None:
     kept, _ = callbacks(tmp_path)
-    made, train = learner(), trainer([])
+    train = trainer([])
     kept.checkpoint.save(train)
 
     def fail(beside: Path) -> None:

@@ -23,7 +23,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from amend.algo.context import AlgorithmContext
-from amend.algo.imitation import Imitation, ImitationConfig, at_temperature_one, generator, last_turn_only
+from amend.algo.gradient_update import seeded_generator
+from amend.algo.imitation import Imitation, ImitationConfig, at_temperature_one, last_turn_only
 from amend.batch import Batch, collate
 from amend.distributed import collectives
 from amend.types import Episode, Problem, Scored, Tokens
@@ -70,7 +71,7 @@ class DPO(Imitation):
 
     def select(self, scored: list[Scored]) -> list[Scored]:
         """Pairs, side by side: a right one, then a wrong one."""
-        draw, kept = generator(self.seed, self.iteration), []
+        draw, kept = seeded_generator(self.seed, self.iteration), []
         for some in contexts(scored):
             right = [one for one in some if one.correct[-1]]
             wrong = [one for one in some if not one.correct[-1]]
@@ -98,9 +99,7 @@ class DPO(Imitation):
 
     def minibatches(self, batch: Batch, count: int, epoch: int) -> Sequence[Tensor]:
         """Pairs stay together."""
-        order = torch.randperm(
-            len(batch) // 2, generator=torch.Generator().manual_seed(hash((self.seed, self.iteration, epoch)) % 2**63)
-        )
+        order = torch.randperm(len(batch) // 2, generator=seeded_generator(self.seed, self.iteration, epoch))
         rows = torch.stack([2 * order, 2 * order + 1], dim=1).to(self.device)
         return [part.flatten() for part in rows.tensor_split(count)]
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from jaxtyping import Float
@@ -98,7 +99,10 @@ class GradientUpdate(pl.LightningModule, ABC):
         updated."""
         if not self.reward_uses_reference():
             return batch
-        return replace(batch, ref_logp=self.policy.reference(batch.tokens, batch.loss_mask, batch.temperature))
+        return replace(batch, ref_logp=self.read(batch, self._reference_logprobs))
+
+    def _reference_logprobs(self, micro: Batch) -> Float[Tensor, "m u"]:
+        return self.policy.reference(micro.tokens, micro.loss_mask, micro.temperature)
 
     def read(self, batch: Batch, what: Callable[[Batch], Float[Tensor, "m u"]]) -> Float[Tensor, "b t"]:
         """``what`` of each micro-batch, a number a token, over the whole batch; without gradient, in shares."""
@@ -170,7 +174,7 @@ class GradientUpdate(pl.LightningModule, ABC):
     def minibatches(self, batch: Batch, count: int, epoch: int) -> Sequence[Tensor]:
         """The episodes in ``count`` disjoint parts (fewer, where there are fewer episodes), shuffled by (seed, round,
         epoch) where there are several."""
-        generator = torch.Generator().manual_seed(hash((self.seed, self.iteration, epoch)) % 2**63)
+        generator = seeded_generator(self.seed, self.iteration, epoch)
         order = torch.arange(len(batch)) if count == 1 else torch.randperm(len(batch), generator=generator)
         return order.to(self.device).tensor_split(min(count, len(order)))
 
@@ -185,3 +189,17 @@ class GradientUpdate(pl.LightningModule, ABC):
         """Adam, as both papers use, over all that can be trained."""
         trained = [p for p in self.parameters() if p.requires_grad]
         return torch.optim.AdamW(trained, lr=self.lr, weight_decay=self.weight_decay)
+
+
+def seeded_generator(seed: int, *key: int) -> torch.Generator:
+    """Return a generator of random numbers that depends on ``seed`` and ``key`` alone.
+
+    Args:
+        seed: The seed of the run.
+        key: What the numbers are for: the iteration, and the epoch if there are several.
+
+    Returns:
+        A CPU generator. Different keys, also of different lengths, give independent streams (numpy's ``SeedSequence``).
+    """
+    state = np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0]) % 2**63)

@@ -13,7 +13,6 @@ from abc import abstractmethod
 from dataclasses import asdict, replace
 from typing import Any, Literal, Unpack
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -133,11 +132,6 @@ def group_by_problem(scored: list[Scored]) -> dict[str, list[Scored]]:
     for one in scored:
         found.setdefault(one.episode.problem.id, []).append(one)
     return found
-
-
-def generator(seed: int, round_: int) -> torch.Generator:
-    """What a selection draws with: a function of (seed, round)."""
-    return torch.Generator().manual_seed(hash((seed, round_, 17)) % 2**63)
 
 
 def _trace(kept: dict[str, Any]) -> Scored:

@@ -15,7 +15,8 @@ from typing import Unpack
 import torch
 
 from amend.algo.context import AlgorithmContext
-from amend.algo.imitation import Imitation, ImitationConfig, at_temperature_one, generator, group_by_problem
+from amend.algo.gradient_update import seeded_generator
+from amend.algo.imitation import Imitation, ImitationConfig, at_temperature_one, group_by_problem
 from amend.types import Scored
 from amend.value_types import Count
 
@@ -36,7 +37,7 @@ class PairSFT(Imitation):
 
     def select(self, scored: list[Scored]) -> list[Scored]:
         """The pairs, as two-turn traces whose second turn is learnt."""
-        draw = generator(self.seed, self.iteration)
+        draw = seeded_generator(self.seed, self.iteration)
         kept = []
         for some in group_by_problem(scored).values():
             right = [one for one in some if one.correct[0]]

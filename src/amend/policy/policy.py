@@ -112,6 +112,7 @@ class Policy(nn.Module):
             fsdp.shard_module(layer, device)
         fsdp.shard_module(self, device)
         register_fsdp_forward_method(self, "next_logits")
+        register_fsdp_forward_method(self, "reference")
         if self.adapter:
             self.adapter.begin()  # the initial adapter, which is sharded by now
 
@@ -195,16 +196,28 @@ class Policy(nn.Module):
     def reference(
         self, tokens: Int[Tensor, "b t"], loss_mask: Bool[Tensor, "b t"], temperature: float | Float[Tensor, "b t"]
     ) -> Float[Tensor, "b t"]:
-        """Log-probabilities of the sampled tokens under the frozen reference; 0 elsewhere. No gradient."""
-        rows = max(1, self.max_tokens_per_micro_batch // tokens.shape[1])
-        found = torch.zeros(tokens.shape, dtype=torch.float32, device=tokens.device)
-        with torch.no_grad():
-            for some, counts in collectives.shard_batches(
-                torch.arange(len(tokens), device=tokens.device), lambda hand: hand.split(rows)
-            ):
-                heat = temperature[some] if isinstance(temperature, Tensor) else temperature
-                found[some] += self(tokens[some], loss_mask[some], heat, reference=True).ref_logp * counts
-        return collectives.all_reduce_sum(found)
+        """Return the log-probabilities of the sampled tokens under the frozen reference, without a pass of the policy.
+
+        Args:
+            tokens: Prompts and replies, padded on the right.
+            loss_mask: True for the tokens that were sampled.
+            temperature: The sampling temperature, one for all tokens or one for each; 0 is read as 1.
+
+        Returns:
+            Log-probabilities in nats, 0 where ``loss_mask`` is False, without gradient.
+        """
+        tree = prefix_tree.tree_for_sampled(tokens, loss_mask) if self._shares else None
+        with torch.no_grad(), self.model_or_reference(reference=True) as lm:
+            flat = token_logprobs(
+                self._read(lm, tokens, loss_mask, tree),
+                tokens[:, 1:][loss_mask[:, 1:]],
+                temperature[loss_mask][:, None].float() if isinstance(temperature, Tensor) else temperature or 1.0,
+                self._head(lm),
+                None,
+                None,
+                self.lm.config.get_text_config().vocab_size,
+            )
+        return self._place(flat.logp, loss_mask)
 
     def next_logits(self, lm: PreTrainedModel, last: Int[Tensor, " b"], **inputs: object) -> Float[Tensor, "b v"]:
         """What ``lm`` (this policy's model or its reference) expects after position last[i] of row i, in float32.

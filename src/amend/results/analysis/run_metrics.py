@@ -150,7 +150,9 @@ def _greedy(table: EpisodeTable) -> tuple[Values, dict[str, Curve]]:
     values = {f"acc_t{turn + 1}": accuracy[:, turn] for turn in range(table.turns)}
     values["tokens"] = table.tokens.sum(axis=2).mean(axis=1).astype(float)
     sure, right = confidence.mean_logp(table.logp, table.tokens)[:, 0], table.correct[:, 0]
-    surer = {f"auroc_t{t + 1}": confidence.auroc_by_problem(sure[:, t], right[:, t]) for t in range(min(2, table.turns))}
+    surer = {
+        f"auroc_t{t + 1}": confidence.auroc_by_problem(sure[:, t], right[:, t]) for t in range(min(2, table.turns))
+    }
     values |= {name: value for name, value in surer.items() if not np.isnan(value).any()}
     if table.turns < 2:
         return values, {}
