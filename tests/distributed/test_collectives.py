@@ -294,7 +294,7 @@ def test_what_was_saved_in_parts_is_gone_on_with_bit_for_bit(name: str, together
 
 def test_two_processes_make_the_run_of_one(together: list[dict[str, Any]]) -> None:
     """Down to what is measured, which beta2 follows, and what the curriculum saw; both have the very same weights."""
-    (one, records, kept), (two, others, _) = (found["rounds"] for found in together)
+    (one, records, kept), (two, others, _) = (found["num_iterations"] for found in together)
     assert torch.equal(one, two) and records == others
     alone, wanted, remembered = rounds()
     assert float((one - alone).norm()) < 1e-5 * float(alone.norm())

@@ -194,12 +194,15 @@ def test_bayes_without_optuna_says_what_to_install(
 
 
 def test_bayes_learns_and_a_killed_one_suggests_what_it_would_have(desk: Path) -> None:
-    pytest.importorskip("optuna", reason="no optuna; enable with: make install-dev")
+    optuna = pytest.importorskip("optuna", reason="no optuna; enable with: make install-dev")
     Path("bayes.yaml").write_text(BAYES, encoding="utf-8")
 
     def tried(runs: str) -> list[float]:
-        lines = (desk / runs / "sweeps" / "bayes" / "trials.jsonl").read_text().splitlines()
-        return [json.loads(line)["parameters"]["algo.lr"] for line in lines]
+        storage = optuna.storages.JournalStorage(
+            optuna.storages.journal.JournalFileBackend(str(desk / runs / "sweeps" / "bayes" / "optuna.journal"))
+        )
+        found = optuna.load_study(study_name="bayes", storage=storage).trials
+        return [trial.params["algo.lr"] for trial in found if trial.params]
 
     assert main(["bayes.yaml", "--count", "4", "runs_dir=one"]) == 0
     assert main(["bayes.yaml", "--count", "2", "runs_dir=two"]) == 0

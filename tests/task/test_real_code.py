@@ -95,7 +95,7 @@ class Fault(ast.NodeTransformer):
             }
             return ast.Compare(node.left, [turned.get(type(node.ops[0]), ast.Is)()], node.comparators)
         assert isinstance(node, ast.BinOp)
-        return ast.BinOp(node.left, ast.Sub() if isinstance(node.op, ast.Add) else ast.Add(), node.correct)  # fmt: skip
+        return ast.BinOp(node.left, ast.Sub() if isinstance(node.op, ast.Add) else ast.Add(), node.right)  # fmt: skip
 
 
 def faulty(source: str) -> str | None:

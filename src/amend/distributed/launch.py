@@ -47,7 +47,7 @@ def one_process_per_device(
     there = torch.cuda.device_count() if kind == "gpu" else len(os.sched_getaffinity(0))
     if devices != "auto" and kind == "gpu" and devices > there:
         raise UserError(f"trainer.devices={devices}: torch sees {there} GPUs on this machine; allowed: 1 to {there}")
-    before, typed = dict(os.environ), sys.argv
+    typed, before = sys.argv, dict(os.environ)
     for name in ("lightning_fabric", "lightning.fabric", "torch.distributed"):
         logging.getLogger(name).setLevel(logging.ERROR)
     fabric = Fabric(accelerator=kind, devices=devices, num_nodes=nodes, strategy="ddp")
@@ -56,6 +56,7 @@ def one_process_per_device(
         fabric.launch()
     finally:
         sys.argv = typed
+    launched = {name for name, value in os.environ.items() if before.get(name) != value}  # RANK, MASTER_PORT, ...
     others = getattr(fabric.strategy.launcher, "procs", [])
     try:
         if collectives.is_rank_zero():
@@ -75,8 +76,9 @@ def one_process_per_device(
             process.wait()
         if distributed.is_initialized():
             distributed.destroy_process_group()
-        os.environ.clear()
-        os.environ.update(before)
+        for name in launched:
+            os.environ.pop(name)
+            os.environ.update({name: before[name]} if name in before else {})
 
 
 def silence_non_zero_rank() -> None:

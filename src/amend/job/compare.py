@@ -6,7 +6,6 @@ run again, what was killed goes on, and what failed is named at the end and keep
 
 from __future__ import annotations
 
-import os
 import shlex
 import subprocess
 import sys
@@ -78,7 +77,6 @@ def run_missing(words: list[str]) -> str:
     """Run it in a process of its own; why it failed, or nothing."""
     program = Path(sys.argv[0])
     asked = [sys.executable, str(program), *words] if program.suffix == ".py" else [str(program), *words]
-    environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}  # ``main`` has set it
-    said = subprocess.run(asked, capture_output=True, text=True, env=environment)
+    said = subprocess.run(asked, capture_output=True, text=True)
     lines = said.stderr.strip().splitlines() or [f"exit status {said.returncode}"]
     return "" if said.returncode == 0 else lines[-1]

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from amend.errors import INTERRUPTED, REFUSED, UserError, print_error
 from amend.results.run_folder.naming import latest_finished
-from amend.sweep.bayes import Trials, suggestions
+from amend.sweep.bayes import Trials
 from amend.sweep.hydra_multirun import LAUNCHERS, multirun
 from amend.sweep.plan import Planned, Plans, looked_up, once, state
 from amend.sweep.progress import SweepProgress
@@ -61,7 +61,7 @@ def _main(asked: argparse.Namespace) -> int:
     if not Path(sweep.program).is_file():
         raise UserError(f"{sweep.program}: not here; start the sweep from the folder that {sweep.path} is written for")
     plans = Plans(sweep, asked.scale, asked.overrides)
-    trials = trials_of(sweep, asked.overrides) if sweep.method == "bayes" else None
+    trials = open_trials(sweep, asked.overrides, asked.seed) if sweep.method == "bayes" else None
     runs, total = planned(sweep, plans, trials, asked)
     if asked.dry_run:
         return dry(runs, total)
@@ -90,13 +90,13 @@ def planned(
         raise UserError(f"{sweep.path}: method={sweep.method} has no end; add --count, or run_cap to the file")
     if trials is None:
         return map(plans, itertools.islice(random(sweep, asked.seed), count)), count
-    return map(plans, suggestions(sweep, trials, asked.seed, count)), count
+    return map(plans, trials.suggestions(count)), count
 
 
-def trials_of(sweep: Sweep, more: list[str]) -> Trials:
-    """Where a Bayesian sweep remembers."""
+def open_trials(sweep: Sweep, more: list[str], seed: int) -> Trials:
+    """Open the journal of a Bayesian sweep in its ``runs_dir``."""
     where = [word.removeprefix("runs_dir=") for word in (*sweep.command, *more) if word.startswith("runs_dir=")]
-    return Trials(Path(where[-1] if where else "runs") / "sweeps" / sweep.path.stem / "trials.jsonl")
+    return Trials(sweep, Path(where[-1] if where else "runs") / "sweeps" / sweep.path.stem / "optuna.journal", seed)
 
 
 def learn(sweep: Sweep, trials: Trials, run: Planned) -> None:

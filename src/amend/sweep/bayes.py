@@ -1,13 +1,13 @@
-"""What to try next, by optuna's tree-structured Parzen estimator (method: bayes).
+"""Bayesian search (``method: bayes``) with Optuna's tree-structured Parzen estimator.
 
-Nothing is kept in memory: the n-th suggestion is a function of (seed, n, what the runs before it gave), read from
-trials.jsonl, one line a trial, so that a sweep that was killed suggests what it would have suggested.
+Trials are kept in an Optuna journal file, which several processes can use at once and which survives a kill. The n-th
+suggestion depends on the seed, n and the values of the finished trials, so a resumed sweep suggests what it would have
+suggested without the interruption.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,68 +15,69 @@ from typing import Any
 from amend.errors import UserError
 from amend.sweep.spec import Parameters, Sweep
 
+SEEDS_APART = 1_000_003  # a prime above any number of trials, so that two sweep seeds share no sampler seed
+
 
 def optuna() -> Any:
-    """The library, where it is installed."""
+    """Import Optuna, an optional dependency.
+
+    Raises:
+        UserError: If it is not installed.
+    """
     try:
-        found = importlib.import_module("optuna")
+        library = importlib.import_module("optuna")
     except ImportError as error:
         raise UserError('method=bayes: optuna is not installed; pip install "amend[hpo]", or method=random') from error
-    found.logging.set_verbosity(found.logging.WARNING)
-    return found
+    library.logging.set_verbosity(library.logging.WARNING)
+    return library
 
 
 class Trials:
-    """The trials of a sweep, on disk: {"parameters": {...}, "value": number or null} a line, in order."""
+    """The trials of a Bayesian sweep, as an Optuna study in a journal file.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    Args:
+        sweep: The sweep, whose varied parameters are the search space.
+        path: The journal file, which is created if it does not exist.
+        seed: The seed of the suggestions.
+    """
+
+    def __init__(self, sweep: Sweep, path: Path, seed: int) -> None:
+        self._library, self._sweep, self._seed = optuna(), sweep, seed
+        self._space = {key: _distribution(self._library, sweep, key) for key in sweep.varied}
         path.parent.mkdir(parents=True, exist_ok=True)
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        self.rows: list[dict[str, Any]] = [json.loads(line) for line in lines if line.endswith("}")]
+        storages = self._library.storages
+        self._study = self._library.create_study(
+            storage=storages.JournalStorage(storages.journal.JournalFileBackend(str(path))),
+            study_name=sweep.name,
+            direction="maximize" if sweep.maximize else "minimize",
+            load_if_exists=True,
+        )
 
-    def add(self, parameters: Parameters) -> None:
-        """One more, without a value yet."""
-        self.rows.append({"parameters": parameters, "value": None})
-        self._write()
+    def suggestions(self, count: int) -> Iterator[Parameters]:
+        """Yield the parameters of ``count`` trials: first those of the file, in order, then new ones."""
+        for number in range(count):
+            trials = self._trials()
+            yield self._parameters(trials[number] if number < len(trials) else self._ask(len(trials)))
 
-    def tell(self, parameters: Parameters, value: float | None) -> None:
-        """What came of one."""
-        for row in self.rows:
-            if row["parameters"] == parameters:
-                row["value"] = value
-        self._write()
+    def tell(self, parameters: Parameters, value: float) -> None:
+        """Store the value of the trial with these parameters."""
+        for trial in self._trials():
+            if self._parameters(trial) == parameters and not trial.state.is_finished():
+                self._study.tell(trial.number, value)
 
-    def _write(self) -> None:
-        beside = self._path.with_name(f".{self._path.name}.writing")
-        beside.write_text("".join(json.dumps(row) + "\n" for row in self.rows), encoding="utf-8")
-        beside.replace(self._path)
+    def _trials(self) -> list[Any]:
+        """Return the trials, without one whose process was killed before it had written the parameters."""
+        return [t for t in self._study.get_trials(deepcopy=False) if t.params.keys() == self._space.keys()]
 
+    def _ask(self, number: int) -> Any:
+        self._study.sampler = self._library.samplers.TPESampler(seed=self._seed * SEEDS_APART + number)
+        return self._study.ask(self._space)
 
-def suggestions(sweep: Sweep, trials: Trials, seed: int, count: int) -> Iterator[Parameters]:
-    """``count`` trials: those that were begun before, in order, then new ones."""
-    for row in trials.rows[:count]:
-        yield row["parameters"]
-    while len(trials.rows) < count:
-        trials.add(suggest(sweep, trials, seed))
-        yield trials.rows[-1]["parameters"]
-
-
-def suggest(sweep: Sweep, trials: Trials, seed: int) -> Parameters:
-    """The next trial's parameters."""
-    library = optuna()
-    spaces = {key: _space(library, sweep, key) for key in sweep.varied}
-    sampler = library.samplers.TPESampler(seed=seed * 1_000_003 + len(trials.rows))
-    study = library.create_study(sampler=sampler, direction="maximize" if sweep.maximize else "minimize")
-    for row in trials.rows:
-        if row["value"] is not None:
-            tried = {key: row["parameters"][key] for key in spaces}
-            study.add_trial(library.trial.create_trial(params=tried, distributions=spaces, value=row["value"]))
-    asked = study.ask(spaces).params
-    return {key: asked.get(key, spec.get("value")) for key, spec in sweep.parameters.items()}
+    def _parameters(self, trial: Any) -> Parameters:
+        return {key: trial.params.get(key, spec.get("value")) for key, spec in self._sweep.parameters.items()}
 
 
-def _space(library: Any, sweep: Sweep, key: str) -> Any:
+def _distribution(library: Any, sweep: Sweep, key: str) -> Any:
     spec, kinds = sweep.parameters[key], library.distributions
     kind = spec["distribution"]
     if kind == "categorical":

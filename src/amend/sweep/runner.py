@@ -166,13 +166,12 @@ class Runner:
 
 def environment(group: str) -> dict[str, str]:
     """A run's environment: W&B offline, in one group, and this Python as ``python``."""
-    own = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
     python = str(Path(sys.executable).parent)
     return {
-        **own,
+        **os.environ,
         "WANDB_MODE": "offline",
         "WANDB_RUN_GROUP": group,
-        "PATH": os.pathsep.join([python, own.get("PATH", os.defpath)]),
+        "PATH": os.pathsep.join([python, os.environ.get("PATH", os.defpath)]),
         "PYTHONUNBUFFERED": "1",
     }
 

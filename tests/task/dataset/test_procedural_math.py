@@ -95,7 +95,7 @@ def test_a_near_miss_is_wrong_and_its_check_says_by_how_much(name: str) -> None:
         for _ in range(40):
             facts = family.pose(rng, level)
             near = family.near(facts, rng)
-            assert not family.correct(facts, near)
+            assert not family.right(facts, near)
             _, value, wanted = family.value(facts, near)
             said = re.search(r" (\d+) (low|high) ", family.work(facts, near))
             assert said is not None

@@ -266,7 +266,7 @@ def test_an_examiner_that_an_answer_kills_is_replaced(walled: Sandbox) -> None:
 
 def test_without_bubblewrap_it_refuses_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     bubblewrap.bubblewrap_command.cache_clear()
-    monkeypatch.setattr(process.shutil, "which", lambda _: None)
+    monkeypatch.setattr(bubblewrap.shutil, "which", lambda _: None)
     try:
         with pytest.raises(UserError, match=r"apt-get install bubblewrap.*sandbox=rlimit") as caught:
             Sandbox(kind="bubblewrap", seconds=1.0)
@@ -279,7 +279,7 @@ def test_where_bubblewrap_may_not_work_the_line_has_its_words(
     bubblewrap: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = ("bwrap", "--no-such-option", "--")
-    monkeypatch.setattr(process, "bubblewrap_command", lambda: broken)
+    monkeypatch.setattr(bubblewrap, "bubblewrap_command", lambda: broken)
     with pytest.raises(UserError, match=r"could not be started.*no-such-option"):
         Sandbox(kind="bubblewrap", seconds=1.0)
 
