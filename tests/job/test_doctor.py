@@ -225,7 +225,9 @@ def test_steps_that_are_rounded_away(context: CheckContext) -> None:
     context.components.policy.lm.to(torch.bfloat16)
     context.components.policy.reference_lm.to(torch.bfloat16)  # type: ignore[union-attr]
     context.algorithm.lr = 1e-7
-    fresh = Local(context.components.policy, max_batch_size=64, compaction_threshold=0.25)  # its buffers are of the new type
+    fresh = Local(
+        context.components.policy, max_batch_size=64, compaction_threshold=0.25
+    )  # its buffers are of the new type
     finding = found(list(preflight.updates(over(context, fresh))), "a step of algo.lr")
     assert not finding.ok and "policy.dtype=float32" in finding.says
 

@@ -20,7 +20,9 @@ LOOP = ("algo.max_tokens=4", "algo.groups_per_batch=5", "algo.group_size=6")
 
 def said(*overrides: str) -> dict[str, str]:
     algorithm, task = build("score")
-    house = Components(task, SelfCorrect(turns=2, instruction="try"), algorithm.policy, algorithm.runner, algorithm.reward)  # type: ignore[arg-type]
+    house = Components(
+        task, SelfCorrect(turns=2, instruction="try"), algorithm.policy, algorithm.runner, algorithm.reward
+    )  # type: ignore[arg-type]
     return estimates.estimate_run(composed(*overrides), house)
 
 
@@ -84,7 +86,9 @@ def test_the_cache_is_that_of_the_rows_sampled_at_once(
     seen: list[int] = []
     monkeypatch.setattr(preflight, "estimate_memory", lambda policy, rows, longest: seen.append(rows) or {"weights": 0})
     algorithm, task = build("score")
-    house = Components(task, SelfCorrect(turns=2, instruction="try"), algorithm.policy, algorithm.runner, algorithm.reward)  # type: ignore[arg-type]
+    house = Components(
+        task, SelfCorrect(turns=2, instruction="try"), algorithm.policy, algorithm.runner, algorithm.reward
+    )  # type: ignore[arg-type]
     sampling_params = [SamplingParams(1.0, 1)] * 2
     scored = house.reward(house.runner(task.problems("test")[:1], 2, sampling_params, (0,)))
     assert preflight.memory(preflight.CheckContext(cfg, house, algorithm, scored)).ok

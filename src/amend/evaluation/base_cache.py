@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from amend.distributed import collectives
 from amend.policy.policy import Policy
-from amend.results.run_folder.atomic_files import os_errors_as_user_errors
+from amend.results.run_folder.atomic_files import atomic_write
 from amend.results.run_folder.provenance import cpu
 
 Columns = dict[str, list[Any]]
@@ -58,14 +57,8 @@ def read_cache(path: Path) -> tuple[Columns, float] | None:
 
 def write_cache(path: Path, columns: Columns, seconds: float) -> None:
     """The inverse of ``read``; the file appears whole or not at all."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}")  # two runs may both be the first, with one and the same table
-    with os_errors_as_user_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            pq.write_table(pa.table(columns).replace_schema_metadata({SECONDS: str(seconds)}), beside)
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
+    table = pa.table(columns).replace_schema_metadata({SECONDS: str(seconds)})
+    atomic_write(path, lambda temporary: pq.write_table(table, temporary))
 
 
 def cache_key(cfg: DictConfig, policy: Policy) -> str:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from amend.components import build_task
-from amend.errors import UserError
+from amend.results.run_folder.atomic_files import atomic_write
 from amend.task.base import Task
 from amend.task.dataset.jsonl import at, content, lines
 from amend.task.dataset.jsonl import text as text_of
-
-# Grading a file -------------------------------------------------------------------------------------------------------
 
 AT_ONCE = 4096  # lines a batch
 
@@ -32,31 +29,24 @@ def grade_file(task: Task, responses: Path, verdicts: Path) -> Counter[str]:
     for where, row in lines(responses, content(responses)):
         with at(where):
             asked.append((row, task.problem_from_row(row), text_of(row, "reply")))
-    partial = verdicts.with_name(f".{verdicts.name}.{os.getpid()}.partial")
-    whys: Counter[str] = Counter()
-    try:
-        with partial.open("w", encoding="ascii") as out:
+    reasons: Counter[str] = Counter()
+
+    def write(path: Path) -> None:
+        with path.open("w", encoding="ascii") as out:
             for start in range(0, len(asked), AT_ONCE):
                 batch = asked[start : start + AT_ONCE]
                 found = task.grade_many([(problem, reply) for _, problem, reply in batch])
-                for (row, problem, _), (answer, correct, why) in zip(batch, found, strict=True):
-                    judged = {"gold": problem.answer, "answer": answer, "correct": correct, "why": why}
+                for (row, problem, _), (answer, correct, reason) in zip(batch, found, strict=True):
+                    judged = {"gold": problem.answer, "answer": answer, "correct": correct, "why": reason}
                     out.write(json.dumps({**row, **judged}) + "\n")
-                    whys[why] += 1
-            out.flush()
-            os.fsync(out.fileno())
-        partial.replace(verdicts)
-    except OSError as error:
-        raise UserError(f"{verdicts}: cannot be written ({error.strerror})") from error
-    finally:
-        partial.unlink(missing_ok=True)
-    return whys
+                    reasons[reason] += 1
+
+    atomic_write(verdicts, write)
+    return reasons
 
 
 def run(cfg: DictConfig) -> int:
     """Re-check the replies of one JSONL file into another."""
-    from amend.job.grade import grade_file
-
     whys = grade_file(build_task(cfg), Path(cfg.responses), Path(cfg.verdicts))
     print(f"verdicts: {cfg.verdicts} ({', '.join(f'{why} {count}' for why, count in whys.most_common())})")
     return 0

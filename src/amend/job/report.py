@@ -14,7 +14,7 @@ from amend.errors import UserError
 from amend.results.report.html.run_page import write_report
 from amend.results.report.html.study_page import write_index
 from amend.results.report.wandb_report import as_workspace, publish
-from amend.results.run_folder.atomic_files import os_errors_as_user_errors
+from amend.results.run_folder.atomic_files import atomic_write_text, os_errors_as_user_errors
 from amend.results.run_folder.naming import latest_finished
 from amend.results.run_folder.reader import run_folders
 from amend.sweep import search
@@ -33,7 +33,7 @@ def run(cfg: DictConfig) -> int:
             path, made = write_index(out, folders_of(given, str(cfg.runs_dir)))
             print(f"report: {path}")
             if cfg.to == "wandb":
-                (out / "wandb_report.json").write_text(as_workspace(made), encoding="utf-8")
+                atomic_write_text(out / "wandb_report.json", as_workspace(made))
                 print(f"W&B Report: {publish(made, cfg.publish) if cfg.publish else out / 'wandb_report.json'}")
         return 0
     if not Path(cfg.run).is_dir():

@@ -177,8 +177,7 @@ class Policy(nn.Module):
                 ref_hidden, ref_head = self._read(lm, tokens, loss_mask, tree), self._head(lm)
         flat = token_logprobs(
             hidden,
-            tokens[:, 1:][loss_mask[:, 1:]],
-            temperature[loss_mask][:, None].float() if isinstance(temperature, Tensor) else temperature or 1.0,
+            *_targets(tokens, loss_mask, temperature),
             self._head(self.lm),
             ref_hidden,
             ref_head,
@@ -210,8 +209,7 @@ class Policy(nn.Module):
         with torch.no_grad(), self.model_or_reference(reference=True) as lm:
             flat = token_logprobs(
                 self._read(lm, tokens, loss_mask, tree),
-                tokens[:, 1:][loss_mask[:, 1:]],
-                temperature[loss_mask][:, None].float() if isinstance(temperature, Tensor) else temperature or 1.0,
+                *_targets(tokens, loss_mask, temperature),
                 self._head(lm),
                 None,
                 None,
@@ -296,3 +294,11 @@ def end_tokens(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple
     if not found:
         raise UserError("policy: neither its generation config nor its tokenizer names an end token")
     return tuple(dict.fromkeys(int(token) for token in found))
+
+
+def _targets(
+    tokens: Int[Tensor, "b t"], loss_mask: Bool[Tensor, "b t"], temperature: float | Float[Tensor, "b t"]
+) -> tuple[Int[Tensor, " n"], float | Float[Tensor, "n 1"]]:
+    """Return the sampled tokens, and the temperature of each."""
+    targets = tokens[:, 1:][loss_mask[:, 1:]]
+    return targets, temperature[loss_mask][:, None].float() if isinstance(temperature, Tensor) else temperature or 1.0

@@ -25,6 +25,7 @@ import numpy as np
 import yaml
 
 from amend.errors import REFUSED, UserError, print_error
+from amend.results.run_folder.atomic_files import atomic_write_text
 from amend.results.stats.hypothesis_tests import holm
 from amend.results.stats.intervals import LEVEL
 from amend.results.stats.power_analysis import POWER, describe_sample_size, required_seeds
@@ -200,7 +201,7 @@ def main() -> int:
     except (UserError, OSError) as error:
         print_error(error)
         return REFUSED
-    (folder / "CLAIMS.md").write_text(text, encoding="utf-8")
+    atomic_write_text(folder / "CLAIMS.md", text)
     print(folder / "CLAIMS.md")
     return 0
 

@@ -24,7 +24,7 @@ from jaxtyping import Float
 from amend.errors import REFUSED, UserError, print_error
 from amend.results.analysis.metric_registry import clip_interval, metric_range
 from amend.results.analysis.run_metrics import Measured, measured
-from amend.results.run_folder.atomic_files import to_json_value
+from amend.results.run_folder.atomic_files import atomic_write_text, to_json_value
 from amend.results.run_folder.naming import FINISHED, latest_finished
 from amend.results.run_folder.reader import read_run
 from amend.results.stats.random_effects import interval_over_runs, mean_squares
@@ -214,13 +214,9 @@ def result(sweep: Sweep, plans: Plans, words: Sequence[str]) -> dict[str, Any]:
 def written(sweep: Sweep, found: dict[str, Any]) -> tuple[Path, Path]:
     """X.json and X.md beside X.yaml."""
     data, text = sweep.path.with_suffix(".json"), sweep.path.with_suffix(".md")
-    data.write_text(
-        json.dumps(to_json_value(found), indent=None, separators=(",", ":"), ensure_ascii=False) + "\n",
-        encoding="utf-8",
-    )
-    text.write_text(
-        page(sweep.path.read_text(encoding="utf-8"), json.loads(data.read_text(encoding="utf-8"))), encoding="utf-8"
-    )
+    as_json = json.dumps(to_json_value(found), separators=(",", ":"), ensure_ascii=False) + "\n"
+    atomic_write_text(data, as_json)
+    atomic_write_text(text, page(sweep.path.read_text(encoding="utf-8"), json.loads(as_json)))
     return data, text
 
 

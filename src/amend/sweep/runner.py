@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from amend.errors import INTERRUPTED
+from amend.results.run_folder.atomic_files import atomic_write_text
 from amend.sweep import child_process
 from amend.sweep.plan import Planned, state
 from amend.sweep.progress import SweepProgress
@@ -146,8 +147,7 @@ class Runner:
         self.tally.failed[" ".join(run.command)] = why
         self._show.failed(run, why)
         path = run.runs_dir / "sweeps" / self._name / "failed.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self.tally.failed, indent=1) + "\n", encoding="utf-8")
+        atomic_write_text(path, json.dumps(self.tally.failed, indent=1) + "\n")
 
     def _stop(self) -> None:
         """Interrupted: each run ends after its round, as it does when it is interrupted itself."""

@@ -16,6 +16,7 @@ from amend.results.analysis.metric_registry import HELD, SEED_FIGURES, clip_inte
 from amend.results.analysis.rliable_aggregates import BASELINE, subject_scores
 from amend.results.analysis.run_metrics import figures, per_problem
 from amend.results.metrics.episode_table import select
+from amend.results.run_folder.atomic_files import atomic_write_text
 from amend.results.run_folder.reader import Run, read_run
 from amend.results.stats.intervals import Interval
 from amend.results.stats.random_effects import interval_over_runs
@@ -69,7 +70,7 @@ def pooled(name: str, values: Float[np.ndarray, "s p"]) -> Interval:
 def write_comparison(path: Path, folders: Sequence[Path]) -> Path:
     """The same figures as JSON, for whoever draws them."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(compared(folders), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    atomic_write_text(path, json.dumps(compared(folders), indent=1, ensure_ascii=False) + "\n")
     return path
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import errno
 import math
 import os
+import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from amend.errors import UserError
 
+TEMPORARY, PREVIOUS = ".writing", ".before"  # ends of the names of temporary files and of folders to be replaced
 REASONS = {
     errno.ENOSPC: "the disk is full; free some space",
     errno.EDQUOT: "the disk quota is used up; free some space",
@@ -44,7 +46,54 @@ def os_errors_as_user_errors(path: Path) -> Iterator[None]:
         raise UserError(f"{error.filename or path}: cannot be written: {reason}") from error
 
 
+def atomic_write(path: Path, write: Callable[[Path], object], temporary: Path | None = None) -> None:
+    """Write a file or a folder so that ``path`` always has its old content or its new content, never a part of it.
+
+    ``write`` fills a temporary file in the same folder, which is flushed to the disk and then renamed. The folder of
+    ``path`` is created if it does not exist.
+
+    Args:
+        path: The file or folder to write.
+        write: Writes the content to the path that it receives.
+        temporary: The temporary path; without it, one whose name no other process uses.
+
+    Raises:
+        UserError: If the operating system refuses, for example because the disk is full.
+    """
+    with os_errors_as_user_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = temporary or path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY}")
+        try:
+            write(temporary)
+            flush_to_disk(temporary)
+            previous = path.with_name(f".{path.name}{PREVIOUS}")
+            if temporary.is_dir() and path.exists():  # a rename cannot replace a folder that is not empty
+                os.replace(path, previous)
+            os.replace(temporary, path)
+            remove(previous)
+        finally:
+            remove(temporary)
+
+
+def recover(folder: Path) -> None:
+    """Remove temporary files that a killed process left in ``folder``, and restore folders that it had moved away."""
+    for temporary in folder.glob(f"**/.*{TEMPORARY}"):
+        remove(temporary)
+    for previous in folder.glob(f"**/.*{PREVIOUS}"):
+        path = previous.with_name(previous.name.removeprefix(".").removesuffix(PREVIOUS))
+        if path.exists():
+            remove(previous)
+        else:
+            os.replace(previous, path)
+
+
+def atomic_write_text(path: Path, text: str) -> None:
+    """Write ``text`` in UTF-8 with ``atomic_write``; a lone surrogate is written as an escape."""
+    atomic_write(path, lambda temporary: temporary.write_text(text, encoding="utf-8", errors="backslashreplace"))
+
+
 def flush_to_disk(path: Path) -> None:
+    """Flush a file, or all files of a folder, to the disk."""
     for part in [path, *path.rglob("*")] if path.is_dir() else [path]:
         handle = os.open(part, os.O_RDONLY)
         try:
@@ -54,6 +103,7 @@ def flush_to_disk(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
+    """Remove a file or a folder if it exists."""
     if path.is_dir():
         shutil.rmtree(path)
     else:

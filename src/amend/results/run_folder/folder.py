@@ -24,7 +24,13 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from amend.errors import UserError
-from amend.results.run_folder.atomic_files import flush_to_disk, os_errors_as_user_errors, remove, to_json_value
+from amend.results.run_folder.atomic_files import (
+    TEMPORARY,
+    atomic_write,
+    os_errors_as_user_errors,
+    recover,
+    to_json_value,
+)
 from amend.results.run_folder.naming import FINISHED, LOCK, existing_runs, run_path
 from amend.results.run_folder.provenance import versions
 
@@ -103,35 +109,13 @@ class RunFolder:
             self._lock = None
 
     def write(self, name: str, write: Callable[[Path], object]) -> Path:
-        """A file that appears whole or not at all: ``write`` fills the path it is given, which then takes the name."""
-        path, beside = self.path / name, self.temp_path(name)
-        with os_errors_as_user_errors(path):
-            path.parent.mkdir(exist_ok=True)
-            try:
-                write(beside)
-                flush_to_disk(beside)
-                if beside.is_dir() and path.exists():  # no rename puts one folder in the place of another
-                    os.replace(path, self._aside(path))
-                os.replace(beside, path)
-                remove(self._aside(path))
-            finally:
-                remove(beside)
-        return path
-
-    @staticmethod
-    def _aside(path: Path) -> Path:
-        return path.with_name(f".{path.name}.before")
+        """Write ``name`` with ``atomic_write`` and return its path."""
+        atomic_write(self.path / name, write, self.temp_path(name))
+        return self.path / name
 
     def recover(self) -> None:
-        """After a kill: what was half written is removed, and what was moved aside for it is back in its place."""
-        for beside in self.path.glob("**/.*.writing"):
-            remove(beside)
-        for before in self.path.glob("**/.*.before"):
-            path = before.with_name(before.name.removeprefix(".").removesuffix(".before"))
-            if path.exists():
-                remove(before)
-            else:
-                os.replace(before, path)
+        """Remove what a killed run has left half written."""
+        recover(self.path)
 
     def write_collective(self, name: str, write: Callable[[Path], object]) -> Path:
         """``write``, for what all processes of a run must be called for and only return from together."""
@@ -140,7 +124,7 @@ class RunFolder:
     def temp_path(self, name: str) -> Path:
         """Where a file is written before it takes its name."""
         path = self.path / name
-        return path.with_name(f".{path.name}.writing")
+        return path.with_name(f".{path.name}{TEMPORARY}")
 
     def write_json(self, name: str, value: Any) -> Path:
         """``write`` for a JSON value."""

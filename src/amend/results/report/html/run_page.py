@@ -8,7 +8,6 @@ a task or a config is escaped.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -22,6 +21,7 @@ from amend.results.report.html.run_episodes import embed, form
 from amend.results.report.html.sections import curves, distances, flips, length_charts
 from amend.results.report.html.tables import mean, results, subjects
 from amend.results.report.transcripts import WANTED, Transcript, choose
+from amend.results.run_folder.atomic_files import atomic_write_text
 from amend.results.run_folder.reader import Run, read_run
 
 Figures = Mapping[str, Any]
@@ -30,9 +30,7 @@ Figures = Mapping[str, Any]
 def write_report(run_folder: Path) -> Path:
     """Write ``report.html`` into ``run_folder`` from what it holds; its path. An older page is replaced whole."""
     path = run_folder / "report.html"
-    beside = path.with_suffix(".writing")
-    beside.write_text(page(read_run(run_folder)), encoding="utf-8")
-    os.replace(beside, path)
+    atomic_write_text(path, page(read_run(run_folder)))
     return path
 
 

@@ -9,7 +9,6 @@ works from a file in any folder, follows light and dark, and can be used with th
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
@@ -24,6 +23,7 @@ from amend.results.report.formatting import MINUS
 from amend.results.report.html.page import document
 from amend.results.report.html.study_episodes import Gallery, Packed, filters
 from amend.results.report.html.tables import scrolling
+from amend.results.run_folder.atomic_files import atomic_write_text
 
 CROWD = 6  # conditions beyond which shades are not drawn, for they would hide the lines
 FORESTS = (("greedy", "acc_t1"), ("greedy", "acc_t2"), ("greedy", "delta"), ("wide", "pass"), ("wide", "maj"))
@@ -44,16 +44,10 @@ def write_index(out: Path, folders: Sequence[Path]) -> tuple[Path, Study]:
         "study.json": as_json(made),
         "index.html": page(made, packed, found),
     }.items():
-        _write(out / name, text)
+        atomic_write_text(out / name, text)
     for key, drawn in charts(made).items():
-        _write(out / "figures" / f"{key.replace('/', '_')}.svg", export_chart(drawn))
+        atomic_write_text(out / "figures" / f"{key.replace('/', '_')}.svg", export_chart(drawn))
     return out / "index.html", made
-
-
-def _write(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.writing")
-    beside.write_text(text, encoding="utf-8", errors="backslashreplace")
-    os.replace(beside, path)
 
 
 def page(made: Study, packed: Packed, found: Sequence[RunExtract]) -> str:
