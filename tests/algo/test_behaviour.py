@@ -260,8 +260,8 @@ from torch import Tensor
 
 from amend.algo.base import Algorithm
 from amend.batch import Batch
-from amend.ops.advantages import broadcast_to_tokens
 from amend.ops import policy_loss
+from amend.ops.advantages import broadcast_to_tokens
 from amend.ops.logprobs import TokenLogprobs
 
 

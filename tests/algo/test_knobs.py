@@ -26,22 +26,25 @@ SHORT = ["algo.max_tokens=1", "algo.num_minibatches=2"]  # so that some replies 
 LENGTH = ["algo.max_tokens=3", "algo.num_iterations=6"]
 STAGES = {"score": ["algo.stage1_iterations=3"]}
 COMPANIONS: dict[Any, list[str]] = {  # what must hold for a knob to have something to act on
-    ("expert_iteration", "cap"): ["algo.max_tokens=2", "algo.group_size=64"],
+    ("expert_iteration", "max_per_problem"): ["algo.max_tokens=2", "algo.group_size=64"],
     "init_from": ["algo.iterations=3"],
     "accumulate_data": ["algo.iterations=3"],
     "rationalise": ["algo.max_tokens=1"],
     ("reinforce", "gamma"): ["algo.turns=2"],
-    ("rloo", "clip_low"): ["algo.num_minibatches=4", "algo.lr=0.1"],
-    ("rloo", "clip_high"): ["algo.num_minibatches=4", "algo.lr=0.01", "algo.max_tokens=1"],
+    ("rloo", "clip_ratio_low"): ["algo.num_minibatches=4", "algo.lr=0.1"],
+    ("rloo", "clip_ratio_high"): ["algo.num_minibatches=4", "algo.lr=0.01", "algo.max_tokens=1"],
     ("score", "gamma"): ["algo.baseline=problem"],  # with a discount, the context baseline has nothing it knows
     ("score", "beta2"): ["algo.stage1_iterations=3"],
     ("score", "adaptive_beta2"): [
         "algo.beta2=1e-4",
         "algo.max_tokens=1",
     ],  # the balance it seeks is above where it starts
-    ("grpo", "clip_low"): ["algo.num_minibatches=4", "algo.lr=0.1"],  # one update a round never leaves the trust region
-    ("grpo", "clip_high"): ["algo.num_minibatches=4", "algo.lr=0.01", "algo.max_tokens=1"],
-    ("grpo", "clip_norm"): ["algo.lr=0.1"],
+    ("grpo", "clip_ratio_low"): [
+        "algo.num_minibatches=4",
+        "algo.lr=0.1",
+    ],  # one update a round never leaves the trust region
+    ("grpo", "clip_ratio_high"): ["algo.num_minibatches=4", "algo.lr=0.01", "algo.max_tokens=1"],
+    ("grpo", "max_grad_norm"): ["algo.lr=0.1"],
 }
 IDLE = {"sft": ("max_tokens",)}  # it samples nothing; only its evaluation does
 VALUES = {

@@ -121,7 +121,7 @@ def resumed(name: str, folder: Path) -> list[dict[str, Tensor]]:
         algorithm.num_iterations = 2
         del algorithm.optimizers  # the trainer's own, from here
         made: Any = SimpleNamespace(task=task)
-        fit(cfg, made, algorithm, Saver(folder), checkpoint)  # type: ignore[arg-type]
+        fit(cfg, made, algorithm, [Saver(folder)], checkpoint)  # type: ignore[arg-type]
         assert algorithm.iteration == 2
         left.append({key: value.to_local() for key, value in algorithm.state_dict().items()})
     return left

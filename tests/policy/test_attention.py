@@ -103,8 +103,8 @@ def test_what_asks_for_more_than_a_mask_gets_transformers_own(
         kernels, "sdpa_attention_forward", lambda *args, **given: asked.append(given) or (args[1], None)
     )
     query, key, value = torch.randn(2, 4, q, 8), torch.randn(2, 4, 5, 8), torch.randn(2, 4, 5, 8)
-    attention(nn.Module(), query, key, value, torch.ones(2, 1, q, 5, dtype=torch.bool), scaling=0.3, **more)
-    assert asked == [{"scaling": 0.3, **more}]
+    attention(nn.Module(), query, key, value, torch.ones(2, 1, q, 5, dtype=torch.bool), scaling=0.3, **extras)
+    assert asked == [{"scaling": 0.3, **extras}]
 
 
 def test_in_fewer_bits_rows_have_torchs_kernel(monkeypatch: pytest.MonkeyPatch) -> None:

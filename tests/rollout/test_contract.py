@@ -46,9 +46,9 @@ def vllm(toy: Policy, held: ExitStack) -> Engine:
         toy,
         url=server.url,
         group_port=free_port(),
-        wait=0.0,
+        server_timeout=0.0,
         max_batch_size=64,
-        requests=8,
+        max_concurrency=8,
         importance_sampling_cap=None,
     )
 

@@ -31,9 +31,9 @@ def engine(toy: Policy, server: Loopback | None, **knobs: Any) -> VLLM:
     usual = {
         "url": url,
         "group_port": free_port(),
-        "wait": 0.0,
-        "batch": 64,
-        "requests": 8,
+        "server_timeout": 0.0,
+        "max_batch_size": 64,
+        "max_concurrency": 8,
         "importance_sampling_cap": None,
     }
     return VLLM(toy, **{**usual, **knobs})
@@ -125,7 +125,7 @@ def test_a_reply_does_not_depend_on_what_else_is_asked(server: Loopback, install
     together = made.sample(PROMPTS, HOW, SEEDS)
     alone = [made.sample([p], HOW, [s])[0] for p, s in zip(PROMPTS, SEEDS, strict=True)]
     assert together == alone
-    assert engine(made._policy, server, requests=1).sample(PROMPTS, HOW, SEEDS) == together
+    assert engine(made._policy, server, max_concurrency=1).sample(PROMPTS, HOW, SEEDS) == together
 
 
 def test_a_learner_plays_through_it_and_its_gap_is_the_engines(installed: None) -> None:

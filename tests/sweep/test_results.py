@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from amend.errors import UserError
 from amend.results.analysis.run_metrics import Curve, Measured, measured
 from amend.results.metrics.episode_table import Columns
 from amend.results.run_folder.naming import FINISHED
@@ -17,7 +18,7 @@ from amend.results.stats.random_effects import mean_squares, seed_interval
 from amend.sweep import results
 from amend.sweep.plan import Plans
 from amend.sweep.results import Arm, contrast, curves, row
-from amend.sweep.results_page import ASKED, costs, kept, over, page
+from amend.sweep.results_page import Layout, costs, over, page, read_layout
 from amend.sweep.spec import read_sweep
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
@@ -126,11 +127,19 @@ def test_what_a_reward_model_was_taught_with_is_told_beside_what_the_run_sampled
     ]
 
 
-def test_what_one_sweep_asks_for_is_in_no_others_result() -> None:
-    asked = [name for figures in ASKED["thread_errors"].values() for name in figures]
-    assert all(kept(name, "thread_errors") and kept(f"base.{name}", "thread_errors") for name in asked)
-    assert not any(kept(name, "score_methods") or kept(f"base.{name}", "score_methods") for name in asked)
-    assert kept("acc_t1", "score_methods")
+def test_a_figure_that_a_layout_asks_for_is_in_no_others_result() -> None:
+    errors, methods = (read_layout(SWEEPS / f"{name}.yaml") for name in ("thread_errors", "score_methods"))
+    asked = [name for figures in errors.tables.values() for name in figures]
+    assert len(asked) == 16
+    assert all(errors.keeps(name) and errors.keeps(f"base.{name}") for name in asked)
+    assert not any(methods.keeps(name) or methods.keeps(f"base.{name}") for name in asked)
+    assert methods.keeps("acc_t1") and Layout().keeps("acc_t1")
+
+
+def test_a_layout_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.report.yaml").write_text("table: {}\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"a\.report\.yaml: table: no such key; allowed: tables, curves, not_run"):
+        read_layout(tmp_path / "a.yaml")
 
 
 def test_votes_at_equal_budgets() -> None:
@@ -186,7 +195,7 @@ def test_seeds_that_differ_much_make_a_wide_interval_within_what_can_be() -> Non
     arm = Arm({"algo": "one"})
     for seed, rate in enumerate((0.0, 0.5, 0.9)):
         arm.add(seed, f"one-s{seed}", Measured({"acc_t1": (np.arange(100) < 100 * rate).astype(float)}, {}, {}))
-    found = row(arm, "one")["figures"]["acc_t1"]
+    found = row(arm, Layout())["figures"]["acc_t1"]
     assert found["low"] == 0.0 and found["high"] == 1.0, "a bootstrap of three seeds cannot leave [0, 0.9]"
     none = Arm({"algo": "none"})
     none.runs = {seed: Measured({"acc_t1": np.zeros(100)}, {}, {}) for seed in arm.runs}
@@ -200,7 +209,7 @@ def test_seeds_that_differ_much_make_a_wide_interval_within_what_can_be() -> Non
 
 
 def test_a_row_says_what_was_found_and_of_how_many() -> None:
-    found = row(arms()[0], "one")
+    found = row(arms()[0], Layout())
     assert found["arm"] == {"algo": "one", "k": 2} and found["seeds"] == [0, 1, 2] and found["cost"] == {"seconds": 2.0}
     assert found["figures"]["few"] == {"mean": 1.0, "low": 1.0, "high": 1.0, "seeds": [1.0] * 3, "problems": 3}
     assert found["curves"]["pass"] == {"x": [1.0, 2.0], "y": [1.0, 1.0], "low": [1.0, 1.0], "high": [1.0, 1.0]}
@@ -233,11 +242,13 @@ def test_every_machine_and_commit_that_runs_were_made_with_is_named(
     said = (
         f"X and Y, 1 core a run, Python 3, commit {'a' * 10}+ and {'b' * 10} (+: with files that were not committed)."
     )
-    assert said in page("# One.\n", found)
+    assert said in page("# One.\n", found, Layout())
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_every_committed_page_is_its_datas(path: Path) -> None:
     found = json.loads(path.read_text(encoding="utf-8"))
     source = path.with_suffix(".yaml").read_text(encoding="utf-8")
-    assert path.with_suffix(".md").read_text(encoding="utf-8") == page(source, found)
+    assert path.with_suffix(".md").read_text(encoding="utf-8") == page(
+        source, found, read_layout(path.with_suffix(".yaml"))
+    )

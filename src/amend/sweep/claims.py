@@ -30,6 +30,7 @@ from amend.results.stats.hypothesis_tests import holm
 from amend.results.stats.intervals import LEVEL
 from amend.results.stats.power_analysis import POWER, describe_sample_size, required_seeds
 from amend.results.stats.random_effects import MeanSquares, seed_p
+from amend.sweep.results_page import read_layout
 
 NOTE = "note"  # what a reader has to know beside the figure
 MOOT = "moot"  # why our runs are no test of it, whatever they give, such as words that the model cannot read
@@ -88,7 +89,9 @@ def verdict(expect: str, than: float, low: float, high: float) -> str:
     return HOLDS if low > than else FAILS if high < than else OPEN
 
 
-def page(found: Sequence[Mapping[str, Any]], results: Mapping[str, Mapping[str, Any]]) -> str:
+def page(
+    found: Sequence[Mapping[str, Any]], results: Mapping[str, Mapping[str, Any]], not_run: Sequence[str] = ()
+) -> str:
     """CLAIMS.md. ``results``: what is in sweeps/X.json, by X."""
     decisions = [decided(claim, results.get(claim["sweep"])) for claim in found]
     tested = [i for i, one in enumerate(decisions) if one.p is not None]
@@ -136,9 +139,7 @@ def page(found: Sequence[Mapping[str, Any]], results: Mapping[str, Mapping[str, 
         f"were evaluated for {hours:.1f} hours on one core each: two at a time, {hours / 2:.1f} hours on two cores.",
         "To start a run and to write its report takes some 15 seconds more.",
         "",
-        "Not run: SCoRe's Table 3 (MBPP and HumanEval). The built-in model writes no programs, so `score_code.yaml`",
-        "is for a machine with a GPU and an open model, and nobody has run it.",
-        "",
+        *(line for text in not_run for line in (f"Not run: {text}", "")),
         f"| {' | '.join(head)} |",
         f"| {' | '.join('---' for _ in head)} |",
         *(f"| {' | '.join(row)} |" for row in rows),
@@ -193,11 +194,17 @@ def results_in(folder: Path) -> dict[str, Any]:
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
 
 
+def not_run_in(folder: Path) -> list[str]:
+    """Return why the sweeps without a result were not run, from their layouts."""
+    sweeps = [path.with_name(path.name.replace(".report", "")) for path in sorted(folder.glob("*.report.yaml"))]
+    return [text for path in sweeps if (text := read_layout(path).not_run) and not path.with_suffix(".json").exists()]
+
+
 def main() -> int:
     """Write the page."""
     folder = Path("sweeps")
     try:
-        text = page(claims(folder / "claims.yaml"), results_in(folder))
+        text = page(claims(folder / "claims.yaml"), results_in(folder), not_run_in(folder))
     except (UserError, OSError) as error:
         print_error(error)
         return REFUSED

@@ -1,4 +1,4 @@
-"""What a sweep came to: ``python -m amend.sweep.result sweeps/X.yaml`` writes sweeps/X.json and sweeps/X.md.
+"""What a sweep came to: ``python -m amend.sweep.results sweeps/X.yaml`` writes sweeps/X.json and sweeps/X.md.
 
 Every figure is a mean over test problems and seeds with Student's t interval of that layout (``stat.seeds``): a
 bootstrap over three seeds is too narrow. With one seed problems alone are resampled. Contrasts that a claim needs
@@ -29,7 +29,7 @@ from amend.results.run_folder.naming import FINISHED, latest_finished
 from amend.results.run_folder.reader import read_run
 from amend.results.stats.random_effects import interval_over_runs, mean_squares
 from amend.sweep.plan import Planned, Plans
-from amend.sweep.results_page import kept, page
+from amend.sweep.results_page import Layout, page, read_layout
 from amend.sweep.search import grid
 from amend.sweep.spec import Sweep, read_sweep
 
@@ -99,11 +99,11 @@ def pooled(values: Float[np.ndarray, "f s p"], ends: Sequence[tuple[float, float
     return [{**i._asdict(), "seeds": own.tolist()} for i, own in zip(cut, values.mean(axis=2), strict=True)]
 
 
-def row(arm: Arm, sweep: str) -> dict[str, Any]:
+def row(arm: Arm, layout: Layout) -> dict[str, Any]:
     """An arm as it is written down in the result of a sweep."""
     seeds = sorted(arm.runs)
     one = arm.runs[seeds[0]]
-    names = [name for name in one.values if kept(name, sweep)]
+    names = [name for name in one.values if layout.keeps(name)]
     arrays = {name: array for name in names if (array := arm.array(name, seeds)) is not None}
     figures: dict[str, Any] = dict.fromkeys(arrays)  # in this order
     for count in {array.shape[1] for array in arrays.values()}:
@@ -206,7 +206,7 @@ def result(sweep: Sweep, plans: Plans, words: Sequence[str]) -> dict[str, Any]:
         **where,
         "missing": [run.label for run in missing],
         "axes": [key for key in sweep.varied if key != "seed"],
-        "rows": [row(arm, sweep.name) for arm in arms],
+        "rows": [row(arm, read_layout(sweep.path)) for arm in arms],
         "contrasts": {claim["id"]: contrast(arms, claim["terms"]) for claim in claims},
     }
 
@@ -216,13 +216,13 @@ def written(sweep: Sweep, found: dict[str, Any]) -> tuple[Path, Path]:
     data, text = sweep.path.with_suffix(".json"), sweep.path.with_suffix(".md")
     as_json = json.dumps(to_json_value(found), separators=(",", ":"), ensure_ascii=False) + "\n"
     atomic_write_text(data, as_json)
-    atomic_write_text(text, page(sweep.path.read_text(encoding="utf-8"), json.loads(as_json)))
+    atomic_write_text(text, page(sweep.path.read_text(encoding="utf-8"), json.loads(as_json), read_layout(sweep.path)))
     return data, text
 
 
 def main(words: list[str] | None = None) -> int:
     """The exit status."""
-    parser = argparse.ArgumentParser("python -m amend.sweep.result", description=__doc__)
+    parser = argparse.ArgumentParser("python -m amend.sweep.results", description=__doc__)
     parser.add_argument("file", type=Path)
     parser.add_argument(
         "overrides", nargs="*", help="the words that the sweep was run with, such as runs_dir=elsewhere"

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import yaml
+
+from amend.errors import UserError
 from amend.results.analysis.metric_registry import LABELS, NUMBERS, SIGNED
 
 TABLES = {  # heading -> figures, in this order, where the sweep has them
@@ -22,55 +27,48 @@ TABLES = {  # heading -> figures, in this order, where the sweep has them
     "A student trained on what it generates": ("student.acc_t1", "student.mean", "student.maj", "student.pass"),
     "The student's gain over the base model in mean of one": ("student.per_1000", "student.per_100k_tokens"),
 }
-LEVELS = range(1, 6)
 WIDE = ("mean", "maj", "rerank", "pass", "unique")  # of k attempts a problem
-CURVES = {  # what a sweep asks at several places, with its intervals: the line of the figure
-    "score_attempts": {"attempts": "Accuracy at each attempt"},
-    "score_parallel": {"parallel": "A vote over k attempts", "sequential": "A vote over k/2, each corrected once"},
-    "score_edits": {"edits": "How far second attempts move: the share in each twentieth of the edit-distance ratio"},
-    "reason_algorithms": {"pass": "pass@k"},
-    "reason_sft_epochs": {"pass": "pass@k"},
-    "reason_unique": {"pass": "pass@k"},
-}
 SHORT = 10  # columns that there is room for intervals in
-RATES: dict[str, tuple[str, ...]] = {
-    "Of the first attempts that were wrong, those mended; of those that were right, those spoilt": (
-        "fix_rate",
-        "break_rate",
-    )
-}
-ASKED: dict[str, dict[str, tuple[str, ...]]] = {  # further ones, of a sweep whose question they answer
-    "score_methods": RATES,
-    "score_methods_again": RATES,
-    "thread_confidence": {
-        "How often a right attempt is surer than a wrong one (AUC of the mean log-probability; half: it says nothing)":
-            ("auroc_t1", "auroc_t2"),
-    },
-    "thread_errors": {
-        "Errors a step: e of first attempts, (1 − e)^n for the n steps of both, and how far the second is above": (
-            "step_error", "step_predicted", "step_excess",
-        ),
-        "The same, counted in tokens": ("token_error", "token_predicted", "token_excess"),
-        "First attempts by level": tuple(f"level{n}.acc_t1" for n in LEVELS),
-        "Second attempts by level": tuple(f"level{n}.acc_t2" for n in LEVELS),
-    },
-}  # fmt: skip
+OPTIONAL = re.compile(
+    r"(fix|break)_rate|auroc_t\d+|(step|token)_(error|predicted|excess)|level\d+\.acc_t\d+"
+)  # figures that a result holds only if the layout of its sweep asks for them
+KEYS = ("tables", "curves", "not_run")
 UNCOMMITTED = " (+: with files that were not committed)"
 
 
-def tables(sweep: str) -> dict[str, tuple[str, ...]]:
-    """The tables of a sweep's page: heading -> figures."""
-    return TABLES | ASKED.get(sweep, {})
+class Layout(NamedTuple):
+    """What the page of one sweep has beside the tables and charts of every sweep.
+
+    Attributes:
+        tables: Further tables: the heading, and the figures that are its columns.
+        curves: Curves to print as tables: the name of the curve, and the heading.
+        not_run: Why the sweep has no result, for CLAIMS.md.
+    """
+
+    tables: Mapping[str, Sequence[str]] = {}
+    curves: Mapping[str, str] = {}
+    not_run: str = ""
+
+    def keeps(self, name: str) -> bool:
+        """Return whether the result of the sweep holds the figure ``name``."""
+        figure = name.removeprefix("base.").removeprefix("student.").removeprefix("generated.")
+        return not OPTIONAL.fullmatch(figure) or any(figure in columns for columns in self.tables.values())
 
 
-def kept(name: str, sweep: str) -> bool:
-    """Whether a sweep's result holds a figure: those that some sweep asks for are in the results of no other."""
-    bare = name.removeprefix("base.").removeprefix("student.").removeprefix("generated.")
-    asked = {figure for some in ASKED.values() for figures in some.values() for figure in figures}
-    return bare not in asked or any(bare in figures for figures in tables(sweep).values())
+def read_layout(sweep: Path) -> Layout:
+    """Read the layout ``NAME.report.yaml`` of the sweep file ``NAME.yaml``; without that file the layout is empty.
+
+    Raises:
+        UserError: If a key is unknown.
+    """
+    path = sweep.with_suffix(".report.yaml")
+    found = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if unknown := found.keys() - set(KEYS):
+        raise UserError(f"{path}: {min(unknown)}: no such key; allowed: {', '.join(KEYS)}")
+    return Layout(**found)
 
 
-def page(source: str, found: Mapping[str, Any]) -> str:
+def page(source: str, found: Mapping[str, Any], layout: Layout) -> str:
     """The page. ``source``: the sweep file, whose opening comment says what it is."""
     opening = [line.lstrip("# ") for line in source.splitlines() if line.startswith("#")]
     cores = f"{found['cores']} core{'s' * (found['cores'] != 1)} a run"
@@ -85,11 +83,11 @@ def page(source: str, found: Mapping[str, Any]) -> str:
     ]  # fmt: skip
     if found["missing"]:
         lines += [f"**Not finished: {len(found['missing'])} runs**, such as `{found['missing'][0]}`.", ""]
-    for heading, names in tables(found["sweep"]).items():
+    for heading, names in {**TABLES, **layout.tables}.items():
         here = [name for name in names if any(name in row["figures"] for row in found["rows"])]
         if here:
             lines += [f"## {heading}", "", over(found, here), "", *table(found, here), ""]
-    for name, heading in CURVES.get(found["sweep"], {}).items():
+    for name, heading in layout.curves.items():
         lines += [f"## {heading}", "", *curve(found["rows"], name), ""]
     lines += ["## Cost of a run", "", *costs(found), ""]
     return "\n".join(lines)

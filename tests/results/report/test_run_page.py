@@ -38,7 +38,7 @@ def test_a_finished_run_has_every_section(folder):
         "score on math", "Before and after", "By subject", "Training", "What the second attempt did",
         "How much it rewrote", "Do errors add up, and does it know?", "To read", "Attempts",
     ]  # fmt: skip
-    assert sum(tag == "svg" for tag, _ in page.seen) == 15
+    assert sum(tag == "svg" for tag, _ in page.seen) == 16
     assert len(page.data["episodes"]) == 40 * 2 * (1 + 4)
     assert {e["kind"] for e in page.data["episodes"]} == {"i→i", "i→c", "c→i", "c→c"}
 

@@ -522,8 +522,8 @@ def test_files_that_cannot_be_read_or_written_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.jsonl: cannot be read"):
         grade_file(task, tmp_path / "nowhere.jsonl", tmp_path / "out.jsonl")
     responses = _write(tmp_path / "in.jsonl", [])
-    with pytest.raises(UserError, match=r"out\.jsonl: cannot be written"):
-        grade_file(task, responses, tmp_path / "no" / "folder" / "out.jsonl")
+    with pytest.raises(UserError, match=r"in\.jsonl.*: cannot be written"):
+        grade_file(task, responses, tmp_path / "in.jsonl" / "folder" / "out.jsonl")
 
 
 def test_what_is_not_utf8_is_named_and_a_lone_surrogate_is_carried_through(tmp_path: Path) -> None:

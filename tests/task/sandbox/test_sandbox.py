@@ -279,7 +279,7 @@ def test_where_bubblewrap_may_not_work_the_line_has_its_words(
     bubblewrap: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = ("bwrap", "--no-such-option", "--")
-    monkeypatch.setattr(bubblewrap, "bubblewrap_command", lambda: broken)
+    monkeypatch.setattr("amend.task.sandbox.bubblewrap.bubblewrap_command", lambda: broken)
     with pytest.raises(UserError, match=r"could not be started.*no-such-option"):
         Sandbox(kind="bubblewrap", seconds=1.0)
 

@@ -232,9 +232,9 @@ def _doubling(start: int, most: int) -> list[int]:
 
 
 def _learning(run: Run) -> Curve | None:
-    """Training reward of the last turn against sampled tokens."""
-    rows: list[Any] = [row for row in run.metrics if "sampled_tokens" in row and "reward_t1" in row]
+    """Return the training accuracy of the last turn against sampled tokens, or None for a run that trains nothing."""
+    rows: list[Any] = [row for row in run.metrics if "sampled_tokens" in row and "accuracy_t1" in row]
     if not rows:
         return None
-    last = max(key for key in rows[0] if key.startswith("reward_t"))
+    last = max(key for key in rows[0] if key.startswith("accuracy_t"))
     return Curve(tuple(float(r["sampled_tokens"]) for r in rows), np.array([[float(r.get(last, 0.0)) for r in rows]]))
