@@ -13,9 +13,9 @@
 # %% [markdown]
 # # From a problem to a report
 #
-# What amend does, once through, in half a minute: a problem, two attempts at it, what SCoRe pays for them, a run, and
-# what the run says of itself. Nothing is downloaded. `scale=smoke` is a size at which everything works and nothing is
-# learnt; `python run.py algo=score task=math` is the real thing, a few minutes on a laptop.
+# This notebook walks through amend in half a minute: a problem, two attempts, the rewards that SCoRe gives, a run, and the
+# report of the run. It downloads nothing. `scale=smoke` is a size at which everything works and the model learns nothing;
+# `python run.py algo=score task=math` is a real run of a few minutes on a laptop.
 
 # %%
 import os
@@ -26,6 +26,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from IPython.display import SVG, Markdown, display
 
+from amend.cli import silence_libraries
 from amend.components import build_components
 from amend.config.compose import config_dir
 from amend.ops.advantages import shaping_bonus
@@ -39,36 +40,37 @@ from amend.types import SamplingParams
 # %% [markdown]
 # ## A problem, and two attempts
 #
-# The built-in model answers, is told that there may be an error, and answers again. A task knows how to check an
-# attempt and knows no model; a dialogue knows what is said in between.
+# The built-in model answers, reads an instruction that there may be an error, and answers again. The task grades an attempt
+# and knows no model. The dialogue writes the message between the attempts.
 
 # %%
+silence_libraries()
 with initialize_config_dir(str(config_dir()), version_base="1.3"):
     cfg = compose("config", overrides=["scale=smoke", "trainer.threads=1"])
-made = build_components(cfg)
-problem = made.task.problems("test")[5]
-episode = made.runner([problem], 1, [SamplingParams(0.0, 40)] * 2, (0,))[0]
+components = build_components(cfg)
+problem = components.task.problems("test")[5]
+episode = components.runner([problem], 1, [SamplingParams(0.0, 40)] * 2, (0,))[0]
 print(problem.question, "   gold:", problem.answer)
 for turn in episode.turns:
-    verdict = made.task.grade(problem, turn.reply.text)
+    verdict = components.task.grade(problem, turn.reply.text)
     print(f"{turn.reply.text!r:60} {'right' if verdict.correct else 'wrong'}")
 
 # %% [markdown]
-# ## What SCoRe pays for them
+# ## The rewards of SCoRe
 #
-# Right or wrong at each turn, in all four combinations. The second turn is paid its own reward and a bonus for
-# progress, `r2 + alpha (r2 - r1)`; the bonus never reaches the first turn, or starting wrong would pay.
+# The table has all four combinations of a right and a wrong attempt. The second turn receives its own reward and a bonus for
+# progress, `r2 + alpha (r2 - r1)`. The first turn receives no bonus; otherwise a wrong first attempt would be rewarded.
 
 # %%
 rewards = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-paid = shaping_bonus(rewards, alpha=10.0)
-lines = [f"| {r1:.0f} | {r2:.0f} | {p1:.0f} | {p2:.0f} |" for (r1, r2), (p1, p2) in zip(rewards.tolist(), paid.tolist())]
-Markdown("\n".join(["| r1 | r2 | turn 1 is paid | turn 2 is paid |", "|--|--|--|--|", *lines]))
+shaped = shaping_bonus(rewards, alpha=10.0)
+lines = [f"| {r1:.0f} | {r2:.0f} | {p1:.0f} | {p2:.0f} |" for (r1, r2), (p1, p2) in zip(rewards.tolist(), shaped.tolist())]
+Markdown("\n".join(["| r1 | r2 | reward of turn 1 | reward of turn 2 |", "|--|--|--|--|", *lines]))
 
 # %% [markdown]
 # ## A run
 #
-# The same command that a shell would be given. It leaves a folder; everything below is read from it.
+# The next cell runs the command that one types in a shell. The run writes a folder, from which everything below is read.
 
 # %%
 command = ["../run.py", "algo=score", "task=math", "scale=smoke", "logger=none", "trainer.threads=1"]
@@ -78,9 +80,9 @@ folder = max(run_folders(["runs/math/score"]), key=os.path.getmtime)
 print(sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")))
 
 # %% [markdown]
-# ## What it says
+# ## The report
 #
-# Every figure has its interval, and 32 problems make it wide: this run shows nothing but that everything works.
+# Every figure has an interval, which is wide with 32 problems: this run shows only that everything works.
 
 # %%
 found = study([folder], gather([folder]))
@@ -90,5 +92,5 @@ drawn = export_charts(read_run(folder))
 display(SVG(drawn["training_accuracy"]))
 
 # %% [markdown]
-# `report.html` in the same folder has all of it and a browser of every attempt; `python run.py job=report
-# runs=... out=...` writes one page of many runs.
+# `report.html` in the same folder has all figures and a browser of every attempt. `python run.py job=report
+# runs=... out=...` writes one page about many runs.

@@ -13,8 +13,8 @@
 # %% [markdown]
 # # Add an algorithm
 #
-# One file and one YAML; nothing else is touched, and no list names it. This notebook writes the two files that the
-# README shows into a copy of the project, trains with them, and draws what came out beside REINFORCE.
+# An algorithm is one Python file and one YAML file. No other file changes, and no list names it. This notebook writes
+# the two files of the README into a copy of the project, trains with them, and compares the result with REINFORCE.
 
 # %%
 import os
@@ -28,15 +28,15 @@ from IPython.display import SVG, Markdown, display
 
 from amend.results.analysis.run_extract import gather
 from amend.results.analysis.study import study
-from amend.results.report.charts.export import export_chart
+from amend.results.report.charts.export import svg_file
 from amend.results.report.html.study_page import charts
 from amend.results.run_folder.reader import run_folders
 
 # %% [markdown]
 # ## The two files
 #
-# An algorithm says how much better each token was than expected (`credit`) and what is minimised at each token
-# (`loss`). This one expects the median of a problem's rewards.
+# An algorithm computes an advantage for each token (`advantages`) and a loss for each token (`loss`). This one uses the
+# median reward of a problem as the baseline.
 
 # %%
 readme = Path("../README.md").read_text(encoding="utf-8").partition("## Add an algorithm")[2]
@@ -56,9 +56,9 @@ shutil.copy("../run.py", copy)
 _ = (copy / "conf/algo/median.yaml").write_text(choice, encoding="utf-8")
 
 # %% [markdown]
-# ## It trains, and its knobs are checked
+# ## It trains, and its keys are checked
 #
-# A mistake ends in one line that names the key, the value and what is allowed.
+# A wrong value ends in one line that names the key, the value and what is allowed.
 
 # %%
 environment = {**os.environ, "PYTHONPATH": "src"}
@@ -70,11 +70,11 @@ for words in (["algo=median", "algo.lr=ten"], ["algo=median", *size], ["algo=rei
     print(" ".join(words[:2]), "->", said.stderr.strip().splitlines()[-1] if said.returncode else "trained")
 
 # %% [markdown]
-# ## Beside REINFORCE
+# ## Comparison with REINFORCE
 #
-# Two rounds are no result; the same cell draws the real one after `scale=laptop`.
+# Two iterations are no result. The same cell plots a real comparison after a run with `scale=laptop`.
 
 # %%
 folders = run_folders([str(copy / "runs")])
 found = study(folders, gather(folders))
-SVG(export_chart(charts(found)["acc_t2"]))
+SVG(svg_file(charts(found)["acc_t2"]))

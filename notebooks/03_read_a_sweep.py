@@ -13,8 +13,8 @@
 # %% [markdown]
 # # Read a sweep
 #
-# Each file of `sweeps/` stands for one table or figure of a paper, and has its result beside it: `X.json` is what a
-# command wrote from finished runs, with command, machine and date. Nothing is run here; the committed results are read.
+# Each sweep file `sweeps/X.yaml` reproduces one table or figure of a paper. Its result is `sweeps/X.json`, which a command
+# wrote from finished runs, with command, machine and date. This notebook reads the committed results and runs nothing.
 
 # %%
 import json
@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 from IPython.display import SVG, Markdown, display
 
-from amend.results.report.charts.export import export_chart
-from amend.results.report.charts.svg import Chart, interval_chart, line_chart
+from amend.results.report.charts.chart import IntervalChart, LineChart
+from amend.results.report.charts.export import svg_file
 
 results = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path("../sweeps").glob("*.json"))}
 for name, found in results.items():
@@ -35,7 +35,7 @@ print(f"{len(results)} of {len(list(Path('../sweeps').glob('*_*.yaml')))} sweeps
 # %% [markdown]
 # ## Which claims hold
 #
-# `CLAIMS.md` is written from the same data by `python -m amend.sweep.claims`.
+# `python -m amend.sweep.claims` writes `CLAIMS.md` from the same data.
 
 # %%
 claims = Path("../sweeps/CLAIMS.md")
@@ -44,8 +44,8 @@ Markdown(claims.read_text(encoding="utf-8") if claims.exists() else "No claims a
 # %% [markdown]
 # ## Every arm with its interval
 #
-# The mean over problems and seeds, with its t interval over both. Where two intervals overlap widely, the data do not say which
-# arm is better. Any other sweep's name may stand in the list.
+# The mean over problems and seeds, with its t interval over both. If two intervals overlap widely, the data do not show which
+# arm is better. The list may name any other sweep.
 
 # %%
 shown = ["score_methods", "score_ablations", "reason_algorithms", "noise_lines"]
@@ -58,20 +58,20 @@ for name, found in ((name, results[name]) for name in shown if name in results):
             if (one := row["figures"].get(figure)) is not None
         }
         if rows:
-            chart = interval_chart(f"{name}: {title}", rows, {arm: i for i, arm in enumerate(rows)}, None)
-            display(Markdown(f"**{name}**: {title}"), SVG(export_chart(chart)))
+            chart = IntervalChart(f"{name}: {title}", rows, {arm: i for i, arm in enumerate(rows)}, None)
+            display(Markdown(f"**{name}**: {title}"), SVG(svg_file(chart)))
             break
 
 # %% [markdown]
 # ## Curves
 #
-# Training reward against sampled tokens, the mean of the seeds. Arms that spent less end earlier.
+# Training accuracy against sampled tokens, averaged over the seeds. Arms that sampled fewer tokens end earlier.
 
 # %%
 for name, found in ((name, results[name]) for name in shown if name in results):
     names = [" ".join(f"{key.split('.')[-1]}={value}" for key, value in row["arm"].items()) or name for row in found["rows"]]
     lines = {arm: row["curves"]["learning"] for arm, row in zip(names, found["rows"]) if "learning" in row["curves"]}
-    lines = {arm: line for arm, line in lines.items() if line["x"][-1] > 0}  # what samples nothing stands at zero
+    lines = {arm: line for arm, line in lines.items() if line["x"][-1] > 0}  # an algorithm that samples nothing stays at zero
     if lines:
         x = np.linspace(0, max(line["x"][-1] for line in lines.values()), 60)
         inside = {arm: (x >= line["x"][0]) & (x <= line["x"][-1]) for arm, line in lines.items()}
@@ -79,4 +79,4 @@ for name, found in ((name, results[name]) for name in shown if name in results):
         series = {arm: [float(y) if seen else None for y, seen in zip(read[arm], inside[arm])] for arm in lines}
         places = {arm: i for i, arm in enumerate(series)}
         display(Markdown(f"**{name}**"))
-        display(SVG(export_chart(line_chart(Chart(name, x.tolist(), "sampled tokens", series, "", [], places=places)))))
+        display(SVG(svg_file(LineChart(name, x.tolist(), "sampled tokens", series, "", [], places=places))))

@@ -21,7 +21,9 @@ from amend.results.analysis.metric_registry import BEYOND, PER_PROBLEM_RATES
 from amend.results.analysis.rliable_aggregates import TAUS, across, performance_profiles
 from amend.results.analysis.run_extract import gather, grouped
 from amend.results.analysis.study import Figure, Series, Study, study
-from amend.results.report.charts.svg import LETTER, WIDTH, interval_chart
+from amend.results.report.charts.chart import IntervalChart
+from amend.results.report.charts.html import figure
+from amend.results.report.charts.svg import LETTER, WIDTH
 from amend.results.report.export import as_csv, as_json, as_latex, as_markdown, drawn
 from amend.results.run_folder.reader import run_folders
 from amend.results.stats.random_effects import seed_interval
@@ -154,7 +156,7 @@ def test_a_figure_that_no_run_has_is_no_column(folders: list[Path]) -> None:
 
 
 def test_what_a_chart_says_of_a_row_has_room() -> None:
-    svg = interval_chart("Δ", {"a": (-0.472, -0.516, -0.428)}, {"a": 0}, None)
+    svg = figure(IntervalChart("Δ", {"a": (-0.472, -0.516, -0.428)}, {"a": 0}, None))
     text = "−47.2 [−51.6, −42.8]"
     assert text in svg
     start = float(re.findall(r'<text x="([0-9.]+)" y="[0-9.]+">−47', svg)[0])
@@ -255,7 +257,7 @@ def test_runs_on_different_problems_meet_on_those_they_share(tmp_path: Path) -> 
 def test_a_long_name_is_cut_and_leaves_its_interval_room() -> None:
     """A name that took the whole width would turn the axis round."""
     name = "multi_turn eval.samples=32 eval.temperature=0.7 eval.problems=250 +1"
-    svg = interval_chart("Acc", {name: (0.5, 0.4, 0.6), "score": (0.3, 0.2, 0.4)}, {name: 0, "score": 1}, None)
+    svg = figure(IntervalChart("Acc", {name: (0.5, 0.4, 0.6), "score": (0.3, 0.2, 0.4)}, {name: 0, "score": 1}, None))
     ends = [(float(low), float(high)) for low, high in re.findall(r'whisker [^"]+" x1="([\d.-]+)" x2="([\d.-]+)"', svg)]
     assert len(ends) == 2 and all(0 < low < high < WIDTH for low, high in ends)
     assert (

@@ -9,7 +9,7 @@ import pytest
 from synthetic_run import write
 
 from amend.results.metrics.episode_table import EpisodeTable, select
-from amend.results.report.html.sections import by_perplexity, by_steps, length_charts
+from amend.results.report.html.sections import by_perplexity, by_steps, lengths
 from amend.results.run_folder.reader import COLUMNS, Run, read_run
 
 ONE, TWO = "2+2=4", "2+2=4 and 4+4=8"  # steps are counted by equals signs
@@ -63,7 +63,7 @@ def test_attempts_without_a_log_probability_have_no_perplexity() -> None:
 
 
 def test_a_run_has_a_chart_for_each_phase_and_attempt(tmp_path) -> None:
-    said = length_charts(read_run(write(tmp_path / "run")))
+    said = lengths(read_run(write(tmp_path / "run")))
     for phase in ("Base", "Trained"):
         for attempt in (1, 2):
             for by in ("steps", "perplexity"):
@@ -73,4 +73,4 @@ def test_a_run_has_a_chart_for_each_phase_and_attempt(tmp_path) -> None:
 
 def test_a_run_that_kept_no_attempt_has_no_section(tmp_path) -> None:
     empty = {name: [] for name in COLUMNS}
-    assert length_charts(Run(tmp_path, "", {}, (), (), empty, {})) == ""
+    assert lengths(Run(tmp_path, "", {}, (), (), empty, {})) == ""

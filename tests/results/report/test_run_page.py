@@ -14,7 +14,9 @@ import pytest
 from strict import Page
 from synthetic_run import episodes, write
 
-from amend.results.report.charts.svg import Chart, line_chart, tick_values
+from amend.results.report.charts.chart import LineChart
+from amend.results.report.charts.html import figure
+from amend.results.report.charts.svg import tick_values
 from amend.results.report.html.run_episodes import embed, harmless
 from amend.results.report.html.run_page import write_report
 
@@ -139,7 +141,7 @@ def test_missing_keys_and_values_that_are_no_numbers(folder):
     ]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     text, page = read(folder)
-    assert "3 rounds" in text and "NaN" not in text
+    assert "3 iterations" in text and "NaN" not in text
     assert sum("data-chart" in attributes for _, attributes in page.seen) == 1 + 8  # of training; of the attempts
 
 
@@ -176,11 +178,11 @@ def test_axes_are_round_and_cover(low, high):
 
 def test_a_long_run_is_thinned_and_gaps_stay_gaps():
     ys = [None if 40 <= i < 60 else i / 5000 for i in range(5000)]
-    drawn = line_chart(Chart("t", [float(i) for i in range(5000)], "x", {"y": ys}, "%", []))
+    drawn = figure(LineChart("t", [float(i) for i in range(5000)], "x", {"y": ys}, "%", []))
     assert len(drawn) < 60_000 and drawn.count("M") > 2
 
 
 def test_a_value_without_neighbours_is_a_dot() -> None:
     """What is measured only now and then, such as a fit's loss between rounds that gather, is still to be seen."""
-    drawn = line_chart(Chart("t", [1.0, 2.0, 3.0, 4.0, 5.0], "x", {"a": [1.0, None, 2.0, 3.0, None]}, "", []))
+    drawn = figure(LineChart("t", [1.0, 2.0, 3.0, 4.0, 5.0], "x", {"a": [1.0, None, 2.0, 3.0, None]}, "", []))
     assert drawn.count("<circle") == 1

@@ -18,7 +18,9 @@ import pytest
 from strict import Page
 from synthetic_run import episodes, runs
 
-from amend.results.report.charts.svg import Chart, cut, line_chart
+from amend.results.report.charts.chart import LineChart
+from amend.results.report.charts.html import figure
+from amend.results.report.charts.svg import cut
 from amend.results.report.html import study_episodes
 from amend.results.report.html.study_page import write_index
 from amend.results.run_folder.reader import run_folders
@@ -184,11 +186,10 @@ def test_lines_and_words_can_be_seen_in_light_and_dark() -> None:
 
 def test_no_two_of_forty_lines_look_alike() -> None:
     """Colour and dash together, so that neither is needed alone; and beside both, every line has its name."""
-    from amend.results.report.charts.svg import Chart, line_chart
 
     names = {f"n{i}": i for i in range(40)}
-    chart = Chart("t", [1.0, 2.0], "x", {name: [0.0, float(i)] for name, i in names.items()}, "", [], places=names)
-    drawn = line_chart(chart)
+    chart = LineChart("t", [1.0, 2.0], "x", {name: [0.0, float(i)] for name, i in names.items()}, "", [], places=names)
+    drawn = figure(chart)
     assert len(set(re.findall(r'class="line (s\d d\d)"', drawn))) == 40
     assert len(re.findall(r'class="name [^>]*><title>n\d+</title>n\d+<', drawn)) == 40
 
@@ -198,5 +199,5 @@ def test_names_that_begin_alike_are_told_apart_where_they_are_cut() -> None:
     assert [cut(name, 24) for name in names] == ["expert_itera…okens=25000", "expert_itera…kens=100000"]
     assert cut("score", 5) == "score" and len(cut(names[0], 9)) == 9
     series = {name: [0.1, 0.2] for name in names}
-    drawn = line_chart(Chart("t", [0.0, 1.0], "x", series, "", [], places={n: i for i, n in enumerate(names)}))
+    drawn = figure(LineChart("t", [0.0, 1.0], "x", series, "", [], places={n: i for i, n in enumerate(names)}))
     assert all(f"<title>{name}</title>" in drawn for name in names)

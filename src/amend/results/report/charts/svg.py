@@ -1,19 +1,18 @@
-"""Small charts as SVG text: lines, shares side by side, intervals. No library, no network, a few kilobytes each.
+"""Draw charts as SVG elements of a few kilobytes, without a library and without a network.
 
-Colours are CSS variables of the page (``--s0``, ``--s1``, ...), so a chart follows light and dark; they are Okabe and
-Ito's palette, which people with any colour vision can tell apart, and every line is also named at its end and, where
-there are many, dashed in its own way. A long curve's thick line is a moving average, the faint one what was measured.
+Colours are CSS variables of the page (``--s0``, ``--s1``, ...), so a chart follows the light and the dark theme. They are the
+palette of Okabe and Ito, which people with any colour vision can distinguish. Every line has its name at its end, and its own
+dash if there are many lines. The thick line of a long curve is a moving average; the faint line has the measured values.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
+from amend.results.report.charts.chart import BarChart, Chart, IntervalChart, LineChart, Values
 from amend.results.report.formatting import MINUS
 
 WIDTH, HEIGHT = 460, 250
@@ -25,34 +24,40 @@ LETTER = 6.8  # pixels of an average letter of a line's name
 LEAST = 130  # pixels that an interval is drawn on at the least; longer names are cut, and whole when pointed at
 LONGEST = 24  # letters of a line's name; more would leave the lines no room
 
-Values = Sequence[float | None]
 
+class Drawing(NamedTuple):
+    """A chart as SVG elements.
 
-@dataclass(frozen=True)
-class Chart:
-    """What a line chart says. Its axis starts at 0, or below where a value does.
-
-    series: by name, each as long as ``x``, None where nothing was measured
-    unit:   "%" multiplies by 100 and marks the axis so; "" leaves values alone
-    marks:  vertical lines, each at an x with a word
-    bands:  by name, the lower and the upper end of a shade around a line
-    places: by name, which colour and dash a line has and what the page's switches know it by; {} for a few lines
-    log:    the axis is the logarithm of x, with a tick at each
+    Attributes:
+        width: The width of the view box, in pixels.
+        height: The height of the view box, in pixels.
+        elements: The SVG elements.
+        description: The chart in words, for readers that do not see it.
+        data: What a page's script needs to show values at the pointer, or None.
+        place: The number by which a page's switches know the chart, or None.
     """
 
-    title: str
-    x: Sequence[float]
-    x_label: str
-    series: Mapping[str, Values]
-    unit: str
-    marks: Sequence[tuple[float, str]]
-    bands: Mapping[str, tuple[Values, Values]] = field(default_factory=dict)
-    places: Mapping[str, int] = field(default_factory=dict)
-    log: bool = False
+    width: int
+    height: int
+    elements: str
+    description: str
+    data: dict[str, Any] | None = None
+    place: int | None = None
 
 
-def line_chart(chart: Chart) -> str:
-    """The chart as a ``<figure>``; the page's script lets a pointer or the arrow keys read its values."""
+def draw(chart: Chart) -> Drawing:
+    """Draw ``chart``."""
+    match chart:
+        case LineChart():
+            return line_chart(chart)
+        case BarChart():
+            return bar_chart(chart)
+        case IntervalChart():
+            return interval_chart(chart)
+
+
+def line_chart(chart: LineChart) -> Drawing:
+    """Draw lines, with their names at their ends and a cursor that a page's script moves."""
     scale = 100.0 if chart.unit == "%" else 1.0
     x, series = _thin(
         chart.x, {name: [None if v is None else scale * v for v in ys] for name, ys in chart.series.items()}
@@ -123,16 +128,12 @@ def line_chart(chart: Chart) -> str:
     if chart.places:
         data["places"] = dict(chart.places)
     said = "; ".join(f"{name} from {_first(ys)} to {_first(ys[::-1])}{chart.unit}" for name, ys in series.items())
-    return (
-        f'<figure class="chart" tabindex="0" data-chart="{escape(json.dumps(data))}">'
-        f"<figcaption>{escape(chart.title)}</figcaption>"
-        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(f"{chart.title}: {said}")}">'
-        f'{"".join(parts)}</svg><output aria-live="off"></output></figure>'
-    )
+    return Drawing(WIDTH, height, "".join(parts), f"{chart.title}: {said}", data)
 
 
-def bar_chart(title: str, labels: Sequence[str], series: Mapping[str, Sequence[float]], x_label: str) -> str:
-    """Shares (fractions) in groups of bars, one a series, as a ``<figure>``; a bar tells its value when pointed at."""
+def bar_chart(chart: BarChart) -> Drawing:
+    """Draw groups of bars, whose values appear when they are pointed at."""
+    labels, series = chart.labels, chart.series
     most = max((v for values in series.values() for v in values), default=0.0)
     ticks = tick_values(0.0, 100 * most if most > 0 else 1.0)
 
@@ -153,7 +154,7 @@ def bar_chart(title: str, labels: Sequence[str], series: Mapping[str, Sequence[f
                 f'height="{HEIGHT - BOTTOM - y:.1f}">'
                 f"<title>{escape(name)}, {escape(label)}: {100 * values[j]:.1f} %</title></rect>"
             )
-    parts.append(f'<text class="tick mid" x="{(LEFT + right) / 2:.0f}" y="{HEIGHT - 6}">{escape(x_label)}</text>')
+    parts.append(f'<text class="tick mid" x="{(LEFT + right) / 2:.0f}" y="{HEIGHT - 6}">{escape(chart.x_label)}</text>')
     for i, name in enumerate(series):
         x = right - 90 * (len(series) - i)
         parts.append(
@@ -161,19 +162,13 @@ def bar_chart(title: str, labels: Sequence[str], series: Mapping[str, Sequence[f
             f'<text class="tick" x="{x + 15}" y="11">{escape(name)}</text>'
         )
     said = "; ".join(f"{name}: " + ", ".join(f"{100 * v:.0f} %" for v in values) for name, values in series.items())
-    return (
-        f'<figure class="chart"><figcaption>{escape(title)}</figcaption>'
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(f"{title}: {said}")}">'
-        f"{''.join(parts)}</svg></figure>"
-    )
+    return Drawing(WIDTH, HEIGHT, "".join(parts), f"{chart.title}: {said}", place=chart.place)
 
 
-Interval = tuple[float, float, float]
-
-
-def interval_chart(title: str, rows: Mapping[str, Interval], places: Mapping[str, int], against: float | None) -> str:
-    """Each name a line: its mean and interval (fractions, shown in points); a dashed line at ``against``."""
-    seen = [100 * v for row in rows.values() for v in row] + ([100 * against] if against is not None else [])
+def interval_chart(chart: IntervalChart) -> Drawing:
+    """Draw each row's mean and interval, and its figures in words beside it."""
+    rows, reference = chart.rows, chart.reference
+    seen = [100 * v for row in rows.values() for v in row] + ([100 * reference] if reference is not None else [])
     ticks = tick_values(min(seen, default=0.0), max(seen, default=1.0))
     texts = ["{:.1f} [{:.1f}, {:.1f}]".format(*(100 * v + 0.0 for v in row)) for row in rows.values()]
     right, step = WIDTH - round(LETTER * max(map(len, texts), default=0)) - 10, 22
@@ -188,12 +183,12 @@ def interval_chart(title: str, rows: Mapping[str, Interval], places: Mapping[str
     parts = [
         f'<line class="grid" x1="{px(t):.1f}" x2="{px(t):.1f}" y1="{TOP}" y2="{height - BOTTOM}"/>' for t in ticks
     ] + [_x_axis(ticks, px, "points", height, left + right - LEFT)]
-    if against is not None:
-        at = px(100 * against)
+    if reference is not None:
+        at = px(100 * reference)
         parts.append(f'<line class="mark" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{height - BOTTOM}"/>')
     said = []
     for j, ((name, row), text) in enumerate(zip(rows.items(), texts, strict=True)):
-        style, known = _look(places, name, 0)
+        style, known = _look(chart.places, name, 0)
         y = TOP + (j + 0.5) * step
         mean, low, high = (px(100 * v) for v in row)
         text = text.replace("-", MINUS)
@@ -205,11 +200,7 @@ def interval_chart(title: str, rows: Mapping[str, Interval], places: Mapping[str
             f'<circle class="dot {style}" cx="{mean:.1f}" cy="{y:.1f}" r="4.5"/>'
             f'<text x="{right + 10}" y="{y + 4:.1f}">{text}</text></g>'
         )
-    return (
-        f'<figure class="chart"><figcaption>{escape(title)}</figcaption>'
-        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title + ": " + "; ".join(said))}">'
-        f"{''.join(parts)}</svg></figure>"
-    )
+    return Drawing(WIDTH, height, "".join(parts), f"{chart.title}: {'; '.join(said)}")
 
 
 def cut(name: str, most: int) -> str:

@@ -18,7 +18,7 @@ from amend.results.analysis.summary import summarise
 from amend.results.report.formatting import clock, reason
 from amend.results.report.html.page import document
 from amend.results.report.html.run_episodes import embed, form
-from amend.results.report.html.sections import curves, distances, flips, length_charts
+from amend.results.report.html.sections import curves, distances, flips, lengths
 from amend.results.report.html.tables import mean, results, subjects
 from amend.results.report.transcripts import WANTED, Transcript, choose
 from amend.results.run_folder.atomic_files import atomic_write_text
@@ -48,7 +48,7 @@ def page(run: Run) -> str:
         curves(run.metrics),
         flips(run),
         distances(run),
-        length_charts(run),
+        lengths(run),
         _transcripts(run),
         _browser(run),
     ))  # fmt: skip

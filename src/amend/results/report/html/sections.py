@@ -11,31 +11,39 @@ from amend.results.analysis.metric_registry import EDIT_DISTANCE_BINS
 from amend.results.metrics import compounding_error, confidence
 from amend.results.metrics.episode_table import EpisodeTable, select
 from amend.results.metrics.self_correction import CLASSES, classes, edit_distance, histogram
-from amend.results.report.charts.svg import Chart, bar_chart, line_chart
+from amend.results.report.charts.chart import BarChart, Chart, LineChart
+from amend.results.report.charts.html import figure
 from amend.results.report.html.tables import scrolling
 from amend.results.run_folder.reader import Run
 
 LENGTH_BINS = 8  # of the charts over the length and the perplexity of an answer
 
 
-def length_charts(run: Run) -> str:
-    """The section; "" where no greedy attempt was kept."""
-    drawn = []
-    for phase in ("base", "trained"):
-        table = select(run.episodes, phase, "greedy")
-        if len(table):
-            drawn += [line_chart(chart) for chart in (*by_steps(table, phase), *by_perplexity(table, phase))]
-    if not drawn:
+def length_charts(run: Run) -> list[Chart]:
+    """Return accuracy by steps and by perplexity, for each phase and attempt; without greedy attempts there are none."""
+    tables = {phase: select(run.episodes, phase, "greedy") for phase in ("base", "trained")}
+    return [
+        chart
+        for phase, table in tables.items()
+        if len(table)
+        for chart in (*by_steps(table, phase), *by_perplexity(table, phase))
+    ]
+
+
+def lengths(run: Run) -> str:
+    """Return the section of ``length_charts``, or "" without charts."""
+    charts = length_charts(run)
+    if not charts:
         return ""
     return (
         '<h2>Do errors add up, and does it know?</h2><p class="soft">Greedy; share right, in up to eight groups of '
         "about as many attempts. By steps: n counts those of all attempts so far, and (1−e)^n is what e, the error a "
         "step of first attempts, would leave right were no error ever mended. By perplexity: a line that falls is a "
-        f'model surer where it is right.</p><div class="grid">{"".join(drawn)}</div>'
+        f'model surer where it is right.</p><div class="grid">{"".join(map(figure, charts))}</div>'
     )
 
 
-def by_steps(table: EpisodeTable, phase: str) -> list[Chart]:
+def by_steps(table: EpisodeTable, phase: str) -> list[LineChart]:
     """Of each attempt, how many are right by the steps so far, and what (1 - e)^n says of them."""
     steps = compounding_error.count_steps(table.text)
     error = compounding_error.per_step_error(steps[:, :, 0].ravel(), table.correct[:, :, 0].ravel())
@@ -44,11 +52,11 @@ def by_steps(table: EpisodeTable, phase: str) -> list[Chart]:
         so_far = steps[:, :, : turn + 1].sum(axis=2).ravel()
         bins = compounding_error.curve(so_far, table.correct[:, :, turn].ravel(), LENGTH_BINS, error)
         series = {"right": bins.correct.tolist(), "(1−e)^n": bins.predicted.tolist()}
-        charts.append(Chart(title(phase, turn, "steps"), bins.length.tolist(), "steps so far", series, "%", []))
+        charts.append(LineChart(title(phase, turn, "steps"), bins.length.tolist(), "steps so far", series, "%", []))
     return charts
 
 
-def by_perplexity(table: EpisodeTable, phase: str) -> list[Chart]:
+def by_perplexity(table: EpisodeTable, phase: str) -> list[LineChart]:
     """Of each attempt whose log-probability is known, how many are right by perplexity."""
     charts = []
     for turn in range(table.turns):
@@ -59,7 +67,9 @@ def by_perplexity(table: EpisodeTable, phase: str) -> list[Chart]:
         )
         if len(x):
             charts.append(
-                Chart(title(phase, turn, "perplexity"), x.tolist(), "perplexity", {"right": right.tolist()}, "%", [])
+                LineChart(
+                    title(phase, turn, "perplexity"), x.tolist(), "perplexity", {"right": right.tolist()}, "%", []
+                )
             )
     return charts
 
@@ -84,10 +94,8 @@ CURVES: tuple[tuple[str, dict[str, str], str], ...] = (
 """What is drawn: a title, keys of metrics.jsonl and their names, and the unit."""
 
 
-def curves(metrics: Sequence[Mapping[str, Any]]) -> str:
-    """What training looked like, round by round, against sampled tokens (against rounds where those are unknown)."""
-    if not metrics:
-        return ""
+def curve_charts(metrics: Sequence[Mapping[str, Any]]) -> list[Chart]:
+    """Return the curves of training against sampled tokens, or against iterations if the tokens are not known."""
     by_tokens = all("sampled_tokens" in row for row in metrics)
     x = [float(row["sampled_tokens"] if by_tokens else i + 1) for i, row in enumerate(metrics)]
     marks = [
@@ -95,19 +103,26 @@ def curves(metrics: Sequence[Mapping[str, Any]]) -> str:
         for i, row in enumerate(metrics)
         if i > 0 and row.get("stage") and row["stage"] != metrics[i - 1].get("stage")
     ]
-    drawn = []
+    charts: list[Chart] = []
     for title, keys, unit in CURVES:
-        there = {name: key for key, name in keys.items() if any(_number(row.get(key)) is not None for row in metrics)}
-        series = {name: [_number(row.get(key)) for row in metrics] for name, key in there.items()}
+        measured = {
+            name: key for key, name in keys.items() if any(_number(row.get(key)) is not None for row in metrics)
+        }
+        series = {name: [_number(row.get(key)) for row in metrics] for name, key in measured.items()}
         if series:
-            drawn.append(
-                line_chart(Chart(title, x, "sampled tokens" if by_tokens else "iteration", series, unit, marks))
-            )
+            charts.append(LineChart(title, x, "sampled tokens" if by_tokens else "iteration", series, unit, marks))
+    return charts
+
+
+def curves(metrics: Sequence[Mapping[str, Any]]) -> str:
+    """Return the section of ``curve_charts``, or "" without iterations."""
+    if not metrics:
+        return ""
     return (
-        f'<h2>Training</h2><p class="soft">{len(metrics)} rounds. Thick: moving average; faint: every round. Point at '
-        "a chart, or focus it and use the arrow keys, to read values. Cut off: replies that reached the length limit. "
-        "Paid alike: problems whose episodes all had the same reward and so teach nothing.</p>"
-        f'<div class="grid">{"".join(drawn)}</div>'
+        f'<h2>Training</h2><p class="soft">{len(metrics)} iterations. Thick: moving average; faint: every iteration. Point '
+        "at a chart, or focus it and use the arrow keys, to read values. Cut off: replies that reached the length limit. "
+        "Equal rewards: problems whose episodes all had the same reward and so teach nothing.</p>"
+        f'<div class="grid">{"".join(map(figure, curve_charts(metrics)))}</div>'
     )
 
 
@@ -135,23 +150,27 @@ def flips(run: Run) -> str:
     )
 
 
-def distances(run: Run) -> str:
-    """How far second attempts are from first ones."""
+def distance_charts(run: Run) -> list[Chart]:
+    """Return how far second attempts are from first attempts; a run of one turn has no chart."""
     tables = _two_turns(run)
-    if not tables:
-        return ""
     shares = {
-        p: histogram(edit_distance(t.text[:, :, 0], t.text[:, :, 1]), EDIT_DISTANCE_BINS).tolist()
-        for p, t in tables.items()
+        phase: histogram(edit_distance(table.text[:, :, 0], table.text[:, :, 1]), EDIT_DISTANCE_BINS).tolist()
+        for phase, table in tables.items()
     }
     labels = [f"{i / EDIT_DISTANCE_BINS:.1f}" for i in range(EDIT_DISTANCE_BINS)]
-    chart = bar_chart(
-        "Share of problems", labels, shares, f"edit distance ratio, each bar {1 / EDIT_DISTANCE_BINS:g} wide from …"
-    )
+    x_label = f"edit distance ratio, each bar {1 / EDIT_DISTANCE_BINS:g} wide from …"
+    return [BarChart("Share of problems", labels, shares, x_label)] if tables else []
+
+
+def distances(run: Run) -> str:
+    """Return the section of ``distance_charts``, or "" without a chart."""
+    charts = distance_charts(run)
+    if not charts:
+        return ""
     return (
         '<h2>How much it rewrote</h2><p class="soft">Greedy. Levenshtein distance of the two attempts over the sum of '
         "their lengths, in characters: 0 is a copy. A tall first bar after training is the collapse of a model that no "
-        f'longer tries.</p><div class="chartbox">{chart}</div>'
+        f'longer tries.</p><div class="chartbox">{"".join(map(figure, charts))}</div>'
     )
 
 

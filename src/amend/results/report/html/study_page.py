@@ -9,15 +9,17 @@ works from a file in any folder, follows light and dark, and can be used with th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 
 from amend.results.analysis.run_extract import RunExtract, gather, grouped
 from amend.results.analysis.study import BASE, Cell, Figure, Sheet, Study, study
-from amend.results.report.charts.export import export_chart
-from amend.results.report.charts.svg import COLOURS, DASHES, Chart, bar_chart, cut, interval_chart, line_chart
+from amend.results.report.charts.chart import BarChart, Chart, IntervalChart, LineChart
+from amend.results.report.charts.export import svg_file
+from amend.results.report.charts.html import figure as as_html
+from amend.results.report.charts.svg import COLOURS, DASHES, cut
 from amend.results.report.export import as_csv, as_json, as_latex, as_markdown, shown
 from amend.results.report.formatting import MINUS
 from amend.results.report.html.page import document
@@ -45,8 +47,8 @@ def write_index(out: Path, folders: Sequence[Path]) -> tuple[Path, Study]:
         "index.html": page(made, packed, found),
     }.items():
         atomic_write_text(out / name, text)
-    for key, drawn in charts(made).items():
-        atomic_write_text(out / "figures" / f"{key.replace('/', '_')}.svg", export_chart(drawn))
+    for key, chart in charts(made).items():
+        atomic_write_text(out / "figures" / f"{key.replace('/', '_')}.svg", svg_file(chart))
     return out / "index.html", made
 
 
@@ -57,7 +59,7 @@ def page(made: Study, packed: Packed, found: Sequence[RunExtract]) -> str:
         _lead(made),
         _facts(made),
         _switches(made),
-        _section("Side by side", "Means and 95 % intervals; dashed: the base model.", _grid(_forests(made))),
+        _section("Side by side", "Means and 95 % intervals; dashed: the base model.", _grid(_forests(made).values())),
         "".join(_table(made, sheet) for sheet in made.sheets),
         _drawn(made),
         _attempts(made, packed, found),
@@ -65,15 +67,15 @@ def page(made: Study, packed: Packed, found: Sequence[RunExtract]) -> str:
     return document(made.title, body, crowded=len(made.groups) > CROWD, script=_asset("study.js"))
 
 
-def charts(made: Study) -> dict[str, str]:
-    """Every figure by its name, as the page shows it."""
-    drawn = {f"{key}": chart for key, chart in _forests(made).items()}
+def charts(made: Study) -> dict[str, Chart]:
+    """Return every chart of the page by its name."""
+    found = dict(_forests(made))
     for figure in made.figures:
         if figure.kind == "bars":
-            drawn |= {f"{figure.key}_{i}": chart for i, chart in enumerate(_histograms(made, figure))}
+            found |= {f"{figure.key}_{i}": chart for i, chart in enumerate(_histograms(made, figure))}
         else:
-            drawn[figure.key] = line_chart(_chart(made, figure))
-    return drawn
+            found[figure.key] = _line_chart(made, figure)
+    return found
 
 
 def _asset(name: str) -> str:
@@ -84,8 +86,9 @@ def _section(title: str, note: str, body: str) -> str:
     return f'<h2>{escape(title)}</h2><p class="soft">{escape(note)}</p>{body}' if body else ""
 
 
-def _grid(drawn: dict[str, str]) -> str:
-    return f'<div class="grid wide">{"".join(drawn.values())}</div>' if drawn else ""
+def _grid(charts: Iterable[Chart]) -> str:
+    drawn = "".join(map(as_html, charts))
+    return f'<div class="grid wide">{drawn}</div>' if drawn else ""
 
 
 def _places(made: Study) -> dict[str, int]:
@@ -148,8 +151,8 @@ def _switches(made: Study) -> str:
     return f'<div class="switches" id="switches" role="group" aria-label="Conditions shown">{boxes}{buttons}</div>'
 
 
-def _forests(made: Study) -> dict[str, str]:
-    drawn = {}
+def _forests(made: Study) -> dict[str, Chart]:
+    found: dict[str, Chart] = {}
     for sheet in made.sheets:
         for i, column in enumerate(sheet.columns):
             if (sheet.key, column.key) not in FORESTS:
@@ -162,8 +165,8 @@ def _forests(made: Study) -> dict[str, str]:
             }
             if there:
                 base = there[BASE][0] if BASE in there else None
-                drawn[column.key] = interval_chart(column.label, there, _places(made), base)
-    return drawn
+                found[column.key] = IntervalChart(column.label, there, _places(made), base)
+    return found
 
 
 def _table(made: Study, sheet: Sheet) -> str:
@@ -196,25 +199,24 @@ def _below(sheet: Sheet) -> str:
 def _drawn(made: Study) -> str:
     """The figures, in sections."""
     parts = []
-    learning = {f.key: line_chart(_chart(made, f)) for f in made.figures if f.kind == "curve"}
+    learning = [_line_chart(made, f) for f in made.figures if f.kind == "curve"]
     note = next((f.note for f in made.figures if f.kind == "curve"), "")
     how = f" Tick or untick conditions above. Shades are drawn where at most {CROWD} conditions are shown."
     parts.append(_section("Learning curves", note + how, _grid(learning)))
-    many = {f.key: line_chart(_chart(made, f)) for f in made.figures if f.kind == "log"}
+    many = [_line_chart(made, f) for f in made.figures if f.kind == "log"]
     note = " ".join(dict.fromkeys(f.note for f in made.figures if f.kind == "log"))
     parts.append(_section("Many attempts", note, _grid(many)))
     for figure in made.figures:
         if figure.kind == "bars":
-            drawn = dict(enumerate(_histograms(made, figure)))
-            parts.append(_section(figure.title, figure.note, _grid({str(i): chart for i, chart in drawn.items()})))
+            parts.append(_section(figure.title, figure.note, _grid(_histograms(made, figure))))
         elif figure.kind == "profile":
-            parts.append(_section(figure.title, figure.note, _grid({figure.key: line_chart(_chart(made, figure))})))
+            parts.append(_section(figure.title, figure.note, _grid([_line_chart(made, figure)])))
     return "".join(parts)
 
 
-def _chart(made: Study, figure: Figure) -> Chart:
+def _line_chart(made: Study, figure: Figure) -> LineChart:
     names = {series.group: made.groups[series.group].label for series in figure.series}
-    return Chart(
+    return LineChart(
         title=figure.title,
         x=figure.x,
         x_label=figure.x_label,
@@ -227,20 +229,18 @@ def _chart(made: Study, figure: Figure) -> Chart:
     )
 
 
-def _histograms(made: Study, figure: Figure) -> list[str]:
-    """One a condition, each beside the base model's."""
+def _histograms(made: Study, figure: Figure) -> list[Chart]:
+    """Return one chart per condition, with the base model's shares in it."""
     labels = [f"{x:.1f}" for x in figure.x]
     of = {series.group: [v or 0.0 for v in series.y] for series in figure.series}
-    drawn = []
+    found: list[Chart] = []
     for group, shares in of.items():
         if group == 0 and len(of) > 1:
             continue
         name = made.groups[group].label
-        chart = bar_chart(
-            name, labels, ({"base": of[0]} if group and 0 in of else {}) | {cut(name, 12): shares}, figure.x_label
-        )
-        drawn.append(chart.replace("<figure", f'<figure data-g="{group}"', 1))
-    return drawn
+        series = ({"base": of[0]} if group and 0 in of else {}) | {cut(name, 12): shares}
+        found.append(BarChart(name, labels, series, figure.x_label, place=group))
+    return found
 
 
 def _attempts(made: Study, packed: Packed, found: Sequence[RunExtract]) -> str:
