@@ -31,6 +31,7 @@ def test_it_says_that_there_is_no_device(
     assert capsys.readouterr().err == "benchmark: there is no CUDA device here, and nothing was measured\n"
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_every_step_of_it_in_small(benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}

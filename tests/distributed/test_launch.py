@@ -98,6 +98,7 @@ def test_killed_and_resumed_two_processes_leave_the_run_folder_of_one(alone: Pat
     assert kept[0] == kept[1]
 
 
+@pytest.mark.heavy
 def test_divided_weights_leave_the_run_of_one_and_are_resumed_bit_for_bit(alone: Path, tmp_path: Path) -> None:
     """``trainer=fsdp``. What a kill after the first checkpoint would leave is copied while the run stands still, and
     gone on with: as if it had come between moving one checkpoint, in parts, aside and naming the next."""

@@ -15,15 +15,15 @@ from learners import build
 
 from amend import batch as batches
 from amend import cli
-from amend.components import Components
+from amend.components import Components, build_components
 from amend.job import doctor
 from amend.policy.chat_renderer import ChatRenderer
 from amend.policy.tiny import tokenizer as tokenizers
 from amend.rollout import local
 from amend.rollout.local import Local
 from amend.rollout.runner import RolloutRunner
-from amend.training import preflight
-from amend.training.preflight import CheckContext, CheckResult
+from amend.training import preflight, preflight_checks, preflight_updates
+from amend.training.preflight_checks import CheckContext, CheckResult
 from amend.types import Verdict
 
 ENDLESS = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant: "
@@ -41,7 +41,7 @@ def context() -> CheckContext:
     algorithm, task = build("grpo", *overrides)
     cfg = composed("algo=grpo", "task=identity", "logger=none", *overrides)
     made = house_of(algorithm, task)
-    return CheckContext(cfg, made, algorithm, preflight.base_sample(cfg, made))
+    return CheckContext(cfg, made, algorithm, preflight_checks.base_sample(cfg, made))
 
 
 def over(context: CheckContext, engine: Local) -> CheckContext:
@@ -59,9 +59,9 @@ def found(findings: Iterator[CheckResult] | list[CheckResult], what: str) -> Che
 
 def test_the_well_are_told_so(context: CheckContext) -> None:
     for finding in (
-        *preflight.end_and_padding(context.components), *preflight.template(context.components), *preflight.gold(context.components),
-        preflight.something_to_learn(context), preflight.memory(context), *preflight.updates(context),
-        *(preflight.parity(context.components, heat) for heat in preflight.TEMPERATURES),
+        *preflight_checks.end_and_padding(context.components), *preflight_checks.template(context.components), *preflight_checks.gold(context.components),
+        preflight_checks.something_to_learn(context), preflight_checks.memory(context), *preflight_updates.updates(context),
+        *(preflight_checks.parity(context.components, heat) for heat in preflight_checks.TEMPERATURES),
     ):  # fmt: skip
         assert finding.ok, finding
 
@@ -82,7 +82,7 @@ def test_one_line_to_change_is_a_status(monkeypatch: pytest.MonkeyPatch, capsys:
 
 def test_fragments_that_gain_a_space_are_found(context: CheckContext, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ChatRenderer, "joins", lambda self, before, piece: not piece.startswith("So"))
-    finding = found(list(preflight.template(context.components)), "template")
+    finding = found(list(preflight_checks.template(context.components)), "template")
     assert not finding.ok and "'So 5' after the question is no longer that" in finding.says
 
 
@@ -110,7 +110,7 @@ def test_a_text_that_begins_twice(tmp_path: Path) -> None:
         "task=identity",
         "algo.max_tokens=8",
     )  # fmt: skip
-    assert "begins twice" in found(list(preflight.template(preflight.build_components(cfg))), "template").says
+    assert "begins twice" in found(list(preflight_checks.template(build_components(cfg))), "template").says
 
 
 def test_characters_that_the_tokenizer_does_not_know(context: CheckContext) -> None:
@@ -119,7 +119,7 @@ def test_characters_that_the_tokenizer_does_not_know(context: CheckContext) -> N
     made.policy.renderer = ChatRenderer(words, [4], "toy", system="", thinking=None)
     made.policy.tokenizer = words
     made.runner._renderer = made.policy.renderer
-    finding = found(list(preflight.template(made)), "template")
+    finding = found(list(preflight_checks.template(made)), "template")
     assert not finding.ok and "does not know" in finding.says
 
 
@@ -127,13 +127,13 @@ def test_no_end_after_a_reply(context: CheckContext) -> None:
     words = context.components.policy.tokenizer
     words.chat_template = ENDLESS
     context.components.policy.renderer = ChatRenderer(words, [4], "toy", system="", thinking=None)
-    finding = found(list(preflight.end_and_padding(context.components)), "end token")
+    finding = found(list(preflight_checks.end_and_padding(context.components)), "end token")
     assert not finding.ok and "puts none of '<end>'" in finding.says
 
 
 def test_a_tokenizer_of_another_model(context: CheckContext) -> None:
     context.components.policy.tokenizer.add_tokens(["<more>"])
-    finding = found(list(preflight.end_and_padding(context.components)), "end token")
+    finding = found(list(preflight_checks.end_and_padding(context.components)), "end token")
     assert not finding.ok and "embeddings" in finding.says
 
 
@@ -142,8 +142,8 @@ def test_an_end_token_taken_for_padding(context: CheckContext, monkeypatch: pyte
         batch = batches.collate(scored)
         return replace(batch, loss_mask=batch.loss_mask & (batch.tokens != context.components.policy.ends[0]))
 
-    monkeypatch.setattr(preflight, "collate", without_ends)
-    finding = found(list(preflight.end_and_padding(context.components)), "padding")
+    monkeypatch.setattr(preflight_checks, "collate", without_ends)
+    finding = found(list(preflight_checks.end_and_padding(context.components)), "padding")
     assert not finding.ok and "0 times" in finding.says
 
 
@@ -151,7 +151,7 @@ def test_an_end_token_taken_for_padding(context: CheckContext, monkeypatch: pyte
 def test_a_grader_that_is_wrong(context: CheckContext, right: bool, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     verdict = Verdict(None, right, "broken")
     monkeypatch.setattr(type(context.components.task), "grade_many", lambda self, pairs: [verdict] * len(pairs))
-    finding = found(list(preflight.gold(context.components)), "gold answers")
+    finding = found(list(preflight_checks.gold(context.components)), "gold answers")
     assert not finding.ok and says in finding.says
 
 
@@ -161,22 +161,22 @@ def test_replies_cut_short(context: CheckContext) -> None:
             replace(turn, reply=replace(turn.reply, stop="length")) for turn in s.episode.turns)))
         for s in context.scored
     ]  # fmt: skip
-    finding = preflight.truncation(context._replace(scored=cut))
+    finding = preflight_checks.truncation(context._replace(scored=cut))
     assert not finding.ok and "100%" in finding.says and "algo.max_tokens=1" in finding.says
 
 
 def test_nothing_to_learn(context: CheckContext) -> None:
     alike = [replace(s, reward=(0.0, 0.0), parts={}) for s in context.scored]
-    finding = preflight.something_to_learn(context._replace(scored=alike))
+    finding = preflight_checks.something_to_learn(context._replace(scored=alike))
     assert not finding.ok and "100% of groups" in finding.says and "easier" in finding.says
 
 
 def test_a_sampler_that_forgets_the_temperature(context: CheckContext, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = local.draw
     monkeypatch.setattr(local, "draw", lambda logits, temperature, uniform: honest(logits, 1.0, uniform))
-    assert preflight.parity(context.components, 1.0).ok
+    assert preflight_checks.parity(context.components, 1.0).ok
     for heat in (0.6, 1.5):
-        finding = preflight.parity(context.components, heat)
+        finding = preflight_checks.parity(context.components, heat)
         assert not finding.ok and "policy.attn_implementation=eager" in finding.says
 
 
@@ -187,7 +187,7 @@ def test_a_trainer_that_sees_its_padding(context: CheckContext, monkeypatch: pyt
         return honest(self, tokens, loss_mask, temperature) + 0.01 * float((tokens[:, -1] == self.ends[0]).all())
 
     monkeypatch.setattr(type(context.components.policy), "logp", leaky)
-    finding = preflight.parity(context.components, 1.0)
+    finding = preflight_checks.parity(context.components, 1.0)
     assert not finding.ok and "padded 1.0e-02" in finding.says
 
 
@@ -203,21 +203,23 @@ def test_memory_that_is_not_there(context: CheckContext, key: str, value: int, s
         context.components.policy.max_tokens_per_micro_batch = value
     else:
         context.cfg.rollout.max_batch_size = value
-        assert preflight.memory(context).ok  # a round has no more rows than its episodes
+        assert preflight_checks.memory(context).ok  # a round has no more rows than its episodes
         context.cfg.algo.group_size = value
-    finding = preflight.memory(context)
+    finding = preflight_checks.memory(context)
     assert not finding.ok and says in finding.says
 
 
 def test_weights_that_are_not_there(context: CheckContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight, "estimate_memory", lambda *_: {"weights": 2**60, "activations": 0, "cache": 0})
-    assert "tuning=lora" in preflight.memory(context).says
+    monkeypatch.setattr(
+        preflight_checks, "estimate_memory", lambda *_: {"weights": 2**60, "activations": 0, "cache": 0}
+    )
+    assert "tuning=lora" in preflight_checks.memory(context).says
 
 
 def test_a_step_of_nothing_that_does_something(context: CheckContext) -> None:
     learner, policy = context.algorithm, context.components.policy
-    learner.optimize = lambda *_: preflight._nudge(policy, batches.collate(context.scored), 0.1)  # type: ignore[method-assign]
-    finding = found(list(preflight.updates(context)), "a step of size 0")
+    learner.optimize = lambda *_: preflight_updates._nudge(policy, batches.collate(context.scored), 0.1)  # type: ignore[method-assign]
+    finding = found(list(preflight_updates.updates(context)), "a step of size 0")
     assert not finding.ok and "tensors" in finding.says
 
 
@@ -228,19 +230,19 @@ def test_steps_that_are_rounded_away(context: CheckContext) -> None:
     fresh = Local(
         context.components.policy, max_batch_size=64, compaction_threshold=0.25
     )  # its buffers are of the new type
-    finding = found(list(preflight.updates(over(context, fresh))), "a step of algo.lr")
+    finding = found(list(preflight_updates.updates(over(context, fresh))), "a step of algo.lr")
     assert not finding.ok and "policy.dtype=float32" in finding.says
 
 
 def test_a_reference_that_moves(context: CheckContext) -> None:
     context.components.policy.reference_lm = context.components.policy.lm
-    finding = found(list(preflight.updates(context)), "reference")
+    finding = found(list(preflight_updates.updates(context)), "reference")
     assert not finding.ok and "moves with the policy" in finding.says
 
 
 def test_a_sampler_that_learns_nothing(context: CheckContext) -> None:
     stuck = Local(context.components.policy, max_batch_size=64, compaction_threshold=0.25).reference_engine()
-    finding = found(list(preflight.updates(over(context, stuck))), "weights and the sampler")
+    finding = found(list(preflight_updates.updates(over(context, stuck))), "weights and the sampler")
     assert not finding.ok and "not the model that was trained" in finding.says
 
 

@@ -25,6 +25,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.heavy
 def test_train_on_mbpp_and_evaluate_on_humaneval(tmp_path: Path) -> None:
     save_model(tmp_path / "qwen2")
     command = [

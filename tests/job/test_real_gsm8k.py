@@ -25,6 +25,7 @@ NO_NETWORK = (
 )
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("algo", "calculator"), [("score", "false"), ("sft", "true")])
 def test_train_and_evaluate_on_real_gsm8k(algo: str, calculator: str, tmp_path: Path) -> None:
     save_model(tmp_path / "qwen2")

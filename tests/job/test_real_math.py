@@ -22,6 +22,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.mark.heavy
 def test_train_and_evaluate_on_real_math(tmp_path: Path) -> None:
     save_model(tmp_path / "qwen2")
     command = [

@@ -56,6 +56,7 @@ def told(path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, A
     return {key: value for key, value in found.items() if key not in ("run_minutes", "date")}
 
 
+@pytest.mark.heavy
 def test_killed_three_times_its_result_is_that_of_an_undisturbed_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

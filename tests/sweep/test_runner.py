@@ -57,7 +57,7 @@ def alone(words: list[str]) -> subprocess.Popen[bytes]:
 def test_it_runs_all_and_then_nothing_twice(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([sweep(), "--jobs", "2"]) == 0
     said = capsys.readouterr().out
-    assert said.count("begins: ") == 4 and "[4/4] finished: " in said and "4 finished, 0 failed" in said
+    assert said.count("starts: ") == 4 and "[4/4] finished: " in said and "4 finished, 0 failed" in said
     assert len(summaries(desk)) == 4 and all(len(lines) == 6 for lines in summaries(desk).values())
     told = json.loads(next(desk.glob("runs/math/*/*/summary.json")).read_text())
     assert told["env"] == {"WANDB_MODE": "offline", "WANDB_RUN_GROUP": "small"}
@@ -65,7 +65,7 @@ def test_it_runs_all_and_then_nothing_twice(desk: Path, capsys: pytest.CaptureFi
         assert len(told["cores"]) == len(os.sched_getaffinity(0)) // 2, "each of two keeps to half of the cores"
     assert main([sweep(), "--jobs", "2"]) == 0
     said = capsys.readouterr().out
-    assert "begins: " not in said and said.count("finished before: ") == 4
+    assert "starts: " not in said and said.count("finished before: ") == 4
     assert main([sweep(), "--dry-run"]) == 0
     assert capsys.readouterr().out.count("finished: /usr/bin/env python run.py") == 4
 
@@ -123,7 +123,7 @@ def test_it_waits_for_a_run_that_somebody_else_is_at(desk: Path, capsys: pytest.
         time.sleep(0.02)
     assert main([sweep("rloo")]) == 0
     assert other.wait() == 0
-    assert capsys.readouterr().out.count("begins: ") == 1, "the other one's run was not run again"
+    assert capsys.readouterr().out.count("starts: ") == 1, "the other one's run was not run again"
     assert len(summaries(desk)) == 2
 
 

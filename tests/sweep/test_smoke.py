@@ -58,7 +58,12 @@ def programs(folder: Path) -> list[str]:
     return ["policy=hf", f"policy.path={folder}", *files, "algo.max_tokens=12", "eval.problems=8", *TWO_ROUNDS]
 
 
-@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+# One file of each kind runs on every change: imitation and RL in two turns, a fine-tuned model, noise, a reranker.
+USUAL = ("score_ablations", "reason_init", "noise_lines", "reason_rewards")
+EVERY = [pytest.param(path, marks=[] if path.stem in USUAL else pytest.mark.heavy, id=path.stem) for path in SWEEPS]
+
+
+@pytest.mark.parametrize("path", EVERY)
 def test_every_file_runs(path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(runner, "subprocess", Forking)  # the runner's alone: a run asks git for its commit

@@ -59,6 +59,7 @@ def everything(mbpp: MBPP) -> list[Problem]:
     return [mbpp.problem_from_row({"task_id": number}) for number in range(1, 975)]
 
 
+@pytest.mark.heavy
 def test_all_974_reference_solutions_of_mbpp_pass(mbpp: MBPP) -> None:
     """Not one failure to explain: where a test needs a module, a class of the solution's, or a type, it has it."""
     problems = everything(mbpp)

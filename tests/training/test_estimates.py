@@ -11,7 +11,7 @@ from amend.components import Components
 from amend.dialogue import SelfCorrect
 from amend.distributed import collectives
 from amend.policy.policy import Policy
-from amend.training import estimates, preflight
+from amend.training import estimates, preflight_checks
 from amend.training.estimates import current_memory, estimate_memory
 from amend.types import SamplingParams
 
@@ -84,14 +84,16 @@ def test_the_cache_is_that_of_the_rows_sampled_at_once(
     cfg = composed(*overrides, *loop)
     assert estimates.rows(cfg) == wanted
     seen: list[int] = []
-    monkeypatch.setattr(preflight, "estimate_memory", lambda policy, rows, longest: seen.append(rows) or {"weights": 0})
+    monkeypatch.setattr(
+        preflight_checks, "estimate_memory", lambda policy, rows, longest: seen.append(rows) or {"weights": 0}
+    )
     algorithm, task = build("score")
     house = Components(
         task, SelfCorrect(turns=2, instruction="try"), algorithm.policy, algorithm.runner, algorithm.reward
     )  # type: ignore[arg-type]
     sampling_params = [SamplingParams(1.0, 1)] * 2
     scored = house.reward(house.runner(task.problems("test")[:1], 2, sampling_params, (0,)))
-    assert preflight.memory(preflight.CheckContext(cfg, house, algorithm, scored)).ok
+    assert preflight_checks.memory(preflight_checks.CheckContext(cfg, house, algorithm, scored)).ok
     assert seen == [wanted]
 
 

@@ -139,7 +139,7 @@ def evaluate_trained_model(job: TrainingRun) -> tuple[Columns, dict[str, float]]
 def write_results(
     job: TrainingRun, base: BaseEvaluation, trained: Columns, tokens: dict[str, float]
 ) -> tuple[dict[str, Any], Columns]:
-    """Distil if ``distillation`` asks for it, then write episodes.parquet, summary.json and the charts of the logger."""
+    """Distil if ``distillation`` asks for it; write episodes.parquet, summary.json and the charts of the logger."""
     cfg, components, folder = job.cfg, job.components, job.folder
     student = distill(
         cfg, components, folder, lambda: run_suite(cfg, components, "student", job.view, components.runner)[0]

@@ -1,6 +1,14 @@
-"""Many runs from one file: plain W&B sweep files run here without an account, and what came of them is written down.
+"""Run W&B sweep files on this machine without an account, and write their results.
 
-file      what a sweep file says          argv      the command line of one run, as wandb's own agent makes it
-runner    run what is missing             multirun  the same as one ``python run.py -m ...`` for Hydra's launchers
-result    sweeps/X.md and sweeps/X.json from the finished runs        claims   sweeps/CLAIMS.md from those
+| module           | purpose                                                                     |
+| ---------------- | --------------------------------------------------------------------------- |
+| `spec`           | read a sweep file                                                           |
+| `search`         | grid and random search                                                      |
+| `bayes`          | Bayesian search                                                             |
+| `command`        | build the command line of one run, as wandb's agent does                    |
+| `plan`           | find the folder and the state of each run                                   |
+| `runner`         | run the missing runs                                                        |
+| `hydra_multirun` | print a sweep as one ``python run.py -m ...`` command for Hydra's launchers |
+| `results`        | write sweeps/X.md and sweeps/X.json from the finished runs                  |
+| `claims`         | write sweeps/CLAIMS.md from all sweeps/X.json                               |
 """

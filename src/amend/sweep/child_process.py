@@ -1,8 +1,8 @@
-"""Starts one run of a sweep: ``start.py PARENT CORES COMMAND...``, and then is that command.
+"""Start one run of a sweep: ``child_process.py PARENT CORES COMMAND...`` replaces itself with the command.
 
-The kernel is asked to end the run when the sweep's runner dies, however it dies, so that a killed sweep leaves nothing
-running that its successor would run again; and the run is kept to its share of the cores. Both are Linux's; elsewhere
-this only starts the command. It imports nothing of amend: it should cost milliseconds.
+The kernel ends the run when the sweep's runner dies for any reason. Without this, a killed sweep would leave runs that
+the next sweep starts a second time. The run also uses only its share of the cores. Both need Linux; on other systems
+this script only starts the command. It imports nothing of amend, so that it takes milliseconds.
 """
 
 import ctypes
@@ -14,10 +14,16 @@ SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG in linux/prctl.h
 
 
 def main(parent: int, cores: list[int], command: list[str]) -> None:
-    """Become ``command``."""
+    """Replace this process with ``command``.
+
+    Args:
+        parent: Process id of the runner.
+        cores: Cores that the run may use.
+        command: The command line of the run.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the kernel was asked
+        if os.getppid() != parent:  # the runner died before the call of prctl
             sys.exit(1)
         os.sched_setaffinity(0, cores)
     os.execvp(command[0], command)

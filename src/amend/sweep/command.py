@@ -1,12 +1,11 @@
-"""The command line of one run, as wandb's own agent makes it from the same file, so that a run is the same run here and
-there.
+"""Build the command line of one run exactly as wandb's agent does.
 
-    ${env} ${interpreter} ${program}      /usr/bin/env, python, the file's program
-    ${args_no_hyphens}  k=v               the form Hydra reads; beside it every other form the agent knows
-    ${envvar:NAME}                        a variable of the environment, anywhere inside a word
+    ${env} ${interpreter} ${program}      /usr/bin/env, python, the program of the file
+    ${args_no_hyphens}  k=v               the form that Hydra reads; the agent's other forms work as well
+    ${envvar:NAME}                        an environment variable, anywhere inside a word
 
-A macro stands for words only where it is a whole word of ``command``. What wandb's agent does is the standard: a test
-feeds both the same files.
+Every macro except ``${envvar:NAME}`` must be a whole word of ``command``. A test compares the command lines with those
+of wandb's agent.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ from amend.errors import UserError
 from amend.sweep.spec import Parameters, Sweep
 
 VARIABLE = re.compile(r"\$\{envvar:([A-Z0-9_]*)\}")
-SIZES = (  # how words begin that only say how large a run is
+SIZES = (  # prefixes of the overrides that set the size of a run
     "scale=", "scale.", "budget.", "eval.problems=", "eval.samples=", "eval.pass_at_k_samples=",
     "eval.pass_at_k_problems=",
 )  # fmt: skip
 
 
 def arguments(parameters: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Every form in which the agent can hand over parameters, by macro."""
+    """Return the words of each macro for parameters, as wandb's agent writes them."""
     plain = {key: f"{key}={value}" for key, value in parameters.items()}
     return {
         "args": [f"--{word}" for word in plain.values()],
@@ -46,31 +45,39 @@ def arguments(parameters: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def command_line(sweep: Sweep, parameters: Parameters) -> list[str]:
-    """All words of a run's command line, the first the program that starts it."""
-    given = arguments(parameters) | {"env": ["/usr/bin/env"], "interpreter": ["python"], "program": [sweep.program]}
+    """Return the command line of a run.
+
+    Raises:
+        UserError: If ``command`` has an unknown macro.
+    """
+    macros = arguments(parameters) | {"env": ["/usr/bin/env"], "interpreter": ["python"], "program": [sweep.program]}
     words: list[str] = []
     for chunk in sweep.command:
-        chunk = VARIABLE.sub(lambda found: os.environ.get(found[1], found[1]), chunk)
+        chunk = VARIABLE.sub(lambda match: os.environ.get(match[1], match[1]), chunk)
         if chunk.startswith("${") and chunk.endswith("}"):
-            if chunk[2:-1] not in given:
-                allowed = ", ".join(f"${{{name}}}" for name in given)
+            if chunk[2:-1] not in macros:
+                allowed = ", ".join(f"${{{name}}}" for name in macros)
                 raise UserError(f"{sweep.path}: command: {chunk}: no such macro; allowed: {allowed}, ${{envvar:NAME}}")
-            words += given[chunk[2:-1]]
+            words += macros[chunk[2:-1]]
         else:
             words.append(chunk)
     return words
 
 
 def overrides(sweep: Sweep, words: Sequence[str]) -> list[str]:
-    """What Hydra is given: the words after the program. UserError where one of them is no override."""
+    """Return Hydra's overrides: the words after the program.
+
+    Raises:
+        UserError: If the program is missing, or a word is not an override.
+    """
     if sweep.program not in words:
         raise UserError(f"{sweep.path}: command: ${{program}} is missing")
-    given = list(words[list(words).index(sweep.program) + 1 :])
-    if stray := [word for word in given if "=" not in word or word.startswith("-")]:
+    after = list(words[list(words).index(sweep.program) + 1 :])
+    if stray := [word for word in after if "=" not in word or word.startswith("-")]:
         raise UserError(f"{sweep.path}: command: {stray[0]}: not key=value; allowed: ${{args_no_hyphens}}")
-    return given
+    return after
 
 
 def resized(words: Sequence[str], scale: str) -> list[str]:
-    """The same run at another scale: words that size it give way."""
+    """Return the overrides of the same run at another scale, without those that set its size."""
     return [*(word for word in words if not word.startswith(SIZES)), f"scale={scale}"]

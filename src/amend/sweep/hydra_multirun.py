@@ -1,9 +1,9 @@
-"""A sweep as one ``python run.py -m ...``: for Hydra's launchers: processes (joblib) and clusters (submitit).
+"""Write a sweep as one ``python run.py -m ...`` command for Hydra's launchers joblib and submitit.
 
-    values          key=a,b,c                          every combination, by Hydra's own sweeper
-    min and max     key=interval(a,b), tag(log,...)    for its Optuna sweeper (hydra/sweeper=optuna)
+    values          key=a,b,c                          every combination, with Hydra's basic sweeper
+    min and max     key=interval(a,b), tag(log,...)    with Hydra's Optuna sweeper (hydra/sweeper=optuna)
 
-Words that have a meaning for Hydra's grammar are quoted; lists stand as they are.
+Overrides are quoted for the shell. Values are written as Hydra's grammar expects them.
 """
 
 from __future__ import annotations
@@ -22,16 +22,20 @@ LAUNCHERS = {
 
 
 def multirun(sweep: Sweep, scale: str, more: list[str]) -> str:
-    """The command line. UserError where Hydra has no such distribution."""
+    """Return the command line.
+
+    Raises:
+        UserError: If Hydra's sweepers do not have the distribution of a parameter.
+    """
     first = {key: spec.get("value", spec.get("values", [None])[0]) for key, spec in sweep.parameters.items()}
     swept = {key: _choice(sweep, key) for key in sweep.varied}
     words = []
-    given = overrides(sweep, command_line(sweep, first))
-    for word in [*(resized(given, scale) if scale else given), *more]:
+    original = overrides(sweep, command_line(sweep, first))
+    for word in [*(resized(original, scale) if scale else original), *more]:
         key = word.lstrip("+").split("=", 1)[0]
         words.append(f"{key}={swept[key]}" if key in swept and word not in more else word)
-    optimiser = "" if sweep.method == "grid" else "hydra/sweeper=optuna "
-    return f"python {sweep.program} -m {optimiser}{shlex.join(words)}"
+    sweeper = "" if sweep.method == "grid" else "hydra/sweeper=optuna "
+    return f"python {sweep.program} -m {sweeper}{shlex.join(words)}"
 
 
 def _choice(sweep: Sweep, key: str) -> str:
@@ -49,10 +53,10 @@ def _choice(sweep: Sweep, key: str) -> str:
     if kind == "log_uniform_values":
         return f"tag(log,interval({spec['min']},{spec['max']}))"
     raise UserError(
-        f"{sweep.path}: {key}: Hydra's sweepers have no distribution={kind}; run it with amend.sweep itself"
+        f"{sweep.path}: {key}: Hydra's sweepers have no distribution={kind}; run the sweep with python -m amend.sweep"
     )
 
 
 def _value(value: Any) -> str:
-    """As it would be typed. W&B's quoted strings ('a,b') carry their quotes already."""
+    """Return a value as it is typed; strings that W&B quotes ('a,b') have their quotes already."""
     return str(value)

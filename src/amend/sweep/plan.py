@@ -1,13 +1,13 @@
-"""The runs of a sweep, and where each of them stands: a run's folder is named by the hash of its configuration.
+"""Find the folder and the state of each run of a sweep. The hash of the configuration names the folder of a run.
 
-    finished     its folder says so: never run again
-    unfinished   killed or interrupted: goes on from its last checkpoint (resume=true)
-    busy         a live process, of this sweep or another, holds its folder
-    new          has not begun
-    refused      its configuration cannot be; the reason stands where others have their folder
+    finished     the run has ended and is not started again
+    unfinished   the run was killed or interrupted; it continues from its last checkpoint (resume=true)
+    busy         a live process has locked the folder of the run
+    new          the run has not started
+    refused      the configuration is invalid; `Planned.refused` has the reason
 
-Two combinations with one configuration are one run, and so are two sweeps': a table and a figure that need the same
-run share it.
+Two combinations with the same configuration are one run. This also holds across sweeps, so a table and a figure that
+need the same run share it.
 """
 
 from __future__ import annotations
@@ -33,80 +33,98 @@ from amend.sweep.spec import Parameters, Sweep
 
 @dataclass(frozen=True)
 class Planned:
-    """One run: its parameters, its whole command line, and the folder it would have (or why it cannot be)."""
+    """One run of a sweep, before it is started.
+
+    Attributes:
+        parameters: The parameters of the run, by name.
+        command: The whole command line.
+        words: The overrides among the words of ``command``.
+        base: Path of the first folder of the run; later folders have a number as suffix.
+        runs_dir: The folder of all runs.
+        refused: Why the configuration is invalid; empty if it is valid.
+    """
 
     parameters: Parameters
     command: tuple[str, ...]
-    words: tuple[str, ...]  # what Hydra is given of it
+    words: tuple[str, ...]
     base: Path
     runs_dir: Path
     refused: str = ""
 
     @property
     def label(self) -> str:
-        """What it is called where there is room for a line."""
+        """Return the parameters in one line."""
         return " ".join(f"{key}={value}" for key, value in self.parameters.items())
 
     @property
     def key(self) -> str:
-        """Algorithm, hash and seed: a name for its files."""
+        """Return the algorithm, hash and seed: a name for the files of the run."""
         return f"{self.base.parent.name}-{self.base.name}"
 
 
 class Plans:
-    """Command lines into planned runs."""
+    """Plan runs from their parameters.
+
+    Args:
+        sweep: The sweep.
+        scale: The scale that replaces the sweep's own; empty for no change.
+        more: Overrides to add to every run.
+    """
 
     def __init__(self, sweep: Sweep, scale: str, more: Sequence[str]) -> None:
         self._sweep, self._scale, self._more = sweep, scale, list(more)
 
     def __call__(self, parameters: Parameters) -> Planned:
-        """The run with these parameters."""
+        """Return the run with these parameters; an invalid configuration is stored in ``Planned.refused``."""
         words = command_line(self._sweep, parameters)
-        given = overrides(self._sweep, words)
-        start = words[: len(words) - len(given)]
-        given = [*(resized(given, self._scale) if self._scale else given), *self._more]
-        unseeded = tuple(word for word in given if not word.startswith("seed="))
-        seed = next((word.removeprefix("seed=") for word in reversed(given) if word.startswith("seed=")), "0")
+        changes = overrides(self._sweep, words)
+        start = words[: len(words) - len(changes)]
+        changes = [*(resized(changes, self._scale) if self._scale else changes), *self._more]
+        unseeded = tuple(word for word in changes if not word.startswith("seed="))
+        seed = next((word.removeprefix("seed=") for word in reversed(changes) if word.startswith("seed=")), "0")
         cfg = checked(unseeded)
-        command = (*start, *given)
+        command = (*start, *changes)
         if isinstance(cfg, str):
-            return Planned(parameters, command, tuple(given), Path("refused"), Path("runs"), cfg)
+            return Planned(parameters, command, tuple(changes), Path("refused"), Path("runs"), cfg)
         base = run_path(cfg).with_name(f"{config_hash(cfg)}-s{seed}")
-        return Planned(parameters, command, tuple(given), base, Path(cfg.runs_dir))
+        return Planned(parameters, command, tuple(changes), base, Path(cfg.runs_dir))
 
 
 @cache
 def checked(words: tuple[str, ...]) -> DictConfig | str:
-    """The checked configuration of a command line, or why there is none. Shared by all seeds: not to be changed."""
+    """Return the checked configuration of a command line, or the reason why it is invalid.
+
+    All seeds share the returned configuration, so it must not be modified.
+    """
     try:
         cfg = compose_config(words)
         validate_config(cfg)
     except UserError as error:
         return " ".join(str(error).split())
-    except Exception as error:  # Hydra's, in its own many words
+    except Exception as error:  # fallback: Hydra raises exceptions of many classes; report each in one line
         return describe_hydra_error(error)
     return cfg
 
 
 def once(runs: Iterable[Planned]) -> list[Planned]:
-    """Each run once, in the order of its first appearance."""
+    """Return each run once, in the order of its first appearance."""
     return list({(run.base if not run.refused else run.command): run for run in reversed(list(runs))}.values())[::-1]
 
 
 def state(run: Planned) -> str:
-    """finished | unfinished | busy | new | refused."""
+    """Return the state of a run: finished | unfinished | busy | new | refused."""
     if run.refused:
         return "refused"
     if latest_finished(run.base):
         return "finished"
-    here = existing_runs(run.base)
-    if any(_held(path) for path in here):
+    folders = existing_runs(run.base)
+    if any(_is_locked(path) for path in folders):
         return "busy"
-    return "unfinished" if here else "new"
+    return "unfinished" if folders else "new"
 
 
-def _held(path: Path) -> bool:
-    """Whether a live process holds the folder's lock."""
+def _is_locked(path: Path) -> bool:
+    """Return whether a live process has locked the folder."""
     try:
         lock = os.open(path / LOCK, os.O_RDWR)
     except OSError:
@@ -121,7 +139,7 @@ def _held(path: Path) -> bool:
 
 
 def looked_up(value: Any, path: str) -> Any:
-    """``trained.delta.mean`` in a summary; None where it is not there."""
+    """Return the value at a dotted path, such as ``trained.delta.mean``, of a summary; None if it is missing."""
     for part in path.split("."):
         if not isinstance(value, dict) or part not in value:
             return None

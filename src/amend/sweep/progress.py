@@ -1,4 +1,4 @@
-"""How far a sweep has come: a bar where there is a terminal, a line for each run where there is none."""
+"""Print the progress of a sweep: a bar on a terminal, else one line per run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from amend.sweep.plan import Planned
 
 
 class SweepProgress:
-    """Counts, and says what happens. A context manager; ``total`` may be unknown (None)."""
+    """Count the runs of a sweep and print what happens to them. Use it as a context manager.
+
+    Args:
+        title: Name of the sweep.
+        total: Number of runs; None if it is unknown.
+        jobs: Number of runs at a time.
+        console: Where to print.
+    """
 
     def __init__(self, title: str, total: int | None, jobs: int, console: Console) -> None:
         self._total, self._jobs, self._console = total, jobs, console
@@ -34,26 +41,28 @@ class SweepProgress:
         self._bar.stop()
 
     def found(self, run: Planned) -> None:
-        """It was finished before."""
+        """Report a run that was finished before this sweep started."""
         self._count("finished before", run, "")
 
     def started(self, run: Planned, resumed: bool) -> None:
-        """A process runs it now."""
-        self._say(f"{'goes on' if resumed else 'begins'}: {run.label}")
+        """Report that a run has started or resumed."""
+        self._say(f"{'resumes' if resumed else 'starts'}: {run.label}")
 
     def finished(self, run: Planned, seconds: float) -> None:
-        """It has come to its end."""
+        """Report that a run has finished after ``seconds``."""
         self._ran += 1
         self._count("finished", run, f" ({seconds:.0f} s)")
 
     def failed(self, run: Planned, why: str) -> None:
-        """It has not, and why."""
+        """Report that a run has failed, and why."""
         self._failures += 1
         self._count("failed", run, f": {why}")
 
     def stopping(self, active: int) -> None:
-        """Interrupted."""
-        self._say(f"interrupted: {active} running end after their round; the same command goes on")
+        """Report an interrupt while ``active`` runs are under way."""
+        self._say(
+            f"interrupted: {active} active runs stop after their current iteration; the same command continues them"
+        )
 
     def _count(self, what: str, run: Planned, more: str) -> None:
         self._done += 1
@@ -63,7 +72,7 @@ class SweepProgress:
         self._bar.update(self._task, advance=1, left=f"{self._failures} failed{left}" if self._failures else left)
 
     def _left(self) -> str:
-        """An estimate from the runs that have ended here."""
+        """Return the estimated remaining time as text, from the runs that this process has finished."""
         if not self._ran or self._total is None or self._done >= self._total:
             return ""
         minutes = (time.perf_counter() - self._began) / 60 / self._ran * (self._total - self._done)

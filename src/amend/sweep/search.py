@@ -14,7 +14,11 @@ from amend.sweep.spec import Parameters, Sweep
 
 
 def grid(sweep: Sweep) -> list[Parameters]:
-    """Every combination. UserError for a parameter that has no list of values."""
+    """Return every combination of the parameters' values.
+
+    Raises:
+        UserError: If a parameter has a distribution instead of a list of values.
+    """
     columns = []
     for key, spec in sweep.parameters.items():
         kind = spec["distribution"]
@@ -30,14 +34,19 @@ def grid(sweep: Sweep) -> list[Parameters]:
 
 
 def random(sweep: Sweep, seed: int) -> Iterator[Parameters]:
-    """Draws without end; number n is a function of (seed, n)."""
+    """Yield random parameters without end; sample n depends only on ``seed`` and n."""
     for number in itertools.count():
         generator = np.random.default_rng([seed, number])
         yield {key: draw(spec, generator) for key, spec in sweep.parameters.items()}
 
 
 def draw(spec: Mapping[str, Any], generator: np.random.Generator) -> Any:
-    """One value of a parameter, as a plain Python value."""
+    """Sample one value of a parameter and return it as a plain Python value.
+
+    Args:
+        spec: The specification of the parameter, with its ``distribution``.
+        generator: The source of randomness.
+    """
     kind, low, high = spec["distribution"], spec.get("min", 0), spec.get("max", 0)
     if kind == "constant":
         return spec["value"]
@@ -47,7 +56,7 @@ def draw(spec: Mapping[str, Any], generator: np.random.Generator) -> Any:
         return int(generator.integers(low, high, endpoint=True))
     if kind in ("uniform", "q_uniform"):
         value = generator.uniform(low, high)
-    elif kind == "log_uniform":  # W&B: the ends are exponents of e
+    elif kind == "log_uniform":  # W&B: min and max are exponents of e
         value = math.exp(generator.uniform(low, high))
     elif kind.endswith("log_uniform_values"):
         value = math.exp(generator.uniform(math.log(low), math.log(high)))

@@ -1,12 +1,12 @@
-"""A W&B sweep file, read as W&B reads it: which values each parameter takes, and in which order runs come.
+"""Read a W&B sweep file as W&B reads it: the values of each parameter, and the order of the runs.
 
-    grid     every combination, the first parameter slowest (itertools.product, which is W&B's order)
-    random   run n of seed s is a function of (s, n): nothing is remembered, and no run depends on those before it
-    bayes    asks optuna what to try next (``optimise``)
+    grid     every combination; the first parameter changes slowest (W&B's order, itertools.product)
+    random   run n of seed s depends only on s and n
+    bayes    Optuna suggests the next run (module `bayes`)
 
-Keys are dotted and flat (``algo.lr``): W&B writes a nested mapping into the command line as a Python dictionary, which
-Hydra cannot read. ``null`` would arrive as the word None, so ``"null"`` is asked for. What is not understood is
-refused, never ignored.
+Keys are flat and dotted (``algo.lr``). W&B would write a nested mapping into the command line as a Python dictionary,
+which Hydra cannot read. W&B would also write ``null`` as the word None, so the file must have ``"null"``. An unknown
+key is an error.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ METHODS = ("grid", "random", "bayes")
 KNOWN = (
     "program", "method", "name", "description", "metric", "parameters", "command", "run_cap", "project", "entity",
 )  # fmt: skip
-KEYS = {  # what each distribution is told, beside its name
+KEYS = {  # required keys of each distribution
     "constant": ("value",),
     "categorical": ("values",),
     "int_uniform": ("min", "max"),
@@ -38,7 +38,7 @@ KEYS = {  # what each distribution is told, beside its name
     "log_normal": (),
     "beta": (),
 }
-MORE = {  # and may be told
+MORE = {  # optional keys of each distribution
     "categorical": ("probabilities",),
     "q_uniform": ("q",),
     "q_log_uniform_values": ("q",),
@@ -47,12 +47,24 @@ MORE = {  # and may be told
     "log_normal": ("mu", "sigma"),
     "beta": ("a", "b"),
 }
-Parameters = dict[str, Any]  # one run's: name -> value
+Parameters = dict[str, Any]  # parameters of one run: name -> value
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a file says. ``parameters``: name -> its specification with ``distribution`` filled in."""
+    """The content of a sweep file.
+
+    Attributes:
+        path: The file.
+        name: Name of the sweep.
+        program: The script that every run starts.
+        method: grid | random | bayes.
+        metric: Dotted path of the metric in ``summary.json``; empty if the file has none.
+        maximize: Whether a higher metric is better.
+        cap: The largest number of runs; None for no limit.
+        command: The words of the command line, with W&B's macros.
+        parameters: The specification of each parameter, by name; each has a ``distribution``.
+    """
 
     path: Path
     name: str
@@ -66,70 +78,75 @@ class Sweep:
 
     @property
     def varied(self) -> list[str]:
-        """Parameters that take more than one value, in the file's order."""
+        """Return the parameters that take more than one value, in the order of the file."""
         return [key for key, spec in self.parameters.items() if spec["distribution"] != "constant"]
 
 
 def read_sweep(path: Path) -> Sweep:
-    """The sweep in a file; UserError in one line for whatever is not as it should be."""
+    """Read and check a sweep file.
+
+    Raises:
+        UserError: If the file cannot be read or is invalid.
+    """
     try:
-        said = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(
             f"{path}: cannot be read ({error.strerror}); give a sweep file such as sweeps/*.yaml"
         ) from error
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(said, dict) or not isinstance(said.get("parameters"), dict):
-        raise UserError(f"{path}: no sweep, for it has no parameters")
-    if unknown := [key for key in said if key not in KNOWN]:
-        raise UserError(f"{path}: {unknown[0]}: not run here; allowed: {', '.join(KNOWN)}")
-    if said.get("method") not in METHODS:
-        raise UserError(f"{path}: method={said.get('method')}: allowed: {', '.join(METHODS)}")
-    metric = said.get("metric") or {}
-    if said["method"] == "bayes" and not metric.get("name"):
-        raise UserError(f"{path}: metric.name: missing, and method=bayes needs it; such as trained.delta.mean")
+    if not isinstance(content, dict) or not isinstance(content.get("parameters"), dict):
+        raise UserError(f"{path}: not a sweep: the file has no parameters")
+    if unknown := [key for key in content if key not in KNOWN]:
+        raise UserError(f"{path}: {unknown[0]}: not supported; allowed: {', '.join(KNOWN)}")
+    if content.get("method") not in METHODS:
+        raise UserError(f"{path}: method={content.get('method')}: allowed: {', '.join(METHODS)}")
+    metric = content.get("metric") or {}
+    if content["method"] == "bayes" and not metric.get("name"):
+        raise UserError(f"{path}: metric.name: missing; method=bayes needs it, for example trained.delta.mean")
     return Sweep(
         path=path,
-        name=str(said.get("name") or path.stem),
-        program=str(said.get("program", "run.py")),
-        method=said["method"],
+        name=str(content.get("name") or path.stem),
+        program=str(content.get("program", "run.py")),
+        method=content["method"],
         metric=str(metric.get("name", "")),
         maximize=metric.get("goal", "minimize") == "maximize",  # W&B's default
-        cap=said.get("run_cap"),
-        command=tuple(map(str, said.get("command") or ("${env}", "${interpreter}", "${program}", "${args}"))),
-        parameters={str(key): _specified(f"{path}: {key}", spec) for key, spec in said["parameters"].items()},
+        cap=content.get("run_cap"),
+        command=tuple(map(str, content.get("command") or ("${env}", "${interpreter}", "${program}", "${args}"))),
+        parameters={str(key): _specified(f"{path}: {key}", spec) for key, spec in content["parameters"].items()},
     )
 
 
 def _specified(where: str, spec: Any) -> dict[str, Any]:
-    """A parameter's specification, with the distribution that W&B would take where none is named."""
+    """Return the specification of a parameter, with W&B's default for a missing ``distribution``."""
     if not isinstance(spec, dict) or "parameters" in spec:
         raise UserError(f"{where}: allowed: value, values, or min and max; nested keys are written with a dot")
-    given = dict(spec)
-    whole = all(isinstance(given.get(end), int) for end in ("min", "max"))
-    implied = (
+    full = dict(spec)
+    are_integers = all(isinstance(full.get(end), int) for end in ("min", "max"))
+    default = (
         "constant"
-        if "value" in given
+        if "value" in full
         else "categorical"
-        if "values" in given
+        if "values" in full
         else "int_uniform"
-        if whole
+        if are_integers
         else "uniform"
     )
-    kind = given.setdefault("distribution", implied)
+    kind = full.setdefault("distribution", default)
     if kind not in KEYS:
         raise UserError(f"{where}: distribution={kind}: allowed: {', '.join(KEYS)}")
-    if missing := [key for key in KEYS[kind] if key not in given]:
-        raise UserError(f"{where}: {missing[0]}: missing, and distribution={kind} needs it")
-    if stray := [key for key in given if key not in ("distribution", *KEYS[kind], *MORE.get(kind, ()))]:
-        raise UserError(f"{where}: {stray[0]}: distribution={kind} has no use for it")
+    if missing := [key for key in KEYS[kind] if key not in full]:
+        raise UserError(f"{where}: {missing[0]}: missing; distribution={kind} needs it")
+    if stray := [key for key in full if key not in ("distribution", *KEYS[kind], *MORE.get(kind, ()))]:
+        allowed = ", ".join(("distribution", *KEYS[kind], *MORE.get(kind, ())))
+        raise UserError(f"{where}: {stray[0]}: no key of distribution={kind}; allowed: {allowed}")
     for key in ("min", "max", "q", "mu", "sigma", "a", "b"):
-        if isinstance(given.get(key, 0), str):
-            raise UserError(f"{where}: {key}={given[key]}: text, not a number; YAML wants 1.0e-5 where 1e-5 is meant")
-    for value in [given["value"]] if kind == "constant" else given.get("values", []):
+        if isinstance(full.get(key, 0), str):
+            raise UserError(f"{where}: {key}={full[key]}: text, not a number; YAML reads 1.0e-5 as a number, not 1e-5")
+    for value in [full["value"]] if kind == "constant" else full.get("values", []):
         if value is None:
-            raise UserError(f'{where}: null would arrive as the word None; write "null"')
+            raise UserError(f'{where}: W&B would write null as the word None; write "null"')
         if isinstance(value, dict):
-            raise UserError(f"{where}: a mapping cannot stand on a command line; give each of its keys with a dot")
-    return given
+            raise UserError(f"{where}: a value cannot be a mapping; write each of its keys with a dot")
+    return full

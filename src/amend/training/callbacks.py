@@ -1,7 +1,7 @@
 """Lightning callbacks of a training run. Each has one duty, and ``RunCallbacks`` fixes their order.
 
-``metrics.jsonl`` is flushed before each checkpoint is written. On resume, lines newer than the checkpoint are deleted, and
-the resumed run reproduces them exactly. Times differ between two runs, so they go to ``timing.jsonl``.
+``metrics.jsonl`` is flushed before each checkpoint is written. On resume, lines newer than the checkpoint are
+deleted, and the resumed run reproduces them exactly. Times differ between two runs, so they go to ``timing.jsonl``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from amend.reward import CompositeReward
 from amend.training.alerts import AlertRules, AlertThresholds
 from amend.training.round_metrics import compute_round_metrics
 
-# Mean |log pi of the trainer - log pi of the engine| in nats. Above it, a token's probability differs by a tenth on average.
+# Mean |log pi of the trainer - log pi of the engine| in nats. Above it, a token's probability differs by a tenth on
+# average.
 WARN_LOGP_DIFFERENCE = 0.1
 
 
@@ -117,8 +118,9 @@ class AlertCallback(pl.Callback):
         if difference > WARN_LOGP_DIFFERENCE and not self._has_warned_of_engine:
             self._has_warned_of_engine = True
             self._view.note(
-                f"the engine's log-probabilities differ from the trainer's by {difference:.2f} nats on average: the engine "
-                f"samples from another policy than the trained one; check its precision and whether it receives the weights"
+                f"the engine's log-probabilities differ from the trainer's by {difference:.2f} nats on average: the "
+                f"engine samples from another policy than the trained one; check its precision and whether it receives "
+                f"the weights"
             )
         for alert in self._rules.look(row):
             self._view.note(alert.text)
@@ -168,7 +170,8 @@ class GracefulStop(pl.Callback):
 class BestWeights(pl.Callback):
     """Keeps the weights with the highest mean training reward of the final stage.
 
-    The mean is over the last turn's reward in ``checkpoint_every`` iterations. Test problems have no part in the choice.
+    The mean is over the last turn's reward in ``checkpoint_every`` iterations. Test problems have no part in the
+    choice.
 
     Attributes:
         path: The file of the weights, which exists once a window of the final stage has ended.
@@ -235,8 +238,9 @@ class CheckpointCallback(pl.Callback):
 class RunCallbacks(NamedTuple):
     """The callbacks of a run, in the order in which Lightning must call them.
 
-    The metrics come first because alerts and the best weights read them. The stop comes before the two that save, because the
-    last iteration is always saved. The checkpoint comes last, so that it covers all files and states before it.
+    The metrics come first because alerts and the best weights read them. The stop comes before the two that save,
+    because the last iteration is always saved. The checkpoint comes last, so that it covers all files and states
+    before it.
     """
 
     metrics: MetricsWriter

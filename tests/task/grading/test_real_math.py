@@ -72,6 +72,7 @@ def test_a_neighbours_answer_is_wrong(task: Math) -> None:
     ]
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_a_neighbours_answer_is_wrong_in_a_quarter_of_math(task: Math, everything: list[Problem]) -> None:
     """All of it: ``make graders FOLDER=DATA ARGS="--every 1"``."""
@@ -92,6 +93,7 @@ def test_a_neighbours_answer_is_wrong_in_a_quarter_of_math(task: Math, everythin
     assert Counter(verdict.reason for verdict in verdicts)["timeout"] == 0
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_nearly_every_gold_answer_is_mathematics_to_sympy(
     everything: list[Problem], monkeypatch: pytest.MonkeyPatch

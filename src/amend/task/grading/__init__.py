@@ -1,1 +1,1 @@
-"""Grading: from a reply to a verdict. No module of this package imports torch or a task."""
+"""Grade replies: extract the answer or the program and return a verdict. No module here imports torch or a task."""

@@ -1,14 +1,24 @@
-"""What the tasks of writing programs share: the code of a reply, and its verdict from the sandbox.
+"""Grade programs: extract the code from a reply and run it against the tests of the problem in the sandbox.
 
-A reply's code is what stands between ``[BEGIN]`` and ``[DONE]`` (the format of MBPP's prompt, whose ``[BEGIN]`` may
-stand in the prompt; of several the last that defines the function asked for), and within that what is fenced as
-Python. Of several fenced blocks the last one counts that defines the function asked for, so that a rewritten solution
-wins over the one it quotes, and an example of its use over neither; what it uses of the functions, classes and imports
-of the others goes with it. Without fences it is the text from the first line that only Python begins with.
+The code is extracted in three steps:
 
-Why a verdict is what it is: right | wrong | no answer (there was no code) | refused (longer than 64 KiB) | error (it
-raised, or ended) | timeout | flood | untested (the data set's test could not be run; named in
-the log, and counted after each evaluation).
+    1. Take the text between ``[BEGIN]`` and ``[DONE]``, the markers of the MBPP prompt. The prompt may already contain
+       ``[BEGIN]``. If the reply has several such passages, use the last one that defines the requested function.
+    2. Within that text, take the code blocks that are fenced as Python. If there are several, use the last one that
+       defines the requested function. A corrected solution thus replaces an earlier one, and a usage example replaces
+       neither. Functions, classes and imports that the chosen block needs are taken from the other blocks.
+    3. Without fences, take the text from the first line that can only be Python.
+
+The reason of a verdict is one of:
+
+    right       all tests passed
+    wrong       a test failed
+    no answer   the reply has no code
+    refused     the program is longer than 64 KiB
+    error       the program raised an exception or exited
+    timeout     the program exceeded its time limit
+    flood       the program wrote more output than the sandbox allows
+    untested    the test of the data set could not be run; the log names the problem, and each evaluation counts them
 """
 
 from __future__ import annotations
@@ -25,26 +35,49 @@ log = logging.getLogger(__name__)
 
 
 class CodeGrader:
-    """Tells what programs are worth. UserError in one line where there is no sandbox of this kind on this machine."""
+    """Grade programs in a sandbox.
+
+    Args:
+        sandbox: the kind of sandbox, see ``amend.task.sandbox``.
+        seconds: limit of processor time for each program, in seconds.
+
+    Raises:
+        UserError: if this machine does not support this kind of sandbox.
+    """
 
     def __init__(self, *, sandbox: Kind, seconds: float) -> None:
         self._sandbox = Sandbox(kind=sandbox, seconds=seconds)
 
     def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
-        """The verdict on each reply, in order. Total: any string gets one."""
+        """Return a verdict for each pair of problem and reply, in order.
+
+        Args:
+            pairs: problems with the replies to grade. Any string is a valid reply.
+
+        Returns:
+            One verdict per pair. ``answer`` is the extracted program.
+        """
         programs = [whole(problem.meta, reply) for problem, reply in pairs]
         verdicts = [Verdict(code, False, "no answer" if code is None else "refused") for code in programs]
         run = [i for i, code in enumerate(programs) if code is not None and len(code) <= LONGEST_PROGRAM]
-        found = self._sandbox.run([trial(pairs[i][0], str(programs[i])) for i in run])
-        for i, outcome in zip(run, found, strict=True):
+        results = self._sandbox.run([trial(pairs[i][0], str(programs[i])) for i in run])
+        for i, outcome in zip(run, results, strict=True):
             verdicts[i] = Verdict(programs[i], outcome.reason == "right", outcome.reason)
-        if broken := Counter(f"{pairs[i][0].id} ({said.detail})" for i, said in zip(run, found, strict=True)
-                             if said.reason == "untested"):  # fmt: skip
-            log.warning("tests that could not be run: %s", ", ".join(list(broken)[:5]))
+        if untested := Counter(f"{pairs[i][0].id} ({result.detail})" for i, result in zip(run, results, strict=True)
+                               if result.reason == "untested"):  # fmt: skip
+            log.warning("tests that could not be run: %s", ", ".join(list(untested)[:5]))
         return verdicts
 
 
 def trial(problem: Problem, program: str) -> ExecutionRequest:
-    """A program against the tests of a problem."""
+    """Return the request to run a program against the tests of a problem.
+
+    Args:
+        problem: a problem whose ``meta`` has ``test``, ``prelude`` and ``names``.
+        program: source code of the solution.
+
+    Returns:
+        The request for the sandbox.
+    """
     meta = problem.meta
     return ExecutionRequest(program, meta["test"], meta["prelude"], dict(meta["names"]))

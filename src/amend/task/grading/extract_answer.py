@@ -1,16 +1,14 @@
-r"""Extract the final answer from a reply: the last ``\boxed{...}``, or the sentence that announces the answer."""
+r"""Extract the final answer from a reply: the content of the last ``\boxed{}``, or the text after "final answer"."""
 
 from __future__ import annotations
 
 import re
 
-LONGEST_REPLY = 100_000  # characters, from the end of a reply, in which an answer is looked for
+LONGEST_REPLY = 100_000  # number of characters at the end of a reply that are searched for an answer
 LONGEST_ANSWER = 200  # characters; the longest gold answer of MATH has 159
 
-# Reading the answer ---------------------------------------------------------------------------------------------------
-
 _BRACES = re.compile(r"\\boxed +([^\s{}$\\]{1,40})|\\{1,2}(?:boxed|fbox)\s*+\{|\\.|[{}]", re.DOTALL)
-_SLASH = re.compile(r"(?<!\\)\\$")  # what is left of a space, "\\ ", at the end
+_SLASH = re.compile(r"(?<!\\)\\$")  # the rest of a LaTeX space, "\\ ", after stripping
 _DOLLARS = re.compile(r"\$+((?:\\.|[^$\\])*+)", re.DOTALL)
 _FINAL = re.compile(
     r"final answer(?:\s++is\b:?|[*_]{0,3}\s?:)[\s*_]*+(?:the (?:final )?answer is\b:?[\s*_]*+)?", re.IGNORECASE
@@ -20,17 +18,29 @@ _LABEL = re.compile(r"[#*_:\s]*+(?:(?:the )?(?:final )?answer\b(?: is\b)?[\s:*_]
 
 
 def boxed(text: str) -> str | None:
-    """The answer a reply gives, or None where it gives none; "" for an empty box. Total, and linear in the length.
+    r"""Return the final answer of a reply.
 
-    An unclosed ``\\boxed{`` is no box. Of nested boxes the innermost last one counts. Escaped braces are not braces.
+    The sources, in order of preference:
+
+        1. the content of the last balanced ``\boxed{}``; of nested boxes, the innermost
+        2. the text after the last "Final Answer:", "final answer is" or ``####``
+        3. the word after the last ``\boxed`` without braces
+
+    An unclosed ``\boxed{`` is ignored, and an escaped brace does not count as a brace. Time is linear in the length.
+
+    Args:
+        text: the reply. Any string is valid. Only the last ``LONGEST_REPLY`` characters are searched.
+
+    Returns:
+        The answer without surrounding space; "" for an empty box; None if the reply has no answer.
     """
     text = text[-LONGEST_REPLY:]
-    answer, bare, latest = None, None, -1
-    open_braces: list[tuple[bool, int, int]] = []  # is it a box's, where its \boxed starts, where its content starts
+    answer, unbraced, latest = None, None, -1
+    open_braces: list[tuple[bool, int, int]] = []  # is it a \boxed, start of the command, start of its content
     for match in _BRACES.finditer(text):
         token = match.group()
-        if match.group(1) is not None:  # \boxed 5, without braces; or a sentence about a \boxed environment
-            bare = match.group(1)
+        if match.group(1) is not None:  # \boxed 5 without braces, or a sentence that mentions \boxed
+            unbraced = match.group(1)
         elif token.endswith("{") and token != "\\{":
             open_braces.append((token != "{", match.start(), match.end()))
         elif token == "}" and open_braces:
@@ -38,12 +48,12 @@ def boxed(text: str) -> str | None:
             if is_box and start > latest:
                 answer, latest = text[content : match.start()], start
     if answer is None:
-        answer = _final(text) or bare
+        answer = _find_announced_answer(text) or unbraced
     return answer if answer is None else _SLASH.sub("", answer.strip())
 
 
-def _final(text: str) -> str | None:
-    """What follows the last "Final Answer:" (or "is") or the last ``####``, whichever is later; else None."""
+def _find_announced_answer(text: str) -> str | None:
+    """Return the text after the last "Final Answer:" (or "is") or the last ``####``: after the later of the two."""
     end = -1
     for match in _FINAL.finditer(text):
         end = match.end()
@@ -52,7 +62,7 @@ def _final(text: str) -> str | None:
     line = _LABEL.sub("", line, count=1).rstrip("*_ ")
     if end >= 0 and not (line and hashes > end):
         rest = text[end:]
-        if between := _DOLLARS.match(rest):
-            return between.group(1)
+        if formula := _DOLLARS.match(rest):
+            return formula.group(1)
         return re.split(r"\n|\. I hope|\.\s*$", rest, maxsplit=1)[0].rstrip("* ") or None
     return line or None

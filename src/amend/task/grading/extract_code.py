@@ -1,4 +1,9 @@
-"""Extract the program from a reply: its code blocks, the definitions that it needs, and the entry point."""
+"""Extract a runnable program from a reply.
+
+``whole`` is the entry point. It selects the code block that defines the requested function. It then adds the
+definitions of other blocks that this block needs, and the imports and helpers of the prompt. If the reply is only the
+body of a function, ``whole`` adds the function's head. ``code_grader`` describes how a block is selected.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from textwrap import dedent
 from typing import Any
 
-LONGEST_REPLY = 2**20  # characters, from the end of a reply, in which code is looked for
+LONGEST_REPLY = 2**20  # number of characters at the end of a reply that are searched for code
 LONGEST_PROGRAM = 2**16  # characters
 PYTHON = ("", "python", "py", "python3")
 IMPORTS = (ast.Import, ast.ImportFrom)
@@ -20,111 +25,150 @@ BEGINS = re.compile(r"^(?:def|class|import|from|async def)[ \t]+\w|^@\w", re.MUL
 
 
 def whole(meta: Mapping[str, Any], reply: str) -> str | None:
-    """The program that a reply amounts to: with what the question gave it, imports and helpers or a function's head."""
+    """Return the program of a reply, completed with the imports, helpers and function head of the prompt.
+
+    Args:
+        meta: ``entry`` is the name of the requested function. Optional: ``given``, the imports and helpers of the
+            prompt; ``head``, the first lines of the function, which are used if the reply is only its body.
+        reply: the reply. Any string is valid.
+
+    Returns:
+        Source code, which may be invalid Python; None if the reply has no code.
+    """
     code = extracted(reply, meta["entry"])
     if code is None or not code.strip():
         return None
-    given = meta.get("given", "")
+    prelude = meta.get("given", "")
     if "head" in meta and not defines(code, meta["entry"]):
-        return f"{given}\n{meta['head']}\n{body(code)}"
-    return behind(f"{given}\n", code) if given else code
+        return f"{prelude}\n{meta['head']}\n{body(code)}"
+    return behind(f"{prelude}\n", code) if prelude else code
 
 
 def body(code: str) -> str:
-    """The rest of a function, indented: up to a line that is not, for the first may have lost its spaces to the
-    question's end; or up to its last ``return``, where one that is not indented says that all have lost them."""
+    """Return the body of a function from a reply that continues its head, with indentation.
+
+    The first line may lack its indentation because the prompt ends with these spaces. The body then ends before the
+    next line without indentation. If a later ``return`` has no indentation either, the whole body lacks it: all lines
+    up to the end of the last such ``return`` are indented. This reading is used only if the result parses.
+
+    Args:
+        code: the text that follows the head of the function.
+
+    Returns:
+        The indented body.
+    """
     lines = code.strip("\r\n").split("\n")
-    bare = [i for i, line in enumerate(lines) if line.strip() and not line[0].isspace()]
-    returns = [i for i in bare if i and re.match(r"return\b", lines[i])]
-    if returns and 0 in bare:
-        ends = next((i for i in bare if i > returns[-1] and lines[i][0] not in ")]}"), len(lines))
-        dedented = "\n".join(f"    {line}" for line in lines[:ends])
-        if parsed(f"def f():\n{dedented}"):
-            return dedented
-    ends = next((i for i in bare if i), len(lines))
-    return "\n".join([lines[0] if 0 not in bare else f"    {lines[0]}", *lines[1:ends]])
+    unindented = [i for i, line in enumerate(lines) if line.strip() and not line[0].isspace()]
+    returns = [i for i in unindented if i and re.match(r"return\b", lines[i])]
+    if returns and 0 in unindented:
+        end = next((i for i in unindented if i > returns[-1] and lines[i][0] not in ")]}"), len(lines))
+        indented = "\n".join(f"    {line}" for line in lines[:end])
+        if parsed(f"def f():\n{indented}"):
+            return indented
+    end = next((i for i in unindented if i), len(lines))
+    return "\n".join([lines[0] if 0 not in unindented else f"    {lines[0]}", *lines[1:end]])
 
 
 def extracted(reply: str, entry: str) -> str | None:
-    """The code of a reply; None where there is none. Total, and linear in the length."""
+    """Return the code of a reply, without the imports and helpers of the prompt.
+
+    Time is linear in the length of the reply.
+
+    Args:
+        reply: the reply. Any string is valid. Only the last ``LONGEST_REPLY`` characters are searched.
+        entry: the name of the requested function.
+
+    Returns:
+        The code, which may be only the body of a function; None if the reply has no code.
+    """
     text = reply[-LONGEST_REPLY:].replace("\r\n", "\n")
     marked = "[DONE]" in text or "[BEGIN]" in text
-    text = _answered(text.split("[BEGIN]"), entry)
+    text = _select_marked_text(text.split("[BEGIN]"), entry)
     blocks = []
     for block in text.replace("~~~", "```").split("```")[1::2]:
         language, line, code = block.partition("\n")
         if line and (language.split() or [""])[0].lower() in PYTHON:
-            whole = dedent(code)  # a block in a list is indented as a whole; so is a function's rest, which has to be
-            blocks.append(whole if defines(whole, entry) else code)
+            dedented = dedent(code)  # a block in a Markdown list is indented; a function body must stay indented
+            blocks.append(dedented if defines(dedented, entry) else code)
     if blocks:
-        asked = [i for i, code in enumerate(blocks) if defines(code, entry)]
-        if not asked:
+        defining = [i for i, code in enumerate(blocks) if defines(code, entry)]
+        if not defining:
             return ([code for code in blocks if BEGINS.search(code)] or blocks)[-1]
-        answer, others = blocks[asked[-1]], blocks[: asked[-1]] + blocks[asked[-1] + 1 :]
+        answer, others = blocks[defining[-1]], blocks[: defining[-1]] + blocks[defining[-1] + 1 :]
         return behind(used(answer, others), answer)
     if marked:
         return text
-    if (first := BEGINS.search(text)) and (defines(text, entry) or not _rest(text[: first.start()])):
+    if (first := BEGINS.search(text)) and (defines(text, entry) or not _is_function_body(text[: first.start()])):
         return text[first.start() :]
-    return text if _rest(text) else None
+    return text if _is_function_body(text) else None
 
 
-def _rest(text: str) -> bool:
-    """Does it look like the rest of a function?"""
+def _is_function_body(text: str) -> bool:
+    """Check whether a text looks like the body of a function."""
     return bool(re.match(r"\n*[ \t]+\S", text) or re.search(r"^[ \t]*return\b", text, re.MULTILINE))
 
 
 def used(code: str, others: Sequence[str]) -> str:
-    """The imports, functions and classes that ``code`` needs and only the ``others`` make, with what those need in
-    turn; the last that makes a name counts. Nothing where ``code`` does not parse."""
+    """Return the imports, functions and classes of other code blocks that ``code`` needs.
+
+    Definitions that those need in turn are included. If several blocks define a name, the last definition is used.
+
+    Args:
+        code: the selected code block.
+        others: the other code blocks of the reply.
+
+    Returns:
+        Source code to put before ``code``; "" if ``code`` needs nothing or does not parse.
+    """
     answer = parsed(code)
     if answer is None:
         return ""
-    makers: dict[str, ast.stmt] = {}
-    order: list[ast.stmt] = []
-    for tree in (*(parsed(other) for other in others), answer):  # its own imports may be what a helper needs
+    definitions: dict[str, ast.stmt] = {}
+    statements: list[ast.stmt] = []
+    for tree in (*(parsed(other) for other in others), answer):  # a helper may need the imports of the answer
         for node in tree.body if tree else ():
             if not isinstance(node, MAKERS if tree is not answer else IMPORTS):
                 continue
-            order.append(node)
-            makers |= dict.fromkeys(made(node), node)
-    wanted: set[int] = set()
-    todo = [name for name in needs(answer) if name in makers]
-    while todo:
-        node = makers[todo.pop()]
-        if id(node) not in wanted:
-            wanted.add(id(node))
-            todo += [name for name in needs(node) if name in makers]
-    own = {id(node) for node in answer.body}
-    if wanted <= own:
+            statements.append(node)
+            definitions |= dict.fromkeys(made(node), node)
+    needed: set[int] = set()
+    pending = [name for name in needs(answer) if name in definitions]
+    while pending:
+        node = definitions[pending.pop()]
+        if id(node) not in needed:
+            needed.add(id(node))
+            pending += [name for name in needs(node) if name in definitions]
+    if needed <= {id(node) for node in answer.body}:
         return ""
-    chosen = sorted((node for node in order if id(node) in wanted), key=lambda node: not isinstance(node, IMPORTS))
+    selected = sorted(
+        (node for node in statements if id(node) in needed), key=lambda node: not isinstance(node, IMPORTS)
+    )
     try:
-        return "".join(f"{ast.unparse(node)}\n" for node in chosen)
-    except RecursionError:  # what can be parsed can be too deep to be written down again
+        return "".join(f"{ast.unparse(node)}\n" for node in selected)
+    except RecursionError:  # ast.unparse recurses deeper than ast.parse
         return ""
 
 
 def parsed(code: str) -> ast.Module | None:
-    """The tree of a program; None where it is none, or is too long or too deep to be looked at."""
+    """Parse a program; return None if it is invalid, too deeply nested, or longer than ``LONGEST_PROGRAM``."""
     if len(code) > LONGEST_PROGRAM:
         return None
     try:
-        with warnings.catch_warnings(action="ignore"):  # of invalid escapes
+        with warnings.catch_warnings(action="ignore"):  # invalid escapes in strings
             return ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
 
 def made(node: ast.stmt) -> list[str]:
-    """The names that an import, a function or a class makes."""
+    """Return the names that an import, a function or a class defines."""
     if isinstance(node, IMPORTS):
         return [alias.asname or alias.name.partition(".")[0] for alias in node.names]
     return [node.name] if isinstance(node, DEFINES) else []
 
 
 def needs(tree: ast.AST) -> set[str]:
-    """The names that are read in a program and bound nowhere in it, whatever their scopes."""
+    """Return the names that a program reads and binds nowhere. Scopes are ignored."""
     read: set[str] = set()
     bound = set(dir(builtins))
     for node in ast.walk(tree):
@@ -140,7 +184,7 @@ def needs(tree: ast.AST) -> set[str]:
 
 
 def behind(before: str, code: str) -> str:
-    """A program behind another, with what it imports from the future in front of both."""
+    """Return ``before`` followed by ``code``, with the ``__future__`` imports of ``code`` moved to the top."""
     tree = parsed(code) if before else None
     future = [n for n in tree.body if isinstance(n, ast.ImportFrom) and n.module == "__future__"] if tree else []
     lines = code.split("\n")
@@ -149,15 +193,18 @@ def behind(before: str, code: str) -> str:
     return "".join(f"{ast.unparse(node)}\n" for node in future) + before + "\n".join(lines)
 
 
-def _answered(parts: Sequence[str], entry: str) -> str:
-    """Of what follows each ``[BEGIN]``, up to ``[DONE]``, the last that defines what was asked for, since a base model
-    goes on with problems of its own; where none does, the first that is ended, else the last."""
-    ended = [part.partition("[DONE]") for part in parts]
-    asked = [text for text, _, _ in ended if defines(text, entry)]
-    return (asked[-1:] or [text for text, done, _ in ended if done and text.strip()][:1] or [ended[-1][0]])[0]
+def _select_marked_text(parts: Sequence[str], entry: str) -> str:
+    """Select one of the texts that follow ``[BEGIN]``, each up to ``[DONE]``.
+
+    Take the last text that defines ``entry``, because a base model continues with problems that it invents. If no text
+    defines it, take the first one that ends in ``[DONE]``, else the last one.
+    """
+    passages = [part.partition("[DONE]") for part in parts]
+    defining = [text for text, _, _ in passages if defines(text, entry)]
+    return (defining[-1:] or [text for text, done, _ in passages if done and text.strip()][:1] or [passages[-1][0]])[0]
 
 
 def defines(code: str, name: str) -> bool:
-    """Does the code, at its top level, define something of this name?"""
+    """Check whether the code defines ``name`` at its top level, as a function, class or variable."""
     word = re.escape(name)
     return bool(re.search(rf"^(?:(?:async[ \t]+)?def[ \t]+|class[ \t]+)?{word}[ \t]*(?:[(:=\[]|$)", code, re.MULTILINE))

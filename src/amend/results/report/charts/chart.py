@@ -1,6 +1,7 @@
 """Charts as values: what a chart shows, without how it is drawn.
 
-``svg.draw`` turns a chart into SVG elements. ``html.figure`` puts them into a page, and ``export.svg_file`` into a file.
+``svg.draw`` turns a chart into SVG elements. ``html.figure`` puts them into a page, and ``export.svg_file`` into a
+file.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ class LineChart:
         unit: "%" multiplies the values by 100 and marks the axis with %; "" leaves them.
         marks: Vertical lines, each at an x with a word.
         bands: The lower and the upper end of a shaded band around a line, by the name of the line.
-        places: The colour and dash of a line, by name, and the number by which the page's switches know it. Charts with few
-            lines have none, and their long lines are smoothed.
+        places: The colour and dash of a line, by name, and the number by which the page's switches know it. Charts
+            with few lines have none, and their long lines are smoothed.
         log: Whether the x axis is logarithmic, with a tick at each x.
     """
 

@@ -1,8 +1,9 @@
 """Draw charts as SVG elements of a few kilobytes, without a library and without a network.
 
-Colours are CSS variables of the page (``--s0``, ``--s1``, ...), so a chart follows the light and the dark theme. They are the
-palette of Okabe and Ito, which people with any colour vision can distinguish. Every line has its name at its end, and its own
-dash if there are many lines. The thick line of a long curve is a moving average; the faint line has the measured values.
+Colours are CSS variables of the page (``--s0``, ``--s1``, ...), so a chart follows the light and the dark theme. They
+are the palette of Okabe and Ito, which people with any colour vision can distinguish. Every line has its name at its
+end, and its own dash if there are many lines. The thick line of a long curve is a moving average; the faint line has
+the measured values.
 """
 
 from __future__ import annotations

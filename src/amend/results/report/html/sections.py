@@ -20,7 +20,7 @@ LENGTH_BINS = 8  # of the charts over the length and the perplexity of an answer
 
 
 def length_charts(run: Run) -> list[Chart]:
-    """Return accuracy by steps and by perplexity, for each phase and attempt; without greedy attempts there are none."""
+    """Return accuracy by steps and by perplexity, for each phase and attempt, if greedy attempts were kept."""
     tables = {phase: select(run.episodes, phase, "greedy") for phase in ("base", "trained")}
     return [
         chart
@@ -119,9 +119,9 @@ def curves(metrics: Sequence[Mapping[str, Any]]) -> str:
     if not metrics:
         return ""
     return (
-        f'<h2>Training</h2><p class="soft">{len(metrics)} iterations. Thick: moving average; faint: every iteration. Point '
-        "at a chart, or focus it and use the arrow keys, to read values. Cut off: replies that reached the length limit. "
-        "Equal rewards: problems whose episodes all had the same reward and so teach nothing.</p>"
+        f'<h2>Training</h2><p class="soft">{len(metrics)} iterations. Thick: moving average; faint: every iteration. '
+        "Point at a chart, or focus it and use the arrow keys, to read values. Cut off: replies that reached the length "
+        "limit. Equal rewards: problems whose episodes all had the same reward and so teach nothing.</p>"
         f'<div class="grid">{"".join(map(figure, curve_charts(metrics)))}</div>'
     )
 
