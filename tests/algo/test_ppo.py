@@ -176,7 +176,7 @@ def test_the_kl_is_read_from_the_reference_before_the_updates() -> None:
 
 
 def test_the_reference_is_read_once_and_the_policy_not_at_all_for_it() -> None:
-    """PPO with a KL in its reward needs two forward passes before its updates: the reference's, and the value head's."""
+    """PPO with a KL in its reward needs two forward passes before its updates: one of each model."""
     made = learner(kl_coef=0.05)
     passes: list[str] = []
     for name, lm in (("policy", made.policy.lm), ("reference", made.policy.reference_lm)):

@@ -1,5 +1,5 @@
-"""The rules of .vale/styles/amend, applied without vale: to Markdown, to docstrings, comments and messages of Python, and
-to the comments of YAML.
+"""The rules of .vale/styles/amend, applied without vale: to Markdown, to docstrings, comments and messages of Python,
+and to the comments of YAML.
 
     python tests/helpers/prose.py src/amend/ops README.md        prints path:line: rule
 """

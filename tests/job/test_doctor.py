@@ -59,10 +59,14 @@ def found(findings: Iterator[CheckResult] | list[CheckResult], what: str) -> Che
 
 def test_the_well_are_told_so(context: CheckContext) -> None:
     for finding in (
-        *preflight_checks.end_and_padding(context.components), *preflight_checks.template(context.components), *preflight_checks.gold(context.components),
-        preflight_checks.something_to_learn(context), preflight_checks.memory(context), *preflight_updates.updates(context),
+        *preflight_checks.end_and_padding(context.components),
+        *preflight_checks.template(context.components),
+        *preflight_checks.gold(context.components),
+        preflight_checks.something_to_learn(context),
+        preflight_checks.memory(context),
+        *preflight_updates.updates(context),
         *(preflight_checks.parity(context.components, heat) for heat in preflight_checks.TEMPERATURES),
-    ):  # fmt: skip
+    ):
         assert finding.ok, finding
 
 

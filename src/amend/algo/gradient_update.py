@@ -136,8 +136,8 @@ class GradientUpdate(pl.LightningModule, ABC):
                 norm = collectives.full_tensor(norm)
                 if not bool(torch.isfinite(norm)):
                     raise UserError(
-                        f"iteration {self.iteration + 1}: the gradient is not finite and nothing was changed; resume from "
-                        f"the last checkpoint with algo.lr below {self.lr}, or look closer with debug=exact"
+                        f"iteration {self.iteration + 1}: the gradient is not finite and nothing was changed; resume "
+                        f"from the last checkpoint with algo.lr below {self.lr}, or look closer with debug=exact"
                     )
                 optimizer.step()
                 self.counters["optimizer_steps"] += 1

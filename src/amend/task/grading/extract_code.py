@@ -138,7 +138,8 @@ def used(code: str, others: Sequence[str]) -> str:
         if id(node) not in needed:
             needed.add(id(node))
             pending += [name for name in needs(node) if name in definitions]
-    if needed <= {id(node) for node in answer.body}:
+    answer_nodes = {id(node) for node in answer.body}
+    if needed <= answer_nodes:
         return ""
     selected = sorted(
         (node for node in statements if id(node) in needed), key=lambda node: not isinstance(node, IMPORTS)

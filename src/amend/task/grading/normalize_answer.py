@@ -1,4 +1,8 @@
-"""Normalize a mathematical answer: remove decoration, units and spacing that do not change its value."""
+"""Normalize a mathematical answer: remove styling, units and spacing that do not change its value.
+
+``undecorated`` removes styling and keeps valid LaTeX, which sympy can read. ``plain`` also removes spacing and separates
+the unit; its result is compared as a string or, through ``number``, as an exact number.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,6 @@ import re
 from fractions import Fraction
 
 from amend.task.grading.extract_answer import LONGEST_ANSWER
-
-# Plain comparison -----------------------------------------------------------------------------------------------------
 
 _INVISIBLE = re.compile(r"(?<!\\)\\[!,;: ]|(?<!\\)\\(?:left|right|displaystyle|large|q?quad)(?![a-zA-Z])|[~$€£\s]|\\\$")
 _DECORATION = re.compile(r"\\(?:underline|uline|bm|boldsymbol)(?=\s*\{)|\\(?:text)?color\s*\{[^{}]*\}")
@@ -18,10 +20,10 @@ _ORDINAL = re.compile(  # 14^{\text{th}}, 2^{nd}, 3^\mathrm{rd}, 1^st
 _DEGREES = re.compile(r"\^\{?\\circ\}?|°")
 _TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
 _UNIT = re.compile(r"(.*\S)\s*\\(?:text|textrm|mathrm|mbox)\s*\{([^{}]*)\}(?:\^\{?[0-9]\}?)?", re.DOTALL)
-_WORDS = re.compile(  # a number and words: 18 dollars, 60 km per hour, 7 (eggs)
+_WORDS = re.compile(  # a number with a unit in words: 18 dollars, 60 km per hour, 7 (eggs)
     r"([+-]?[$€£]?[0-9][0-9,]*(?:\.[0-9]+)?|[+-]?[0-9]+/[0-9]+)\s+\(?([A-Za-z]{2,}(?:[ ./-]+[A-Za-z]+)*)\)?\.?"
 )
-_MEANT = re.compile(  # words after a number that are no unit of it
+_NOT_UNITS = re.compile(  # words after a number that are not a unit
     r"\b(?:or|and|not|to|pi|mod|hundreds?|thousands?|millions?|billions?|trillions?|dozens?|squared|cubed|plus|minus)\b"
 )
 _MIXED = re.compile(r"([+-]?)([0-9]+)(?:\s+([0-9]+)\s*/\s*([0-9]+)|\s*\\[dtc]?frac\s*\{([0-9]+)\}\s*\{([0-9]+)\})")
@@ -34,25 +36,34 @@ _RATIO = re.compile(r"([+-]?)(?:\\frac\{(-?[0-9]+)\}\{(-?[0-9]+)\}|([0-9]+)/([0-
 
 
 def undecorated(answer: str) -> str:
-    """An answer without what only makes it look otherwise: underlined, coloured, bold; ``14^{\\text{th}}`` is 14."""
+    r"""Return an answer without styling: underline, colour, bold, outer braces; ``14^{\text{th}}`` becomes 14.
+
+    Args:
+        answer: LaTeX. An answer longer than ``LONGEST_ANSWER`` is returned unchanged.
+
+    Returns:
+        LaTeX of the same value.
+    """
     if len(answer) > LONGEST_ANSWER:
         return answer
-    text = _ORDINAL.sub(_counted, _DECORATION.sub("", answer)).replace("\\varnothing", "\\emptyset").strip()
-    while _grouped(text):
+    text = (
+        _ORDINAL.sub(_strip_ordinal_suffix, _DECORATION.sub("", answer)).replace("\\varnothing", "\\emptyset").strip()
+    )
+    while _is_braced(text):
         text = text[1:-1].strip()
     return text
 
 
-def _counted(match: re.Match[str]) -> str:
-    """The number of an ordinal, if these are the letters that it ends in; else what was written."""
-    digits, *said = match.groups()
+def _strip_ordinal_suffix(match: re.Match[str]) -> str:
+    """Return the number of an ordinal. If the suffix does not fit the number, return the match unchanged."""
+    digits, *suffixes = match.groups()
     teen = digits[-2:] in ("11", "12", "13")
     ending = "th" if teen else {"1": "st", "2": "nd", "3": "rd"}.get(digits[-1], "th")
-    return digits if ending in said else match.group()
+    return digits if ending in suffixes else match.group()
 
 
-def _grouped(text: str) -> bool:
-    """Whether one pair of braces is around all of it."""
+def _is_braced(text: str) -> bool:
+    """Check whether one pair of braces encloses the whole text."""
     depth = 0
     for place, character in enumerate(text):
         depth += (character == "{") - (character == "}")
@@ -62,20 +73,27 @@ def _grouped(text: str) -> bool:
 
 
 def plain(answer: str) -> tuple[str, str]:
-    """An answer without what does not matter: (what it says, its unit). ``7\\text{ hours}.`` gives ("7", "hours")."""
+    r"""Split an answer into a normalized value and a unit: ``7\text{ hours}.`` gives ("7", "hours").
+
+    Args:
+        answer: LaTeX or plain text.
+
+    Returns:
+        The value without spacing, and the unit in lower case; the unit is "%" for percentages and "" if there is none.
+    """
     text = answer.strip().rstrip(".,;").strip().removeprefix("\\approx").strip()
     unit = ""
-    if (found := _UNIT.fullmatch(text) or _WORDS.fullmatch(text)) and not _MEANT.search(found.group(2).lower()):
+    if (found := _UNIT.fullmatch(text) or _WORDS.fullmatch(text)) and not _NOT_UNITS.search(found.group(2).lower()):
         text, unit = found.group(1), found.group(2).strip().lower()
         unit = "%" if unit in ("percent", "per cent") else unit
     if found := _MIXED.fullmatch(text):
         sign, whole, *parts = (part for part in found.groups() if part is not None)
         top, bottom = int(parts[0]), int(parts[1])
         text = f"{sign}\\frac{{{int(whole) * bottom + top}}}{{{bottom}}}"
-    if _TEXT.fullmatch(text):  # the whole answer is a word: \text{Evelyn}
+    if _TEXT.fullmatch(text):  # the answer is a word: \text{Evelyn}
         text = _TEXT.sub(r"\1", text)
     if not _SPACED.fullmatch(text):
-        text = _APART.sub("|", text)  # 1 2 is not 12
+        text = _APART.sub("|", text)  # keep 1 2 different from 12
     text = _DEGREES.sub("", text).replace("{,}", ",")
     text = re.sub(r"\\[dtc]frac", r"\\frac", text)
     text = _INVISIBLE.sub("", text)
@@ -85,7 +103,14 @@ def plain(answer: str) -> tuple[str, str]:
 
 
 def number(text: str) -> Fraction | None:
-    """The exact value of an integer, decimal or fraction as ``plain`` leaves it; None for everything else."""
+    """Return the exact value of an integer, decimal or fraction.
+
+    Args:
+        text: a value that ``plain`` returned.
+
+    Returns:
+        The value; None if the text is not a number of these kinds.
+    """
     if found := _DECIMAL.fullmatch(text):
         sign, digits = found.group(1), found.group(2).replace(",", "")
         return Fraction(sign + digits) if digits else None

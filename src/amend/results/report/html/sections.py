@@ -120,8 +120,8 @@ def curves(metrics: Sequence[Mapping[str, Any]]) -> str:
         return ""
     return (
         f'<h2>Training</h2><p class="soft">{len(metrics)} iterations. Thick: moving average; faint: every iteration. '
-        "Point at a chart, or focus it and use the arrow keys, to read values. Cut off: replies that reached the length "
-        "limit. Equal rewards: problems whose episodes all had the same reward and so teach nothing.</p>"
+        "Point at a chart, or focus it and use the arrow keys, to read values. Cut off: replies that reached the "
+        "length limit. Equal rewards: problems whose episodes all had the same reward and so teach nothing.</p>"
         f'<div class="grid">{"".join(map(figure, curve_charts(metrics)))}</div>'
     )
 
