@@ -50,7 +50,7 @@ with initialize_config_dir(str(config_dir()), version_base="1.3"):
 components = build_components(cfg)
 problem = components.task.problems("test")[5]
 episode = components.runner([problem], 1, [SamplingParams(0.0, 40)] * 2, (0,))[0]
-print(problem.question, "   gold:", problem.answer)
+print(problem.question, "   gold:", problem.target)
 for turn in episode.turns:
     verdict = components.task.grade(problem, turn.reply.text)
     print(f"{turn.reply.text!r:60} {'right' if verdict.correct else 'wrong'}")

@@ -35,7 +35,7 @@ class Problem:
 
     id: str
     question: str
-    answer: str
+    target: str
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 

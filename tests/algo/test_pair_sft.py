@@ -76,7 +76,7 @@ def test_a_pair_reads_like_a_correction() -> None:
 def test_problems_do_not_mix() -> None:
     """The right reply of each pair boxes its own problem's symbol."""
     for trace in pairs(problems=3, keep_correct=True)[1]:
-        assert trace.episode.turns[1].reply.text.endswith(f"\\boxed{{{trace.episode.problem.answer}}}")
+        assert trace.episode.turns[1].reply.text.endswith(f"\\boxed{{{trace.episode.problem.target}}}")
 
 
 def test_the_data_is_trls() -> None:

@@ -139,15 +139,15 @@ def _asked(judge: Judge, gold: str, answer: str) -> bool:
 
 def truths(name: str, problems: list[Problem], task: Any, every: int) -> None:
     """Gold answers against themselves, solutions against golds, and every so many answers against a neighbour's."""
-    own = Counter(v.reason for v in task.grade_many([(p, f"\\boxed{{{p.answer}}}") for p in problems]))
+    own = Counter(v.reason for v in task.grade_many([(p, f"\\boxed{{{p.target}}}") for p in problems]))
     worked = [p for p in problems if p.meta["solution"]]
     solved = Counter(v.reason for v in task.grade_many([(p, p.meta["solution"]) for p in worked]))
-    read = sum((boxed(p.meta["solution"]) or "").replace(",", "") == p.answer.replace(",", "") for p in worked)
-    pairs = [(p, q.answer) for p, q in zip(problems, [*problems[1:], problems[0]], strict=True) if p.answer != q.answer]
+    read = sum((boxed(p.meta["solution"]) or "").replace(",", "") == p.target.replace(",", "") for p in worked)
+    pairs = [(p, q.target) for p, q in zip(problems, [*problems[1:], problems[0]], strict=True) if p.target != q.target]
     pairs = pairs[::every]  # most need sympy: --every 1 takes minutes
     verdicts = task.grade_many([(p, f"\\boxed{{{answer}}}") for p, answer in pairs])
     swapped = Counter(v.reason for v in verdicts)
-    false = {(p.answer, answer) for (p, answer), v in zip(pairs, verdicts, strict=True) if v.correct}
+    false = {(p.target, answer) for (p, answer), v in zip(pairs, verdicts, strict=True) if v.correct}
     print(
         f"{name}: gold answers against themselves {dict(own)}; {len(worked)} worked solutions {dict(solved)}, of which"
     )
@@ -199,7 +199,7 @@ def main() -> None:
     golds: list[str] = []
     for name, task in (("MATH", math), ("GSM8K", gsm8k)):
         problems = [problem for split in ("train", "val", "test") for problem in task.problems(split)]
-        golds = golds or [problem.answer for problem in problems if problem.answer]
+        golds = golds or [problem.target for problem in problems if problem.target]
         truths(f"{name}, {len(problems):,} problems", problems, task, told.every)
     speed(golds, grader)
     print()

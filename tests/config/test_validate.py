@@ -198,7 +198,7 @@ def test_every_file_opens_with_the_command_that_uses_it(name: str) -> None:
         (["algo=sft", "algo.group_size=2"], ["algo.group_size=2", "allowed: 1"]),
         (["algo=grpo", "entropy=kl_cov"], ["entropy=kl_cov", "allowed: algo.num_minibatches >= 2"]),
         (["algo=best_of_n", "dialogue=single"], ["dialogue=single", "algo=best_of_n", "self_correct"]),
-        (["algo=self_consistency", "dialogue.turns=3"], ["dialogue=self_correct", "3 turns", "of 2"]),
+        (["algo=self_consistency", "dialogue.turns=3"], ["dialogue=self_correct", "3 turns", "dialogue.turns=2"]),
         (["algo=self_refine", "dialogue=self_correct"], ["dialogue=self_correct", "allowed: dialogue=self_refine"]),
         (["algo=pair_sft", "dialogue=single"], ["algo=pair_sft", "two turns"]),
         (["algo=star", "algo.turns=1"], ["algo.turns=1", "algo=star", "expert_iteration"]),
@@ -250,7 +250,7 @@ def test_every_file_opens_with_the_command_that_uses_it(name: str) -> None:
         (["job=report", "run=conf", "to=wandb"], ["to=wandb", "allowed: runs=... out=FOLDER"]),
         (["job=report", "runs=a", "out=b", "publish=me/p"], ["publish=me/p", "allowed: to=wandb"]),
         (["job=report", "runs=a", "out=b", "to=wandb", "publish=me"], ["publish=me", "allowed: entity/project"]),
-        (["checkpoint=/no/such/file"], ["checkpoint=/no/such/file", "nothing at that path"]),
+        (["checkpoint=/no/such/file"], ["checkpoint=/no/such/file", "does not exist"]),
     ],
     ids=lambda value: " ".join(value) if value and "=" in value[0] else None,
 )

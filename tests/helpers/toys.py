@@ -82,7 +82,7 @@ def drift(policy: Policy, scale: float = 0.3) -> Policy:
 
 def problem(name: str = "p", answer: str = "a") -> Problem:
     """A problem that asks for a symbol."""
-    return Problem(id=name, question=answer, answer=answer, meta={"level": 1, "subject": "Toy", "solution": answer})
+    return Problem(id=name, question=answer, target=answer, meta={"level": 1, "subject": "Toy", "solution": answer})
 
 
 def completion(tokens: Sequence[int], logp: float = -1.0, text: str = "", stop: str = "end") -> Completion:

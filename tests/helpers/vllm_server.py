@@ -52,7 +52,7 @@ class Loopback(ThreadingHTTPServer):
         self.weight_transfer: Any = {"backend": "nccl"}
         self.development = True
         self.said: Any = lambda choice: choice
-        self.lock, self.group_id, self.updating = threading.Lock(), None, False
+        self.lock, self.group, self.updating = threading.Lock(), None, False
         self.thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         self.thread.start()
 
@@ -78,8 +78,8 @@ class Loopback(ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RDWR)
         self.server_close()
         self.thread.join()
-        if self.group_id is not None:
-            self.group_id.close()
+        if self.group is not None:
+            self.group.close()
 
     # the endpoints ---------------------------------------------------------------------------------------------------
 
@@ -95,7 +95,7 @@ class Loopback(ThreadingHTTPServer):
             return self.complete(body)
         if path == "/init_weight_transfer_engine":
             info = body["init_info"]
-            self.group_id = joined(info["master_address"], info["master_port"])
+            self.group = joined(info["master_address"], info["master_port"])
             return 200, {}
         if path in ("/start_weight_update", "/finish_weight_update"):
             assert self.updating is (path == "/finish_weight_update")
@@ -114,7 +114,7 @@ class Loopback(ThreadingHTTPServer):
         for name, dtype, shape in zip(info["names"], info["dtype_names"], info["shapes"], strict=True):
             kind = getattr(torch, dtype)
             size = int(np.prod(shape)) * kind.itemsize
-            data = torch.frombuffer(bytearray(exactly(self.group_id, size)), dtype=kind).view(shape)
+            data = torch.frombuffer(bytearray(exactly(self.group, size)), dtype=kind).view(shape)
             with torch.no_grad():
                 own[name].copy_(data)
 
@@ -220,7 +220,7 @@ def pretended(version: str) -> dict[str, ModuleType]:
 
         @staticmethod
         def trainer_send_weights(iterator: Any, trainer_args: Any) -> None:
-            broadcast(iterator, trainer_args.group_id)
+            broadcast(iterator, trainer_args.group)
 
     transfer = "vllm.distributed.weight_transfer"
     contents: dict[str, dict[str, Any]] = {

@@ -48,7 +48,7 @@ def over(context: CheckContext, engine: Local) -> CheckContext:
     """The same context, sampled by another engine."""
     made = context.components
     play = RolloutRunner(engine, engine, made.policy.renderer, made.task, made.dialogue)
-    return context._replace(components=made._replace(play=play))
+    return context._replace(components=made._replace(runner=play))
 
 
 def found(findings: Iterator[CheckResult] | list[CheckResult], what: str) -> CheckResult:

@@ -230,7 +230,7 @@ class Starts(Identity):
 
     def grade(self, problem: Problem, reply: str) -> Verdict:
         said = reply.strip()[:1]
-        return Verdict(said or None, said == problem.answer, "")
+        return Verdict(said or None, said == problem.target, "")
 
     def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
         return [self.grade(problem, reply) for problem, reply in pairs]

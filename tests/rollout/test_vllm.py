@@ -149,7 +149,7 @@ def test_an_engine_left_with_old_weights_shows_in_the_gap(installed: None) -> No
     server = Loopback(algorithm.policy)
     try:
         made = engine(algorithm.policy, server, importance_sampling_cap=2.0)
-        made.sync = lambda: None  # type: ignore[method-assign]
+        made.sync_weights = lambda: None  # type: ignore[method-assign]
         algorithm.runner._engine = made
         lines = run(algorithm, task, 1)
         drift(algorithm.policy)

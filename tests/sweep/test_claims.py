@@ -50,7 +50,7 @@ def drawn(mean: float, seeds: int = 3) -> np.ndarray:
 def test_two_seeds_are_too_few_to_tell() -> None:
     claim = CLAIMS[1]
     found = {"contrasts": {claim["id"]: found_of(drawn(0.2, 2))}}
-    assert decided(claim, found)[1:] == (OPEN, None, "3 seeds at least")
+    assert decided(claim, found)[1:] == (OPEN, None, "at least 3 seeds")
     found = {"contrasts": {claim["id"]: found_of(drawn(0.2))}}
     assert decided(claim, found).verdict == HOLDS and ", 3 seeds" in decided(claim, found).ours
     assert decided(claim, None)[:2] == ("not run yet", OPEN)
@@ -82,11 +82,12 @@ def test_many_claims_are_corrected_for() -> None:
     edge = values - values.mean() + 1.1 * (seed_interval(values).high - values.mean())
     results = {"s": {"rows": [], "contrasts": {"a": found_of(drawn(0.5)), "b": found_of(edge)}}}
     text = page([first, second, third], results)
-    assert "3 claims: 2 hold, 0 do not, 1 cannot be told yet, of these\n1 for want of runs; of 0 what" in text
-    assert "of the 2 that could be told, 2 survive Holm's" in text
+    assert "Of 3 claims, 2 hold, 0 do not hold, 1 are inconclusive,\nand 0 are not testable" in text
+    assert "Of the inconclusive claims, 1 have too few runs for a test" in text
+    assert "Of the 2 conclusive verdicts, 2 have Holm's p below 0.05" in text
     tests = {name: found_of(edge) for name in "abc"}
     text = page([first, second, third], {"s": {"rows": [], "contrasts": tests}})
-    assert "of the 3 that could be told, 0 survive Holm's" in text and text.count(", alone only") == 3
+    assert "Of the 3 conclusive verdicts, 0 have Holm's p below 0.05" in text and text.count(", unadjusted only") == 3
 
 
 def test_what_says_nothing_of_the_claim_is_no_test_whatever_it_gives() -> None:
@@ -96,9 +97,9 @@ def test_what_says_nothing_of_the_claim_is_no_test_whatever_it_gives() -> None:
     tests = {name: found_of(drawn(0.5)) for name in "ab"}
     assert decided(moot, {"contrasts": tests})[1:] == (NO_TEST, None, "")
     text = page([first, moot], {"s": {"rows": [], "contrasts": tests}})
-    assert "2 claims: 1 hold, 0 do not, 0 cannot be told yet, of these\n0 for want of runs; of 1 what" in text
-    assert "one in twenty of 1 tests" in text and "| b (beside; words that it cannot read) |" in text
-    assert f"{decided(first, {'contrasts': tests}).ours} | **no test of it** |  | " in text
+    assert "Of 2 claims, 1 hold, 0 do not hold, 0 are inconclusive,\nand 1 are not testable" in text
+    assert "With 1 tests at the 95 % level" in text and "| b (beside; words that it cannot read) |" in text
+    assert f"{decided(first, {'contrasts': tests}).ours} | **not testable** |  | " in text
 
 
 def test_a_run_that_two_sweeps_share_is_counted_once() -> None:
@@ -107,8 +108,8 @@ def test_a_run_that_two_sweeps_share_is_counted_once() -> None:
     again = {"runs": ["ppo-2-s0"], "cost": {"seconds": 5400.0}}  # the same configuration, run once more
     results = {"a": {"rows": [first, second], "contrasts": {}}, "b": {"rows": [first, again], "contrasts": {}}}
     text = page([], results)
-    assert "2 sweeps were run: 4 runs, one that sweeps share counted once" in text
-    assert "evaluated for 3.5 hours on one core each: two at a time, 1.8 hours on two cores" in text
+    assert "The 2 sweeps have 4 runs; a run that several sweeps share is counted once" in text
+    assert "took 3.5 hours on one core per run.\nThis is 1.8 hours on two cores" in text
 
 
 def test_the_committed_page_is_what_the_committed_data_say() -> None:

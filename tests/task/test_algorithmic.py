@@ -167,7 +167,7 @@ def test_it_is_a_task_whose_splits_share_no_question_and_whose_solutions_are_rig
     for split, problems in splits.items():
         assert all(part(problem.question) == split for problem in problems)
         assert all(made.grade(problem, problem.meta["solution"]).correct for problem in problems)
-        assert all(made.grade(problem, f"so \\boxed{{{problem.answer}}}").correct for problem in problems)
+        assert all(made.grade(problem, f"so \\boxed{{{problem.target}}}").correct for problem in problems)
         assert all(made.problem_from_row({"id": problem.id}) == problem for problem in problems[:5])
     assert {problem.meta["subject"] for problem in splits["train"]} == set(OPERATIONS)
     for bad in ({}, {"id": "algorithmic-test-x"}):
@@ -197,7 +197,7 @@ def test_only_training_solutions_are_noised(noise: dict[str, Any]) -> None:
     for split in ("val", "test"):
         assert clean.problems(split) == made.problems(split)
     pairs = list(zip(clean.problems("train"), made.problems("train"), strict=True))
-    assert all((a.question, a.answer) == (b.question, b.answer) for a, b in pairs)
+    assert all((a.question, a.target) == (b.question, b.target) for a, b in pairs)
     share = np.mean([a.meta["solution"] != b.meta["solution"] for a, b in pairs])
     assert 0.2 < share < 0.65 if {"doc_noise", "dynamic_doc"} & set(noise) else share > 0.55
 
@@ -210,7 +210,7 @@ def test_noise_in_no_document_is_none(noise: dict[str, Any]) -> None:
 
 def test_the_answer_alone() -> None:
     made = task(form="answer")
-    assert all(problem.meta["solution"] == problem.answer for problem in made.problems("test"))
+    assert all(problem.meta["solution"] == problem.target for problem in made.problems("test"))
 
 
 def test_sampling_by_length_and_by_magnitude() -> None:

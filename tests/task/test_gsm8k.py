@@ -155,17 +155,17 @@ def everything(data: Path) -> list[Problem]:
 
 def test_every_gold_answer_is_right_against_itself_and_solutions_end_in_it(everything: list[Problem]) -> None:
     assert len(everything) == 8792
-    golds = Counter(v.reason for v in TASK.grade_many([(p, f"#### {p.answer}") for p in everything]))
+    golds = Counter(v.reason for v in TASK.grade_many([(p, f"#### {p.target}") for p in everything]))
     solutions = Counter(v.reason for v in TASK.grade_many([(p, p.meta["solution"]) for p in everything]))
     assert golds == solutions == {"right": 8792}
-    assert all((boxed(p.meta["solution"]) or "").replace(",", "") == p.answer for p in everything)
+    assert all((boxed(p.meta["solution"]) or "").replace(",", "") == p.target for p in everything)
     assert not [p.id for p in everything if "<<" in p.meta["solution"]]
 
 
 def test_every_other_answer_is_wrong(everything: list[Problem]) -> None:
     """Each problem with the next one's gold answer, where that is another: 0 false positives of some 8,600."""
     pairs = zip(everything, [*everything[1:], everything[0]], strict=True)
-    swapped = [(p, f"#### {other.answer}") for p, other in pairs if p.answer != other.answer]
+    swapped = [(p, f"#### {other.target}") for p, other in pairs if p.target != other.target]
     assert len(swapped) > 8500
     assert Counter(v.reason for v in TASK.grade_many(swapped)) == {"wrong": len(swapped)}
 

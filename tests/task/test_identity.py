@@ -17,7 +17,7 @@ def test_every_symbol_is_asked_for_in_every_split() -> None:
     for split, count in (("train", 4096), ("val", 8), ("test", 8)):
         problems = task.problems(split)
         assert len(problems) == len({problem.id for problem in problems}) == count
-        assert {problem.answer for problem in problems} == set("0123")
+        assert {problem.target for problem in problems} == set("0123")
     assert task.render_prompt(task.problems("test")[3])[0].content == "Say 3"
 
 

@@ -47,9 +47,9 @@ def test_checking_is_total(task: Math, reply: str) -> None:
 def test_rows_are_recognised_by_id_and_by_the_words_of_the_question(task: Math) -> None:
     for problem in [*task.problems("test"), *task.problems("train")[:40]]:
         assert task.problem_from_row({"id": problem.id}) == problem
-        again = task.problem_from_row({"problem": problem.question, "answer": problem.answer})
+        again = task.problem_from_row({"problem": problem.question, "answer": problem.target})
         assert again.meta["family"] == problem.meta["family"]
-        assert task.grade(again, f"\\boxed{{{problem.answer}}}").correct
+        assert task.grade(again, f"\\boxed{{{problem.target}}}").correct
         assert not task.grade(again, "\\boxed{0}").correct
     for unknown in ("builtin-test-x", "builtin-train-99999999999", "math-test-1"):
         with pytest.raises(UserError, match="does not know"):

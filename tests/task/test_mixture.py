@@ -59,7 +59,7 @@ def test_each_is_asked_and_checked_by_its_own(mixture: Mixture) -> None:
             task = own[problem.meta["task"]]
             inner = task.problem_from_row({"id": problem.id.partition("/")[2]})
             assert mixture.render_prompt(problem) == task.render_prompt(inner)
-            for reply in (inner.meta["solution"], problem.answer, f"\\boxed{{{problem.answer}}}", "\\boxed{0}", ""):
+            for reply in (inner.meta["solution"], problem.target, f"\\boxed{{{problem.target}}}", "\\boxed{0}", ""):
                 assert mixture.grade(problem, reply) == task.grade(inner, reply)
             assert mixture.problem_from_row({"id": problem.id}) == problem
     pairs = [(problem, problem.meta["solution"]) for problem in mixture.problems("test")]

@@ -52,7 +52,7 @@ def test_all_164_reference_solutions_of_humaneval_pass(
 
 def test_completions_of_humaneval_pass_too(humaneval: HumanEval) -> None:
     problems = list(humaneval.problems("test"))[::4]
-    assert failures(problems, humaneval.grade_many([(p, p.answer) for p in problems])) == {}
+    assert failures(problems, humaneval.grade_many([(p, p.target) for p in problems])) == {}
 
 
 def everything(mbpp: MBPP) -> list[Problem]:
@@ -113,8 +113,8 @@ def without(source: str) -> str:
 
 def test_faulty_solutions_of_humaneval_fail(strict: HumanEval, record_property: pytest.RecordProperty) -> None:
     problems = list(strict.problems("test"))
-    nothing = [(p, f"```python\n{without(p.question + p.answer)}\n```") for p in problems]
-    made = {p.id: faulty(p.question + p.answer) for p in problems}
+    nothing = [(p, f"```python\n{without(p.question + p.target)}\n```") for p in problems]
+    made = {p.id: faulty(p.question + p.target) for p in problems}
     small = [(p, f"```python\n{made[p.id]}\n```") for p in problems if made[p.id]]
     verdicts = strict.grade_many(nothing + small)
     gone, rest = verdicts[: len(nothing)], verdicts[len(nothing) :]
@@ -129,7 +129,7 @@ def test_faulty_solutions_of_humaneval_fail(strict: HumanEval, record_property: 
 
 def test_solutions_of_mbpp_that_return_nothing_fail(mbpp: MBPP) -> None:
     problems = everything(mbpp)[::10]
-    replies = [(p, f"{without(p.answer)}\n[DONE]") for p in problems]
+    replies = [(p, f"{without(p.target)}\n[DONE]") for p in problems]
     passed = [p.id for (p, _), v in zip(replies, mbpp.grade_many(replies), strict=True) if v.correct]
     assert passed == []
 

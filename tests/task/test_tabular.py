@@ -74,11 +74,11 @@ def test_one_file_is_divided_and_every_gold_answer_is_right(make: Any, row: Any,
     assert len({problem.question for problem in everything}) == len({problem.id for problem in everything}) == 20
     assert [p.id for p in make(file).problems("test")] == [p.id for p in splits["test"]]
     assert task.provenance["all"]["rows"] == 20 and len(str(task.provenance["all"]["sha256"])) == 64
-    assert all(verdict.correct for verdict in task.grade_many([(p, f"\\boxed{{{p.answer}}}") for p in everything]))
+    assert all(verdict.correct for verdict in task.grade_many([(p, f"\\boxed{{{p.target}}}") for p in everything]))
     assert task.problem_from_row({"id": everything[0].id}) is everything[0]
     assert (
-        task.problem_from_row({**row(3), "gold": task.problem_from_row(row(3)).answer}).answer
-        == task.problem_from_row(row(3)).answer
+        task.problem_from_row({**row(3), "gold": task.problem_from_row(row(3)).target}).target
+        == task.problem_from_row(row(3)).target
     )
 
 
@@ -138,7 +138,7 @@ def test_fields_are_mapped(tmp_path: Path) -> None:
     file = write(tmp_path / "mine.jsonl", rows)
     names = {"question": "q", "answer": "a", "level": "l", "subject": "s", "solution": "w"}
     problem = custom(file, kind="number", **names).problems("test")[0]
-    assert problem.answer.startswith("100") and problem.meta == {"level": 3, "subject": "sums", "solution": "so"}
+    assert problem.target.startswith("100") and problem.meta == {"level": 3, "subject": "sums", "solution": "so"}
     assert custom(file, **names).render_prompt(problem)[0].content == f"Q: {problem.question}"
     with pytest.raises(UserError, match=r"task\.prompt"):
         custom(file, prompt="no place for it", **names)
@@ -200,7 +200,7 @@ def test_which_option_a_reply_names(reply: str, answer: str | None, why: str, tm
 def test_layouts_of_options(options: Any, answer: Any, right: str, tmp_path: Path) -> None:
     task = choice(write(tmp_path / "mine.jsonl", [arc(i) for i in range(8)]))
     problem = task.problem("", {"question": "?", "choices": options, "answerKey": answer})
-    assert problem.answer == right and f"({right}) {'y' if right in 'B2' else 'x'}" in problem.question
+    assert problem.target == right and f"({right}) {'y' if right in 'B2' else 'x'}" in problem.question
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ class STaR(Imitation):
             name: some[0] for name, some in group_by_problem(scored).items() if not any(s.correct[-1] for s in some)
         }
         problems = [one.episode.problem for one in failed.values()]
-        asked = [replace(p, question=p.question + HINT.format(answer=p.answer)) for p in problems]
+        asked = [replace(p, question=p.question + HINT.format(answer=p.target)) for p in problems]
         before = self.runner.sampled_tokens
         told = self.runner(asked, 1, self.sampling_params()[-1:], (self.seed, self.iteration, 1)) if asked else []
         self.counters["sampled_tokens"] += self.runner.sampled_tokens - before

@@ -1,1 +1,1 @@
-"""From words on the command line to a checked configuration. No module of this package imports torch."""
+"""Turn the words of the command line into a checked configuration. No module of this package imports torch."""

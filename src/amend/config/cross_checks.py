@@ -1,9 +1,9 @@
-"""Cross-field checks. Each of these invalid combinations would otherwise fail late in the run or be silently ignored.
+"""Check values that depend on each other.
 
-``schema`` checks each value by itself. The checks here concern several values. They read plain values and class
-attributes that are found in the source of a target, so nothing heavy is imported. A check raises UserError with one
-line
-that names the key, its value and what is allowed. No check knows the name of an algorithm.
+Each of these invalid combinations would otherwise fail late in the run, or have no effect without a warning. The module
+`schema` checks each value by itself. The checks here read plain values, and class attributes from the source of a
+target, so they import nothing slow. A check raises UserError with one line that names the key, its value and what is
+allowed. No check knows the name of an algorithm.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ def check_cross_field(config: Config) -> None:
     """Check values that depend on each other.
 
     Args:
-        config: the whole configuration as plain values.
+        config: The whole configuration as plain values.
 
     Raises:
-        UserError: for the first check that fails.
+        UserError: If a check fails; the message is that of the first one.
     """
     for check in CHECKS:
         check(config)
@@ -39,7 +39,7 @@ def check_cross_field(config: Config) -> None:
     for check in RUN_CHECKS:
         check(config)
     if "num_iterations" not in config["algo"]:
-        return  # a prompting method: it trains nothing, and ignores every option below
+        return  # a prompting method trains nothing and ignores the options below
     for check in TRAINING_CHECKS:
         check(config)
 
@@ -62,21 +62,24 @@ def _check_report(c: Config) -> None:
     if c["job"] != "report":
         return
     if bool(c["run"]) == bool(c["runs"]):
-        given = "both are given" if c["run"] else "neither is given"
+        count = "both are given" if c["run"] else "neither is given"
         raise UserError(
-            f"run={format_value(c['run'])}: job=report: run and runs: {given}; allowed: run=FOLDER, or runs=... "
-            "out=FOLDER"
+            f"run={format_value(c['run'])}: job=report needs either run or runs, and {count}; allowed: run=FOLDER, or "
+            "runs=... out=FOLDER"
         )
     if bool(c["runs"]) != bool(c["out"]):
         raise UserError(
-            f"out={format_value(c['out'])}: where the report of runs goes; allowed: runs=... out=FOLDER, or neither"
+            f"out={format_value(c['out'])}: out is the folder of the report of runs; allowed: runs=... out=FOLDER, or "
+            "neither"
         )
     if c["to"] == "wandb" and not c["runs"]:
-        raise UserError("to=wandb: a W&B Report is made of runs; allowed: runs=... out=FOLDER, or to=html")
+        raise UserError("to=wandb: a W&B Report needs runs; allowed: runs=... out=FOLDER, or to=html")
     if c["publish"] and c["to"] != "wandb":
-        raise UserError(f"publish={c['publish']}: only a W&B Report is published; allowed: to=wandb, or publish=null")
+        raise UserError(
+            f"publish={c['publish']}: only a W&B Report can be published; allowed: to=wandb, or publish=null"
+        )
     if c["publish"] and not re.fullmatch(r"[^/]+/[^/]+", c["publish"]):
-        raise UserError(f"publish={c['publish']}: not a place at W&B; allowed: entity/project")
+        raise UserError(f"publish={c['publish']}: not a W&B project; allowed: entity/project")
     if c["to"] == "wandb" and not is_installed("wandb_workspaces"):
         raise UserError('to=wandb: wandb-workspaces is not installed; allowed: pip install "amend[report]", or to=html')
 
@@ -91,7 +94,7 @@ def _check_logger(c: Config) -> None:
 def _check_paths(c: Config) -> None:
     for name in ("checkpoint", "responses", "run"):
         if c[name] and not Path(c[name]).exists():
-            raise UserError(f"{name}={c[name]}: there is nothing at that path; allowed: a path that exists")
+            raise UserError(f"{name}={c[name]}: this path does not exist; allowed: a path that exists")
 
 
 def _check_trainer(c: Config) -> None:
@@ -99,28 +102,30 @@ def _check_trainer(c: Config) -> None:
     for key in ("devices", "nodes"):
         if trainer["strategy"] == "single" and trainer[key] != 1:
             raise UserError(
-                f"trainer.{key}={trainer[key]}: trainer.strategy=single is one process; allowed: 1, or trainer=ddp"
+                f"trainer.{key}={trainer[key]}: trainer.strategy=single uses one process; allowed: 1, or trainer=ddp"
             )
     if trainer["strategy"] != "single" and job in ("grade", "pretrain", "train_orm"):
-        raise UserError(f"trainer.strategy={trainer['strategy']}: job={job} is one process; allowed: single")
+        raise UserError(f"trainer.strategy={trainer['strategy']}: job={job} uses one process; allowed: single")
 
 
 def _check_engine(c: Config) -> None:
-    """Transformers' engine reads full weights, and one process sends weights to a vLLM server."""
+    """Check the strategy: the engine of transformers needs full weights, and one process updates a vLLM server."""
     engine, trainer = c["rollout"]["name"], c["trainer"]
     strategy, allowed_with = trainer["strategy"], {"hf": ("single", "ddp"), "vllm": ("single",)}
     if strategy not in allowed_with.get(engine, (strategy,)):
         raise UserError(
-            f"rollout={engine}: not with trainer.strategy={strategy}; allowed: rollout=local, or trainer.strategy="
-            f"{' or '.join(allowed_with[engine])}"
+            f"rollout={engine}: does not support trainer.strategy={strategy}; allowed: rollout=local, or "
+            f"trainer.strategy={' or '.join(allowed_with[engine])}"
         )
     if engine == "vllm" and trainer["accelerator"] == "cpu":
-        raise UserError("rollout=vllm: weights reach a server from a GPU; allowed: trainer.accelerator=gpu or auto")
+        raise UserError(
+            "rollout=vllm: weights are sent to the server from a GPU; allowed: trainer.accelerator=gpu or auto"
+        )
 
 
 def _check_has_reward(c: Config) -> None:
     if not c["reward"]:
-        raise UserError("reward={}: no part is given; allowed: at least one, such as reward=oracle")
+        raise UserError("reward={}: no reward is given; allowed: at least one, such as reward=oracle")
 
 
 def _check_policy_path(c: Config) -> None:
@@ -136,7 +141,7 @@ def _check_eval_problems(c: Config) -> None:
 
 def _check_train_orm(c: Config) -> None:
     if c["job"] == "train_orm" and c["tuning"]["name"] != "full":
-        raise UserError(f"tuning={c['tuning']['name']}: job=train_orm trains a whole model; allowed: tuning=full")
+        raise UserError(f"tuning={c['tuning']['name']}: job=train_orm trains all weights; allowed: tuning=full")
 
 
 CHECKS: tuple[Callable[[Config], None], ...] = (
@@ -157,7 +162,10 @@ CHECKS: tuple[Callable[[Config], None], ...] = (
 
 
 def _check_reply_fits_model(c: Config) -> None:
-    """Leave room for a question. ``components.check_context_length`` counts exactly once the tokenizer is loaded."""
+    """Check that the replies leave room for a question in the context of the model.
+
+    This is a lower bound. ``components.check_context_length`` counts exactly, with the tokenizer.
+    """
     path, turns, max_tokens = c["policy"]["path"], dialogue_turns(c), c["algo"]["max_tokens"]
     folder = PACKAGE / "policy" / "tiny" if path == "builtin" else Path(path).expanduser()
     try:
@@ -173,24 +181,24 @@ def _check_reply_fits_model(c: Config) -> None:
 
 
 def _check_reply_length(c: Config) -> None:
-    """The default reply length is the built-in model's. A model from the hub on a real task writes longer replies."""
+    """Check the reply length: its default is for the built-in model, and other models write longer replies."""
     length, name, path = c["algo"]["max_tokens"], c["policy"]["name"], c["policy"]["path"]
-    real = (
+    is_real = (
         c["task"].get("source", "builtin") != "builtin" and path != "builtin" and not Path(path).expanduser().is_dir()
     )
-    if c["job"] in ("train", "evaluate") and real and length == c["scale"]["max_tokens"] <= BUILTIN_REPLY:
-        who = path if name == "hf" else name
+    if c["job"] in ("train", "evaluate") and is_real and length == c["scale"]["max_tokens"] <= BUILTIN_REPLY:
+        policy = path if name == "hf" else name
         raise UserError(
-            f"algo.max_tokens={length}: the built-in model's length (and algo.lr its learning rate), which cuts nearly "
-            f"every reply of policy={who} on task={c['task']['name']}; allowed: scale=paper policy={who}, or "
-            "algo.max_tokens=512 algo.lr=1e-6 and the like"
+            f"algo.max_tokens={length}: this default and that of algo.lr are for the built-in model; nearly every "
+            f"reply of policy={policy} on task={c['task']['name']} would be truncated; allowed: scale=paper "
+            f"policy={policy}, or similar to algo.max_tokens=512 algo.lr=1e-6"
         )
 
 
 def _check_first_attempts(c: Config) -> None:
     if c["task"].get("first_attempts") and c["dialogue"]["name"] != "single":
         raise UserError(
-            f"dialogue={c['dialogue']['name']}: task.first_attempts are part of the question already; "
+            f"dialogue={c['dialogue']['name']}: with task.first_attempts, the question already has the first attempt; "
             "allowed: dialogue=single"
         )
 
@@ -204,8 +212,7 @@ def _check_evaluate_trains_nothing(c: Config) -> None:
 def _check_shared_first_attempts(c: Config) -> None:
     if c["eval"]["shared_first_attempts"] and dialogue_turns(c) < 2:
         raise UserError(
-            "eval.shared_first_attempts=true: there is no second attempt to measure; allowed: false, or a longer "
-            "dialogue"
+            "eval.shared_first_attempts=true: the dialogue has no second attempt; allowed: false, or a longer dialogue"
         )
 
 
@@ -216,32 +223,32 @@ def _check_one_process(c: Config) -> None:
     for group, none in (("init", "pretrained"), ("distillation", "none")):
         if c[group]["name"] != none:
             raise UserError(
-                f"{group}={c[group]['name']}: trainer.strategy={strategy}: it is trained in one process; "
+                f"{group}={c[group]['name']}: trainer.strategy={strategy}: this training needs one process; "
                 f"allowed: {group}={none}, or trainer.strategy=single"
             )
     if c["orm"]["train_if_missing"]:
         raise UserError(
-            f"orm.train_if_missing=true: trainer.strategy={strategy}: an outcome model is trained in one process; "
+            f"orm.train_if_missing=true: trainer.strategy={strategy}: training an outcome model needs one process; "
             f"allowed: false, after job=train_orm"
         )
     if c["task"].get("calculator") and strategy == "fsdp":
         raise UserError(
-            "task.calculator=true: trainer.strategy=fsdp: processes whose replies pause in different places do not "
-            "keep step; allowed: false, or trainer.strategy=ddp"
+            "task.calculator=true: trainer.strategy=fsdp: replies pause for the calculator at different steps on each "
+            "rank, but FSDP needs the same steps on all ranks; allowed: false, or trainer.strategy=ddp"
         )
 
 
 def _check_dialogue(c: Config) -> None:
-    """Prompting methods that work with one dialogue only."""
+    """Check the dialogue of the prompting methods, which work with one dialogue only."""
     name, dialogue, turns = c["algo"]["name"], c["dialogue"]["name"], dialogue_turns(c)
     if algo_attribute(c, "replaces_second_turn") and (turns != 2 or dialogue == "self_refine"):
         raise UserError(
-            f"dialogue={dialogue}: algo={name} has a first attempt and the reply it chose, which is {turns} turns "
-            f"there; allowed: dialogue=self_correct, of 2"
+            f"dialogue={dialogue}: algo={name} has two turns, a first attempt and a chosen reply, and this dialogue "
+            f"has {turns} turns; allowed: dialogue=self_correct with dialogue.turns=2"
         )
     required = algo_attribute(c, "required_dialogue")
     if required and dialogue != required:
-        raise UserError(f"dialogue={dialogue}: algo={name} is its dialogue; allowed: dialogue={required}")
+        raise UserError(f"dialogue={dialogue}: algo={name} works with one dialogue only; allowed: dialogue={required}")
 
 
 RUN_CHECKS: tuple[Callable[[Config], None], ...] = (

@@ -77,7 +77,7 @@ def one_process_per_device(
         if distributed.is_initialized():
             distributed.destroy_process_group()
         for name in launched:
-            os.environ.pop(name)
+            os.environ.pop(name, None)
             os.environ.update({name: before[name]} if name in before else {})
 
 

@@ -62,7 +62,7 @@ def table(
     for (e, number, k), verdict in zip(turns, verdicts, strict=True):
         reply, meta = e.turns[k].reply, e.problem.meta
         row = (
-            phase, decoding, e.problem.id, e.sample, number + 1, e.problem.question, e.problem.answer,
+            phase, decoding, e.problem.id, e.sample, number + 1, e.problem.question, e.problem.target,
             int(meta.get("level", 0)), str(meta.get("subject", "")),
             reply.text, verdict.answer, verdict.correct, verdict.reason, len(reply.tokens), sum(reply.logp), reply.stop,
         )  # fmt: skip

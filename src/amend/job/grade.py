@@ -37,7 +37,7 @@ def grade_file(task: Task, responses: Path, verdicts: Path) -> Counter[str]:
                 batch = asked[start : start + AT_ONCE]
                 found = task.grade_many([(problem, reply) for _, problem, reply in batch])
                 for (row, problem, _), (answer, correct, reason) in zip(batch, found, strict=True):
-                    judged = {"gold": problem.answer, "answer": answer, "correct": correct, "why": reason}
+                    judged = {"gold": problem.target, "answer": answer, "correct": correct, "why": reason}
                     out.write(json.dumps({**row, **judged}) + "\n")
                     reasons[reason] += 1
 

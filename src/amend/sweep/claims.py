@@ -1,16 +1,17 @@
-"""What was claimed, and what came out here: ``python -m amend.sweep.claims`` writes sweeps/CLAIMS.md.
+"""Compare published claims with the results of the sweeps: ``python -m amend.sweep.claims`` writes sweeps/CLAIMS.md.
 
-sweeps/claims.yaml says of each claim who makes it where, their own figure and how far it can be trusted, and which
-contrast of which sweep decides it; sweeps/X.json has that contrast with its interval. The verdict is mechanical:
+sweeps/claims.yaml lists the claims. Each entry has the source, the published figure and its reliability, and the
+contrast of a sweep that decides the claim. sweeps/X.json has this contrast with its 95 % interval. A fixed rule gives
+the verdict, so nobody can tune a claim until it holds:
 
-    above, below   holds where the whole interval lies on the claimed side of ``than``, does not where it lies on the
-                   other, else it cannot be told yet
-    near           holds where the whole interval lies within ``than`` of 0, does not where it lies beyond
+    above, below   "holds" if the whole interval lies on the claimed side of ``than``; "does not hold" if it lies on
+                   the other side; else "inconclusive"
+    near           "holds" if the whole interval lies within ``than`` of 0; "does not hold" if it lies outside; else
+                   "inconclusive"
 
-so a claim cannot be tuned until it holds, and a difference that the data cannot resolve is called that, with the seeds
-or problems that would. Many claims are held against one level, so each verdict's p-value stands beside Holm's, over all
-claims that were run: over those decided alone would be to choose by outcome. A claim that says in claims.yaml why runs
-are no test of it (``moot``) has our figure, no verdict, and no place among the tests.
+An inconclusive claim has the number of seeds or problems that would decide it. Each p-value has Holm's adjusted p-value
+next to it, over all tested claims. An adjustment over the decided claims alone would select by outcome. A claim with
+``moot`` in claims.yaml cannot be tested by these runs. The page prints its figure, without a verdict or a test.
 """
 
 from __future__ import annotations
@@ -32,37 +33,46 @@ from amend.results.stats.power_analysis import POWER, describe_sample_size, requ
 from amend.results.stats.random_effects import MeanSquares, seed_p
 from amend.sweep.results_page import read_layout
 
-NOTE = "note"  # what a reader has to know beside the figure
-MOOT = "moot"  # why our runs are no test of it, whatever they give, such as words that the model cannot read
+NOTE = "note"  # an explanation of the figure for the reader
+MOOT = "moot"  # why our runs cannot test the claim, such as words that the model cannot read
 OPTIONAL = {NOTE, MOOT}
 KEYS = {"id", "claim", "who", "where", "theirs", "trust", "sweep", "terms", "expect", "than", "unit"}
 TRUST = {
     "READ-PAPER": "read in the paper",
     "READ-CODE": "read in the authors' code",
-    "DERIVED": "worked out from the paper's figures",
-    "FIG-APPROX": "read off a figure, about",
-    "PODCAST": "spoken, about",
-    "NONE": "no figure of theirs is known for sure",
+    "DERIVED": "computed from the paper's figures",
+    "FIG-APPROX": "read off a figure, approximate",
+    "PODCAST": "said in a podcast, approximate",
+    "NONE": "no figure of the authors is known with certainty",
 }
 EXPECT = ("above", "below", "near")
 UNITS = {"points": 100.0, "number": 1.0}
-HOLDS, FAILS, OPEN, NO_TEST = "holds", "does not hold", "cannot tell yet", "no test of it"
-LEAST = 3  # seeds: one says nothing of the algorithm, and two hardly anything
+HOLDS, FAILS, OPEN, NO_TEST = "holds", "does not hold", "inconclusive", "not testable"
+LEAST = 3  # smallest number of seeds: one has no variance between seeds, and two estimate it badly
 
 
 class Decision(NamedTuple):
-    """What our runs say of a claim: the figure in words, the verdict, and how sure it is."""
+    """The result of our runs for a claim.
+
+    Attributes:
+        ours: Our figure as text, with its interval, seeds and problems.
+        verdict: The verdict.
+        p: p-value of the hypothesis that the contrast equals its margin; None if the claim was not tested.
+        would: The required number of seeds or problems as text, if the verdict is inconclusive.
+    """
 
     ours: str
     verdict: str
     p: float | None = None
-    """Of the contrast being on the side of its margin on which it is; None where the claim was not put to the test."""
     would: str = ""
-    """What would resolve it, where it cannot be told yet."""
 
 
 def claims(path: Path) -> list[dict[str, Any]]:
-    """The claims of a file, checked; UserError in one line names the claim and what is wrong with it."""
+    """Read and check the claims of a file.
+
+    Raises:
+        UserError: If a claim is invalid; the message names the claim.
+    """
     found = yaml.safe_load(path.read_text(encoding="utf-8"))
     seen: set[str] = set()
     for claim in found:
@@ -75,13 +85,20 @@ def claims(path: Path) -> list[dict[str, Any]]:
             if claim[key] not in known:
                 raise UserError(f"{where}: {key}={claim[key]}: allowed: {', '.join(known)}")
         if claim["id"] in seen:
-            raise UserError(f"{where}: twice")
+            raise UserError(f"{where}: this id occurs twice; every claim needs its own id")
         seen.add(claim["id"])
     return list(found)
 
 
 def verdict(expect: str, than: float, low: float, high: float) -> str:
-    """Of an interval, both ends in the units of ``than``."""
+    """Return the verdict for an interval.
+
+    Args:
+        expect: The claimed relation to ``than``: above | below | near.
+        than: The margin.
+        low: The lower end of the interval, in the unit of ``than``.
+        high: The upper end of the interval, in the unit of ``than``.
+    """
     if expect == "near":
         return HOLDS if -than < low and high < than else FAILS if low > than or high < -than else OPEN
     if expect == "below":
@@ -92,52 +109,65 @@ def verdict(expect: str, than: float, low: float, high: float) -> str:
 def page(
     found: Sequence[Mapping[str, Any]], results: Mapping[str, Mapping[str, Any]], not_run: Sequence[str] = ()
 ) -> str:
-    """CLAIMS.md. ``results``: what is in sweeps/X.json, by X."""
+    """Return the text of CLAIMS.md.
+
+    Args:
+        found: The claims.
+        results: The content of each sweeps/X.json, by X.
+        not_run: Why sweeps without a result were not run.
+    """
     decisions = [decided(claim, results.get(claim["sweep"])) for claim in found]
-    tested = [i for i, one in enumerate(decisions) if one.p is not None]
+    tested = [i for i, decision in enumerate(decisions) if decision.p is not None]
     adjusted = dict(zip(tested, holm(np.array([decisions[i].p for i in tested], dtype=float)).tolist(), strict=True))
-    survive = [i for i in tested if decisions[i].verdict != OPEN and adjusted[i] < 1 - LEVEL]
-    tally = {said: sum(one.verdict == said for one in decisions) for said in (HOLDS, FAILS, OPEN, NO_TEST)}
-    seconds = [counters for _, counters in _runs(results)]
+    significant = [i for i in tested if decisions[i].verdict != OPEN and adjusted[i] < 1 - LEVEL]
+    counts = {word: sum(decision.verdict == word for decision in decisions) for word in (HOLDS, FAILS, OPEN, NO_TEST)}
+    seconds = [duration for _, duration in _runs(results)]
     hours = sum(seconds) / 3600
     rows = []
-    for i, (claim, one) in enumerate(zip(found, decisions, strict=True)):
+    for i, (claim, decision) in enumerate(zip(found, decisions, strict=True)):
         theirs = f"{claim['theirs']} ({TRUST[claim['trust']]})" if claim["theirs"] else TRUST[claim["trust"]]
         source = f"[{claim['sweep']}]({claim['sweep']}.{'md' if claim['sweep'] in results else 'yaml'})"
         who = f"{claim['who']}, {claim['where']}"
-        beside = "; ".join(claim[key] for key in (NOTE, MOOT) if claim.get(key))
-        said = f"{claim['claim']} ({beside})" if beside else claim["claim"]
-        rows.append((said, who, theirs, one.ours, f"**{one.verdict}**", _sure(one, adjusted.get(i)), source))
+        remark = "; ".join(claim[key] for key in (NOTE, MOOT) if claim.get(key))
+        text = f"{claim['claim']} ({remark})" if remark else claim["claim"]
+        confidence = _describe_confidence(decision, adjusted.get(i))
+        rows.append((text, who, theirs, decision.ours, f"**{decision.verdict}**", confidence, source))
     head = (
         "claim",
-        "who, where",
-        "theirs",
+        "source",
+        "published",
         "ours, 95 %, seeds x problems",
         "verdict",
-        "how sure, or what would tell",
+        "p-value, or required sample size",
         "sweep",
     )
     lines = [
         "# Claims",
         "",
-        "Written by `python -m amend.sweep.claims` from the committed results; edit sweeps/claims.yaml, not this page.",
-        "Ours are of the built-in model of 0.8 million parameters on built-in problems: a verdict is about the claim",
-        "at this scale, not about the paper. In points of per cent, unless said otherwise; Student's t intervals over",
-        "seeds and problems, two arms paired by both. The base model is one and the same under every seed, so claims",
-        "about it alone speak of that model.",
+        "`python -m amend.sweep.claims` writes this page from the committed results. Edit sweeps/claims.yaml instead.",
         "",
-        f"{len(rows)} claims: {tally[HOLDS]} hold, {tally[FAILS]} do not, {tally[OPEN]} cannot be told yet, of these",
-        f"{len(rows) - len(tested) - tally[NO_TEST]} for want of runs; of {tally[NO_TEST]} what was run is no test.",
+        "Our figures are those of the built-in model (0.8 million parameters) on built-in problems.",
+        "A verdict therefore concerns the claim at this scale, not the paper.",
+        "The figures are percentage points unless the claim names another unit.",
+        "The intervals are Student's t intervals over seeds and problems. Two arms are paired by both.",
+        "The base model is the same under every seed. A claim about the base model alone concerns only that model.",
         "",
-        f"That is many: at 95 % one in twenty of {len(tested)} tests would be on some side by chance. A verdict is its",
-        f"claim's own; of the {tally[HOLDS] + tally[FAILS]} that could be told, {len(survive)} survive Holm's",
-        "correction over all that were run (Holm's p below 0.05), which stands beside each. Where it cannot be told",
-        "yet, the seeds (on as many problems) or problems (with as many seeds) are those that would tell in",
-        f"{POWER:.0%} of repetitions, were the difference that was seen the true one.",
+        f"Of {len(rows)} claims, {counts[HOLDS]} hold, {counts[FAILS]} do not hold, {counts[OPEN]} are inconclusive,",
+        f"and {counts[NO_TEST]} are not testable with our runs.",
+        f"Of the inconclusive claims, {len(rows) - len(tested) - counts[NO_TEST]} have too few runs for a test.",
         "",
-        f"{len(results)} sweeps were run: {len(seconds)} runs, one that sweeps share counted once, which trained and",
-        f"were evaluated for {hours:.1f} hours on one core each: two at a time, {hours / 2:.1f} hours on two cores.",
-        "To start a run and to write its report takes some 15 seconds more.",
+        f"With {len(tested)} tests at the 95 % level, about one in twenty would be significant by chance.",
+        "Each verdict uses the unadjusted interval of its claim.",
+        "The table also has Holm's p-value, which is adjusted for all tests.",
+        f"Of the {counts[HOLDS] + counts[FAILS]} conclusive verdicts, {len(significant)} have Holm's p below 0.05.",
+        "For an inconclusive claim, the table has the required sample size:",
+        "more seeds with as many problems, or more problems with as many seeds.",
+        f"With this size, a difference as large as ours is detected with {POWER:.0%} power.",
+        "",
+        f"The {len(results)} sweeps have {len(seconds)} runs; a run that several sweeps share is counted once.",
+        f"Training and evaluation took {hours:.1f} hours on one core per run.",
+        f"This is {hours / 2:.1f} hours on two cores with two runs at a time.",
+        "Starting a run and writing its report takes about 15 seconds more.",
         "",
         *(line for text in not_run for line in (f"Not run: {text}", "")),
         f"| {' | '.join(head)} |",
@@ -149,48 +179,57 @@ def page(
 
 
 def _runs(results: Mapping[str, Mapping[str, Any]]) -> set[tuple[str, float]]:
-    """Each run, and what it took: the mean of its arm. One that was run again for another sweep took another time."""
+    """Return each run with its duration in seconds, which is the mean of its arm.
+
+    A run that was repeated for another sweep has another duration, so it is counted twice.
+    """
     rows = [row for result in results.values() for row in result["rows"]]
     return {(name, row["cost"]["seconds"]) for row in rows for name in row["runs"]}
 
 
-def _sure(one: Decision, adjusted: float | None) -> str:
-    """p and Holm's p of a verdict; of what cannot be told, what would."""
-    if one.verdict in (OPEN, NO_TEST) or adjusted is None:
-        return one.would
-    alone = "" if adjusted < 1 - LEVEL else ", alone only"
-    return f"p {_p(one.p or 0.0)}, Holm's {_p(adjusted)}{alone}"
+def _describe_confidence(decision: Decision, adjusted: float | None) -> str:
+    """Return both p-values of a conclusive verdict, or the required sample size."""
+    if decision.verdict in (OPEN, NO_TEST) or adjusted is None:
+        return decision.would
+    remark = "" if adjusted < 1 - LEVEL else ", unadjusted only"
+    return f"p {_format_p(decision.p or 0.0)}, Holm's {_format_p(adjusted)}{remark}"
 
 
-def _p(p: float) -> str:
+def _format_p(p: float) -> str:
     return "< 0.0001" if p < 0.0001 else f"= {p:.2g}"
 
 
 def decided(claim: Mapping[str, Any], result: Mapping[str, Any] | None) -> Decision:
-    """Our figure in words, the verdict, and how sure it is."""
-    found = (result or {}).get("contrasts", {}).get(claim["id"])
-    if found is None:
+    """Return the decision about a claim.
+
+    Args:
+        claim: The claim.
+        result: The content of its sweep's JSON file; None if the sweep has no result.
+    """
+    contrast = (result or {}).get("contrasts", {}).get(claim["id"])
+    if contrast is None:
         return Decision("not run yet", OPEN)
-    if "missing" in found:
-        return Decision(f"not run yet: {found['missing']}", OPEN)
-    by = UNITS[claim["unit"]]
-    mean, low, high = (found[key] * by for key in ("mean", "low", "high"))
-    seeds = len(found["seeds"])
-    words = f"{mean:+.1f} [{low:+.1f}, {high:+.1f}], {seeds} seed{'s' * (seeds > 1)} x {found['problems']}"
+    if "missing" in contrast:
+        return Decision(f"not run yet: {contrast['missing']}", OPEN)
+    unit = UNITS[claim["unit"]]
+    mean, low, high = (contrast[key] * unit for key in ("mean", "low", "high"))
+    seeds = len(contrast["seeds"])
+    figure = f"{mean:+.1f} [{low:+.1f}, {high:+.1f}], {seeds} seed{'s' * (seeds > 1)} x {contrast['problems']}"
     if claim.get(MOOT):
-        return Decision(words, NO_TEST)
-    if seeds < LEAST or "squares" not in found:
-        return Decision(words, OPEN, None, f"{LEAST} seeds at least")
-    said = verdict(claim["expect"], claim["than"], low, high)
-    than = claim["than"] / by
-    distance = than - abs(found["mean"]) if claim["expect"] == "near" else found["mean"] - than
-    made = MeanSquares(**found["squares"])
-    would = describe_sample_size(required_seeds(made, distance), seeds, found["problems"]) if said == OPEN else ""
-    return Decision(words, said, seed_p(made, distance), would)
+        return Decision(figure, NO_TEST)
+    if seeds < LEAST or "squares" not in contrast:
+        return Decision(figure, OPEN, None, f"at least {LEAST} seeds")
+    word = verdict(claim["expect"], claim["than"], low, high)
+    than = claim["than"] / unit
+    distance = than - abs(contrast["mean"]) if claim["expect"] == "near" else contrast["mean"] - than
+    squares = MeanSquares(**contrast["squares"])
+    sizes = (seeds, contrast["problems"])
+    would = describe_sample_size(required_seeds(squares, distance), *sizes) if word == OPEN else ""
+    return Decision(figure, word, seed_p(squares, distance), would)
 
 
 def results_in(folder: Path) -> dict[str, Any]:
-    """The committed results."""
+    """Return the content of each result file in a folder, by the name of the sweep."""
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
 
 
@@ -201,7 +240,7 @@ def not_run_in(folder: Path) -> list[str]:
 
 
 def main() -> int:
-    """Write the page."""
+    """Write CLAIMS.md and return the exit status: 0, or 2 for bad input."""
     folder = Path("sweeps")
     try:
         text = page(claims(folder / "claims.yaml"), results_in(folder), not_run_in(folder))

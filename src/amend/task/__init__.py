@@ -1,1 +1,1 @@
-"""Tasks: they pose problems and check answers, and know no model."""
+"""Tasks: they pose problems and grade replies, and do not depend on a model."""

@@ -1,12 +1,15 @@
-"""Arithmetic by schoolbook algorithms, with execution traces to learn from, clean or noised (arXiv 2402.04004).
+"""Arithmetic with execution traces as training solutions, clean or with noise (Havrilla and Iyer 2024).
 
-``form`` "trace": the solution to imitate is the execution, its last line the answer; "answer": that line alone. Noise
-is in the solutions of the training split and nowhere else: what is asked, the right answer that replies are checked
-against, validation and test are clean. Static noise comes after the trace was computed (``noise.py``); dynamic noise
-while it is computed (``trace.py``), in a share ``dynamic_doc`` of the documents.
+    python run.py task=algorithmic algo=sft dialogue=single task.char_noise=0.7
 
-A problem is a pure function of (seed, split, index), and a question belongs to one split by a hash of its words.
-``python run.py algo=sft task=algorithmic``; the paper fine-tuned Pythia-410M on 20,000 problems.
+The paper (arXiv 2402.04004) fine-tuned Pythia-410M on 20,000 problems. With ``form=trace``, a training solution is the
+execution trace of a schoolbook algorithm, and its last line is the answer. With ``form=answer``, it is only that line.
+
+Only the solutions of the training split have noise. Questions, gold answers, and the solutions of the other splits are
+always correct. Static noise changes a finished trace (``trace_noise.py``). Dynamic noise changes numbers while the trace
+is computed (``execution_traces.py``).
+
+A problem is a pure function of (seed, split, index). A hash of the question assigns each question to one split.
 """
 
 from __future__ import annotations
@@ -33,12 +36,28 @@ _ANSWER = re.compile(r"-?[0-9]+(?:,[0-9]+)*")
 
 
 class Algorithmic:
-    """Problems of ``operations``; ``train`` of them to learn from, ``validation`` and ``test`` to be measured by.
+    """Arithmetic problems on random integers.
 
-    digits:      of an operand, at most
-    sampling:    "length": each length from 1 to ``digits`` alike; "magnitude": each number of at most ``digits`` alike
-    items:       how many numbers sort and median have
-    doc_noise, char_noise, line_noise, replacement: static noise; dynamic_noise, dynamic_doc: dynamic noise
+    Args:
+        operations: names of the operations to sample from, such as "add" or "gcd".
+        digits: largest number of digits of an operand, at most 12.
+        sampling: distribution of operands. "length": uniform over the number of digits; "magnitude": uniform over
+            the numbers with at most ``digits`` digits.
+        items: number of operands of sort and median, at most 20.
+        form: "trace" or "answer", the content of a training solution.
+        doc_noise: probability that a training solution has static noise.
+        char_noise: static noise: probability that a digit is replaced.
+        line_noise: static noise: probability that a line is deleted. The last line is never deleted.
+        replacement: "uniform": a replaced digit is uniform over 0 to 9; "biased": it is always the next digit.
+        dynamic_noise: probability that a digit is replaced when the execution computes a number.
+        dynamic_doc: probability that a training solution is computed with dynamic noise.
+        seed: seed of all problems.
+        train: number of training problems.
+        validation: number of validation problems.
+        test: number of test problems.
+
+    Raises:
+        UserError: if a value is out of range, has no effect, or leaves too few different questions.
     """
 
     def __init__(
@@ -66,14 +85,16 @@ class Algorithmic:
             raise UserError(f"task.digits={digits}, task.items={items}: allowed: at most 12, and at most 20")
         if form == "answer" and line_noise:
             raise UserError(f"task.line_noise={line_noise}: task.form=answer has no line to delete; allowed: 0")
-        idle = {  # no document at all (doc_noise=0, dynamic_doc=0) is the clean end of an axis
+        unmet = {  # doc_noise=0 and dynamic_doc=0 are allowed, because they are the clean end of a sweep
             "doc_noise": doc_noise < 1 and not (char_noise or line_noise) and "char_noise or line_noise",
             "replacement": replacement == "biased" and not (char_noise and doc_noise) and "char_noise and doc_noise",
             "dynamic_doc": dynamic_doc < 1 and not dynamic_noise and "dynamic_noise",
         }
-        for knob, needs in idle.items():
-            if needs:
-                raise UserError(f"task.{knob}: does nothing by itself; allowed: leave it, or set task.{needs} above 0")
+        for key, requirement in unmet.items():
+            if requirement:
+                raise UserError(
+                    f"task.{key}: has no effect by itself; allowed: the default value, or task.{requirement} above 0"
+                )
         self._operations, self._digits, self._sampling, self._items = operations, digits, sampling, items
         self._form, self._seed, self._train = form, seed, train
         self._static = {"doc": doc_noise, "char": char_noise, "line": line_noise}
@@ -84,7 +105,18 @@ class Algorithmic:
         }
 
     def problem(self, split: Split, index: int) -> Problem:
-        """The problem that (split, index) names: the same on every machine and in every run."""
+        """Return the problem with an index in a split; it is the same on every machine and in every run.
+
+        Args:
+            split: "train", "val" or "test".
+            index: index of the problem, from 0. It may exceed the size of the split.
+
+        Returns:
+            The problem. ``meta`` has ``level`` (digits of the longest operand), ``subject`` and ``solution``.
+
+        Raises:
+            UserError: if the split has almost no questions of this size.
+        """
         rng, noise = (
             np.random.default_rng(np.random.SeedSequence([self._seed, SPLITS.index(split), index, stream]))
             for stream in (0, 1)
@@ -96,10 +128,12 @@ class Algorithmic:
             if part(question) == split:
                 break
         else:
-            raise UserError(f"task.digits={self._digits}: too few different questions for three splits; allowed: more")
+            raise UserError(
+                f"task.digits={self._digits}: too few different questions for three splits; allowed: more digits"
+            )
         _, gold = execute(name, operands, 0.0, rng)
-        wrong = split == "train" and noise.random() < self._dynamic_doc
-        steps, result = execute(name, operands, self._dynamic if wrong else 0.0, noise)
+        is_noisy = split == "train" and noise.random() < self._dynamic_doc
+        steps, result = execute(name, operands, self._dynamic if is_noisy else 0.0, noise)
         solution = "\n".join((*steps, result) if self._form == "trace" else (result,))
         if split == "train":
             solution = add_noise(solution, noise, **self._static, replacement=self._replacement)
@@ -108,32 +142,32 @@ class Algorithmic:
         return Problem(f"algorithmic-{split}-{index}", question, gold, meta)
 
     def problems(self, split: Split) -> Sequence[Problem]:
-        """The problems of a split; those to train on are made as they are asked for."""
+        """Return the problems of a split. Training problems are created on access."""
         return LazyProblems(partial(self.problem, split), self._train) if split == "train" else self._fixed[split]
 
     def render_prompt(self, problem: Problem) -> list[Message]:
-        """The question and nothing else."""
+        """Return the question as the only message."""
         return [Message("user", problem.question)]
 
     def grade(self, problem: Problem, reply: str) -> Verdict:
-        """Is the last line of the reply (or what it boxes last) the answer, spaces aside? Total."""
-        found = boxed(reply)
-        if found is None:
-            found = reply[-LONGEST_REPLY:].strip().rpartition("\n")[2]
-        found = "".join(found.split())
-        if not found:
+        """Grade the answer that ``boxed`` finds, else the last line of the reply. Spaces are ignored."""
+        answer = boxed(reply)
+        if answer is None:
+            answer = reply[-LONGEST_REPLY:].strip().rpartition("\n")[2]
+        answer = "".join(answer.split())
+        if not answer:
             return Verdict(None, False, "no answer")
-        if len(found) > LONGEST_ANSWER or not _ANSWER.fullmatch(found):
-            return Verdict(found[:LONGEST_ANSWER], False, "unparsed")
-        right = found == "".join(problem.answer.split())
-        return Verdict(found, right, "right" if right else "wrong")
+        if len(answer) > LONGEST_ANSWER or not _ANSWER.fullmatch(answer):
+            return Verdict(answer[:LONGEST_ANSWER], False, "unparsed")
+        right = answer == "".join(problem.target.split())
+        return Verdict(answer, right, "right" if right else "wrong")
 
     def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
-        """``check`` for each pair."""
+        """Grade many replies, in order."""
         return [self.grade(problem, reply) for problem, reply in pairs]
 
     def problem_from_row(self, row: Mapping[str, object]) -> Problem:
-        """The problem of a line, by its ``id``."""
+        """Return the problem that the field ``id`` of a row names."""
         if "id" not in row:
             raise UserError("field 'id' is missing")
         found = _ID.fullmatch(str(row["id"]))
@@ -143,12 +177,12 @@ class Algorithmic:
 
     def _operands(self, name: str, rng: np.random.Generator) -> list[int]:
         count = self._items if name in ("sort", "median") else 2
-        drawn = [self._number(rng) for _ in range(count)]
+        operands = [self._number(rng) for _ in range(count)]
         if name == "sub":
-            drawn.sort(reverse=True)
+            operands.sort(reverse=True)
         if name in ("div", "mod", "gcd"):
-            drawn[1] = max(drawn[1], 1)
-        return drawn
+            operands[1] = max(operands[1], 1)
+        return operands
 
     def _number(self, rng: np.random.Generator) -> int:
         if self._sampling == "magnitude":
@@ -157,17 +191,25 @@ class Algorithmic:
         return int(rng.integers(10 ** (length - 1) if length > 1 else 0, 10**length))
 
     def _distinct(self, split: Split, count: int) -> list[Problem]:
-        found = distinct(partial(self.problem, split), count)
-        if len(found) < count:
+        problems = distinct(partial(self.problem, split), count)
+        if len(problems) < count:
             raise UserError(
                 f"task.{'test' if split == 'test' else 'validation'}={count}: these operations on numbers of at most "
-                f"{self._digits} digits have only {len(found)} different questions in that split; ask for fewer"
+                f"{self._digits} digits have only {len(problems)} different questions in that split; ask for fewer"
             )
-        return found
+        return problems
 
 
 def posed(name: str, operands: Sequence[int]) -> str:
-    """The question: ``4 7 + 1 2 =``, ``gcd ( 4 7 , 1 2 ) =``."""
+    """Return the question of an operation: ``4 7 + 1 2 =``, ``gcd ( 4 7 , 1 2 ) =``.
+
+    Args:
+        name: name of the operation.
+        operands: its operands.
+
+    Returns:
+        The question, with a space between digits so that each digit is one token.
+    """
     if name in SIGNS:
         return f"{spaced(operands[0])} {SIGNS[name]} {spaced(operands[1])} ="
     return f"{name} ( {listed(operands)} ) ="

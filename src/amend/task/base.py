@@ -1,7 +1,10 @@
-"""What a task is: it poses problems and checks answers, and knows nothing of models, tokens or rewards.
+"""The protocol of tasks. A task poses problems and grades replies; it knows no models, tokens or rewards.
 
-``check`` is the one place where a reply becomes right or wrong. It is total: whatever a model wrote, it returns a
-verdict that says why, and never raises. Training, evaluation and ``job=grade`` all ask it and nobody else.
+Training, evaluation and ``job=grade`` all grade through ``Task.grade`` and ``Task.grade_many``. These methods return a
+verdict with a reason for every string, and never raise an error because of a reply.
+
+A task may have two optional attributes: ``provenance``, a dict that is written to ``sources.json``, and ``tool``, a
+``Tool`` that the policy can call in its replies.
 """
 
 from __future__ import annotations
@@ -15,27 +18,63 @@ from amend.types import Message, Problem, Verdict
 
 @runtime_checkable
 class Task(Protocol):
-    """Problems, how they are asked, and whether a reply is right."""
+    """A set of problems with prompts and a grader."""
 
     def problems(self, split: Split) -> Sequence[Problem]:
-        """The problems of a split. "train" may be endless (a lazy sequence); "val" and "test" are fixed lists."""
+        """Return the problems of a split.
+
+        Args:
+            split: "train", "val" or "test".
+
+        Returns:
+            The problems. "train" may be a lazy sequence of any length; "val" and "test" are fixed.
+        """
         ...
 
     def render_prompt(self, problem: Problem) -> list[Message]:
-        """The conversation that poses the problem."""
+        """Return the conversation that poses a problem.
+
+        Args:
+            problem: a problem of this task.
+
+        Returns:
+            The messages before the first reply. The last one is a user message.
+        """
         ...
 
     def grade(self, problem: Problem, reply: str) -> Verdict:
-        """Is the reply right? Total: any string gets a verdict."""
+        """Grade one reply.
+
+        Args:
+            problem: the problem that the reply answers.
+            reply: the decoded text of the reply. Any string is valid.
+
+        Returns:
+            The extracted answer, whether it is correct, and the reason.
+        """
         ...
 
     def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
-        """``check`` for each pair, in order; where checking is slow, side by side."""
+        """Grade many replies; a slow grader may work in parallel.
+
+        Args:
+            pairs: problems with the replies to grade.
+
+        Returns:
+            One verdict per pair, in order, each equal to the verdict of ``grade``.
+        """
         ...
 
     def problem_from_row(self, row: Mapping[str, object]) -> Problem:
-        """The problem that a line of a file speaks of, named by ``id`` or given by the data set's own fields.
+        """Return the problem that a row of a file refers to.
 
-        Raises UserError naming the field that is missing or wrong; the caller adds the file and the line.
+        Args:
+            row: a JSON object. It has the ``id`` of a problem or the fields of the data set.
+
+        Returns:
+            The problem.
+
+        Raises:
+            UserError: if a field is missing or invalid. The message names the field; the caller adds file and line.
         """
         ...

@@ -1,10 +1,12 @@
-"""Any set of questions and answers, from a JSON Lines file, a folder or the hub, by saying which field is which.
+"""Any data set of questions and answers, from a JSON Lines file, a folder or the hub. Keys map its fields.
 
     python run.py task=custom task.source=mine.jsonl task.question=prompt task.answer=target task.kind=text
 
-``kind`` says what an answer is. "math": compared as MATH's are (plainly, then by sympy; ``amend.task.grade``).
-"number": the same, and the gold answer is the number after the last ``####`` where it has one. "text": what the reply
-gives as its answer, letter case, spacing and the final full stop aside, is the gold answer.
+``kind`` selects the grader:
+
+    math      the grader of MATH (``amend.task.grading.math_grader``): string comparison, then sympy
+    number    the same grader; if the gold answer has ``####``, only the text after the last ``####`` is used
+    text      string comparison that ignores case, spacing and the final full stop
 """
 
 from __future__ import annotations
@@ -19,12 +21,28 @@ from amend.task.grading.text_answers import said, same_text
 from amend.task.tabular import Layout, TableConfig, Tabular
 from amend.types import Message, Problem, Verdict
 
-SECONDS = 3.0  # the most that one hostile answer may delay a batch by
+SECONDS = 3.0  # limit of one comparison: the delay that one adversarial answer can cause
 
 
 class Custom(Tabular):
-    """``question``, ``answer``, ``solution``, ``level`` and ``subject`` name the fields (null: there is none);
-    ``prompt`` is what is asked, with {question} in it; the splits as in ``Choice``."""
+    """Questions and answers with configurable field names.
+
+    Args:
+        configuration: configuration of the hub data set; None if it has none.
+        train_split: hub split, or file of a folder without ``.jsonl``, with the training problems.
+        test_split: the same for the test problems. If it equals ``train_split``, that table is divided.
+        question: name of the field with the question.
+        answer: name of the field with the gold answer.
+        solution: name of the field with a worked solution; None if there is none.
+        level: name of the field with the level, an integer or "Level 3"; None if there is none.
+        subject: name of the field with the subject; None if there is none.
+        prompt: the user message, which contains ``{question}`` once.
+        kind: the grader, see the module docstring.
+        **table: source and sizes, see ``TableConfig``.
+
+    Raises:
+        UserError: if the prompt is invalid or a row lacks a field.
+    """
 
     prefix = "custom"
 
@@ -44,50 +62,56 @@ class Custom(Tabular):
         **table: Unpack[TableConfig],
     ) -> None:
         if prompt.count("{question}") != 1:
-            raise UserError(f"task.prompt={prompt[:60]!r}: allowed: a text with {{question}} in it, once")
+            raise UserError(f"task.prompt={prompt[:60]!r}: allowed: a text that contains {{question}} once")
         self._fields = {"question": question, "answer": answer}
-        self._more = {"solution": solution, "level": level, "subject": subject}
+        self._optional_fields = {"solution": solution, "level": level, "subject": subject}
         self._prompt, self._kind = prompt, kind
         self._grader = Grader(seconds=SECONDS)
         super().__init__(Layout.of(configuration, train_split, test_split), **table)
 
     def problem(self, identity: str, row: Row) -> Problem:
-        """What the mapped fields hold; numbers and truth values as JSON writes them."""
-        question = _words(row, self._fields["question"], "task.question")
-        gold = _words(row, "gold" if "gold" in row else self._fields["answer"], "task.answer").strip()
+        """Return the problem of a row. Numbers and booleans are converted to text as in JSON."""
+        question = _field_text(row, self._fields["question"], "task.question")
+        gold = _field_text(row, "gold" if "gold" in row else self._fields["answer"], "task.answer").strip()
         if self._kind == "number":
             gold = gold.rpartition("####")[2].strip().replace(",", "")
         if not gold:
             raise UserError(f"field {self._fields['answer']!r} (task.answer) is empty; allowed: an answer")
-        more = {name: _words(row, field, f"task.{name}") for name, field in self._more.items() if field is not None}
-        level = more.get("level", "0").strip().removeprefix("Level ")
+        optional = {
+            name: _field_text(row, field, f"task.{name}")
+            for name, field in self._optional_fields.items()
+            if field is not None
+        }
+        level = optional.get("level", "0").strip().removeprefix("Level ")
         if not (level.isascii() and level.isdigit() and len(level) < 10):
-            raise UserError(f"field {self._more['level']!r} (task.level) is {level[:60]!r}; allowed: a whole number")
-        meta = {"level": int(level), "subject": more.get("subject", ""), "solution": more.get("solution", "")}
-        return Problem(id=identity, question=question, answer=gold, meta=meta)
+            raise UserError(
+                f"field {self._optional_fields['level']!r} (task.level) is {level[:60]!r}; allowed: a whole number"
+            )
+        meta = {"level": int(level), "subject": optional.get("subject", ""), "solution": optional.get("solution", "")}
+        return Problem(id=identity, question=question, target=gold, meta=meta)
 
     def render_prompt(self, problem: Problem) -> list[Message]:
-        """The prompt with the question in its place."""
+        """Return the prompt with the question inserted."""
         return [Message("user", self._prompt.replace("{question}", problem.question))]
 
     def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
-        """Is the answer of each reply right?"""
+        """Grade many replies, in order, with the grader that ``kind`` selects."""
         if self._kind != "text":
-            return self._grader.grade_many([(problem.answer, reply) for problem, reply in pairs])
-        return [same_text(problem.answer, said(reply)) for problem, reply in pairs]
+            return self._grader.grade_many([(problem.target, reply) for problem, reply in pairs])
+        return [same_text(problem.target, said(reply)) for problem, reply in pairs]
 
     def close(self) -> None:
-        """End the grader's worker processes."""
+        """End the worker processes of the grader."""
         self._grader.close()
 
 
-def _words(row: Row, field: str, knob: str) -> str:
-    """A field as text."""
+def _field_text(row: Row, field: str, key: str) -> str:
+    """Return the value of a field as text; ``key`` is the configuration key for error messages."""
     if field not in row:
-        raise UserError(f"field {field!r} ({knob}) is missing; this row has {', '.join(map(str, row))[:120] or 'none'}")
+        raise UserError(f"field {field!r} ({key}) is missing; this row has {', '.join(map(str, row))[:120] or 'none'}")
     value = row[field]
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, str | int | float):
-        raise UserError(f"field {field!r} ({knob}) is {shown(value)}; allowed: text or a number")
+        raise UserError(f"field {field!r} ({key}) is {shown(value)}; allowed: text or a number")
     return str(value)

@@ -1,10 +1,13 @@
 """GSM8K (Cobbe et al. 2021, arXiv 2110.14168): grade-school word problems whose worked solutions end in ``#### 72``.
 
-A row has ``question`` and ``answer``, the worked solution; the number after ``####`` is what is right, and the rest
-the solution to imitate. Its steps carry calculator marks, ``48/2 = <<48/2=24>>24``. With ``calculator`` they stay, and
-the policy is model and calculator together; without, they are stripped. ``level`` is the number of marks: the steps.
+    python run.py task=gsm8k task.source=openai/gsm8k policy=hf policy.path=owner/model algo.max_tokens=512
 
-A folder has gsm8k_train.jsonl and gsm8k_test.jsonl (or train.jsonl and test.jsonl); the hub's id is openai/gsm8k.
+A row has the fields ``question`` and ``answer``. ``answer`` is the worked solution, and the number after ``####`` is the
+gold answer. The steps of a solution contain calculator annotations such as ``48/2 = <<48/2=24>>24``. With
+``calculator``, the annotations are kept and the policy can call the calculator. Without, they are removed. The level of
+a problem is the number of annotations, that is, the number of steps.
+
+A folder contains gsm8k_train.jsonl and gsm8k_test.jsonl, or train.jsonl and test.jsonl. The hub id is openai/gsm8k.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from amend.task.tabular import Layout, TableConfig, Tabular
 from amend.task.tools import MARK, Calculator, without_marks
 from amend.types import Message, Problem, Verdict
 
-SECONDS = 3.0  # the most that one hostile answer may delay a batch by
+SECONDS = 3.0  # limit of one comparison: the delay that one adversarial answer can cause
 FILES = (("gsm8k_train.jsonl", "train.jsonl"), ("gsm8k_test.jsonl", "test.jsonl"))
 PROMPT = (
     "Solve the problem below step by step. End with a line of its own that has #### and then the answer, "
@@ -32,7 +35,15 @@ TOOL = (
 
 
 class GSM8K(Tabular):
-    """``calculator``: whether the policy has one. The rest is said of every table (``Tabular``)."""
+    """The GSM8K data set.
+
+    Args:
+        calculator: whether the policy can call a calculator.
+        **table: source and sizes, see ``TableConfig``.
+
+    Raises:
+        UserError: if the source cannot be read or a row lacks a field.
+    """
 
     prefix = "gsm8k"
 
@@ -42,25 +53,25 @@ class GSM8K(Tabular):
         super().__init__(Layout("main", ("train", "test"), FILES), **table)
 
     def problem(self, identity: str, row: Row) -> Problem:
-        """The question, the number after ``####``, and the worked solution."""
+        """Return the problem of a row; its gold answer is the number after the last ``####``."""
         question, worked = text(row, "question"), text(row, "answer") if "answer" in row else ""
         _, mark, last = worked.rpartition("####")
         gold = text(row, "gold") if "gold" in row else last
         if not (mark or "gold" in row):
-            problem = "is missing" if "answer" not in row else "has no '#### answer' at its end"
-            raise UserError(f"field 'answer' {problem}")
+            error = "is missing" if "answer" not in row else "has no '#### answer' at its end"
+            raise UserError(f"field 'answer' {error}")
         solution = worked if self.tool else without_marks(worked)
         meta = {"level": len(MARK.findall(worked)), "subject": "", "solution": solution}
-        return Problem(id=identity, question=question, answer=gold.strip().replace(",", ""), meta=meta)
+        return Problem(id=identity, question=question, target=gold.strip().replace(",", ""), meta=meta)
 
     def render_prompt(self, problem: Problem) -> list[Message]:
-        """Zero-shot: the instruction, the word about the calculator where there is one, and the question."""
+        """Return a zero-shot prompt: instruction, description of the calculator if there is one, and question."""
         return [Message("user", f"{PROMPT}{TOOL if self.tool else ''}{problem.question}")]
 
     def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
-        """Is the answer right: what is boxed last or, failing that, what follows the last ``####``."""
-        return self._grader.grade_many([(problem.answer, without_marks(reply)) for problem, reply in pairs])
+        """Grade many replies, in order, after removal of calculator annotations."""
+        return self._grader.grade_many([(problem.target, without_marks(reply)) for problem, reply in pairs])
 
     def close(self) -> None:
-        """End the grader's worker processes."""
+        """End the worker processes of the grader."""
         self._grader.close()

@@ -1,15 +1,19 @@
-"""HumanEval (Chen et al. 2021, arXiv 2107.03374): 164 Python functions from their head and docstring, for evaluation.
+"""HumanEval (Chen et al. 2021, arXiv 2107.03374): complete 164 Python functions, given their head and docstring.
 
-SCoRe trains on MBPP and reports HumanEval; so here the 164 problems are the test split, zero-shot, and training and
-validation problems are MBPP's, from ``train``. The tests are the data set's own, as they are: ``check(candidate)``
-is run in the examiner's sandbox with the reference solution beside it (some tests call the question's helpers, and one
-calls the reference), and ``candidate`` asks the solution.
+    python run.py task=humaneval policy=hf policy.path=owner/model algo.max_tokens=512
 
-A reply may be a whole program or the rest of the function, as base models complete it. It is run with the question's
-imports and helpers, and without the docstring, whose examples are answers.
+SCoRe trains on MBPP and reports HumanEval. Accordingly, the 164 problems are the test split, with a zero-shot prompt.
+Training and validation problems come from MBPP.
 
-A source is a file, a folder with HumanEval.jsonl(.gz), or a hub id. Rows have ``task_id``, ``prompt``, ``test``,
-``entry_point`` and ``canonical_solution``.
+The tests of the data set are used unchanged. The test sandbox runs ``check(candidate)``, where ``candidate`` calls the
+solution in a second sandbox. The reference solution is also loaded in the test sandbox, because some tests call the
+helpers of the prompt and one test calls the reference.
+
+A reply may be a complete program or, as base models write it, the body of the function. It is run with the imports and
+helpers of the prompt. The docstring is left out, because its examples contain expected values.
+
+A source is a file, a folder with HumanEval.jsonl or HumanEval.jsonl.gz, or a hub id. Rows have the fields ``task_id``,
+``prompt``, ``test``, ``entry_point`` and optionally ``canonical_solution``.
 """
 
 from __future__ import annotations
@@ -36,9 +40,19 @@ PROMPT = (
 
 
 class HumanEval:
-    """``train``: where MBPP's rows are, for training; null: this run does not train. ``shots`` is about these.
+    """HumanEval as test split, MBPP as training and validation splits.
 
-    ``sandbox`` and ``seconds``: what replies are run in, and the processor time each may use (``sandbox``).
+    Args:
+        source: file, folder or hub id of HumanEval.
+        train: file, folder or hub id of MBPP; None if the run does not train.
+        shots: number of MBPP examples before a training or validation problem.
+        sandbox: the kind of sandbox for replies, see ``amend.task.sandbox``.
+        seconds: limit of processor time for each program, in seconds.
+        validation: maximal number of validation problems.
+        test: maximal number of test problems.
+
+    Raises:
+        UserError: if a source cannot be read, a row is invalid, or the sandbox does not work.
     """
 
     def __init__(
@@ -52,61 +66,81 @@ class HumanEval:
         validation: Natural,
         test: Count,
     ) -> None:
-        self._judge = CodeGrader(sandbox=sandbox, seconds=seconds)
+        self._grader = CodeGrader(sandbox=sandbox, seconds=seconds)
         if is_local(source, beside=(), layout=NAMES[0]):
             path = Path(source).expanduser()
             table = from_file(path if path.is_file() else first_file(path, NAMES, "HumanEval"))
         else:
             table = from_hub(source, "test", None, layout=NAMES[0])
         self.provenance = {"test": table.provenance}
-        found = []
+        problems = []
         for where, row in table.rows:
             with at(where):
-                found.append(problem(row))
-        if not found:
+                problems.append(problem(row))
+        if not problems:
             raise UserError(f"task.source={source}: it has no rows")
-        self._test = found[:test]
-        self._by_id = {one.id: one for one in found}
+        self._test = problems[:test]
+        self._by_id = {known.id: known for known in problems}
         self._mbpp: MBPP | None = None
         if train is not None:
-            knobs = {"sandbox": sandbox, "seconds": seconds, "validation": validation, "test": 1}
-            self._mbpp = MBPP(source=train, shots=shots, first_attempts=None, instruction="", **knobs)  # type: ignore[arg-type]
-            self.provenance |= {f"mbpp {name}": kept for name, kept in self._mbpp.provenance.items()}
+            common = {"sandbox": sandbox, "seconds": seconds, "validation": validation, "test": 1}
+            self._mbpp = MBPP(source=train, shots=shots, first_attempts=None, instruction="", **common)  # type: ignore[arg-type]
+            self.provenance |= {f"mbpp {name}": record for name, record in self._mbpp.provenance.items()}
 
     def problems(self, split: Split) -> Sequence[Problem]:
-        """HumanEval's as "test", MBPP's as "train" and "val". UserError where there are none to train on."""
+        """Return the problems of a split: HumanEval for "test", MBPP for "train" and "val".
+
+        Args:
+            split: "train", "val" or "test".
+
+        Returns:
+            The problems.
+
+        Raises:
+            UserError: if the split needs MBPP and ``train`` is None.
+        """
         if split == "test":
             return self._test
         if self._mbpp is None:
-            raise UserError("task.train=null: nothing to train on; allowed: where MBPP is, a folder or a hub id")
+            raise UserError("task.train=null: no training problems; allowed: a folder with MBPP, or a hub id")
         return self._mbpp.problems(split)
 
     def render_prompt(self, problem: Problem) -> list[Message]:
-        """Zero-shot; a problem of MBPP's as ``mbpp`` asks it."""
+        """Return a zero-shot prompt; for a problem of MBPP, the prompt of MBPP."""
         if self._mbpp is not None and problem.meta["subject"] == "MBPP":
             return self._mbpp.render_prompt(problem)
         return [Message("user", PROMPT.format(prompt=problem.question.strip()))]
 
     def grade(self, problem: Problem, reply: str) -> Verdict:
-        """Does the program of the reply pass? Total: any string gets a verdict."""
+        """Grade the program of a reply. Any string is a valid reply."""
         return self.grade_many([(problem, reply)])[0]
 
     def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
-        """``check`` for each pair, several side by side."""
-        return self._judge.grade_many(pairs)
+        """Grade many replies in parallel. The verdicts are in the order of the pairs."""
+        return self._grader.grade_many(pairs)
 
     def problem_from_row(self, row: Mapping[str, object]) -> Problem:
-        """The problem of a line: by ``id`` or ``task_id`` (``HumanEval/0``) where known, else by its own fields."""
-        for named in (row.get("id"), row.get("task_id")):
-            if isinstance(named, str) and named in self._by_id:
-                return self._by_id[named]
+        """Return the problem that ``id`` or ``task_id`` (``HumanEval/0``) names, else the problem of the row's fields."""
+        for identity in (row.get("id"), row.get("task_id")):
+            if isinstance(identity, str) and identity in self._by_id:
+                return self._by_id[identity]
         if "entry_point" not in row and self._mbpp is not None:
             return self._mbpp.problem_from_row(row)
         return problem(row)
 
 
 def problem(row: Row) -> Problem:
-    """What a row asks. UserError naming the field that is missing or wrong."""
+    """Return the problem of a row.
+
+    Args:
+        row: a row of HumanEval.
+
+    Returns:
+        The problem. ``meta`` has the fields that ``CodeGrader`` needs.
+
+    Raises:
+        UserError: if a field is missing or invalid. The message names the field.
+    """
     prompt, entry, test = text(row, "prompt"), text(row, "entry_point"), text(row, "test")
     solution = text(row, "canonical_solution") if "canonical_solution" in row else ""
     given, head = parts(prompt, entry)
@@ -125,7 +159,18 @@ def problem(row: Row) -> Problem:
 
 
 def parts(prompt: str, entry: str) -> tuple[str, str]:
-    """What a question gives: imports and helpers; and the head of the function asked for, without its docstring."""
+    """Split a prompt into its imports and helpers, and the head of the requested function.
+
+    Args:
+        prompt: Python source that ends in the head and docstring of the function.
+        entry: the name of the function.
+
+    Returns:
+        The source of the imports and helpers, and the source of the head without its docstring.
+
+    Raises:
+        UserError: if the prompt is not valid Python or does not define the function.
+    """
     try:
         tree = ast.parse(prompt)
     except SyntaxError as error:
@@ -133,8 +178,8 @@ def parts(prompt: str, entry: str) -> tuple[str, str]:
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == entry]
     if not functions:
         raise UserError(f"field 'entry_point' is {shown(entry)}, which field 'prompt' does not define")
-    asked = functions[-1]
-    said = [node for node in asked.body if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))]
-    asked.body = [*said, ast.Pass()]
-    tree.body.remove(asked)
-    return ast.unparse(tree), ast.unparse(asked).removesuffix("\n    pass")
+    function = functions[-1]
+    code = [node for node in function.body if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))]
+    function.body = [*code, ast.Pass()]
+    tree.body.remove(function)
+    return ast.unparse(tree), ast.unparse(function).removesuffix("\n    pass")

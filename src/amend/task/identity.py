@@ -1,8 +1,8 @@
-"""The toy task: repeat the symbol you are shown. Whatever cannot be learnt here cannot be learnt at all.
+"""A toy task for tests of algorithms: repeat the symbol in the question.
 
-It poses "Say 3" and wants "3". A policy of a few thousand parameters solves it within seconds of any sound algorithm,
-so every algorithm of the package must, and a wrong sign, mask or credit shows at once. There are only as many
-different questions as symbols, so its splits share them: this task measures learning, not generalisation.
+The prompt is "Say 3" and the correct reply is "3". Every correct algorithm trains a policy of a few thousand parameters
+to solve it within seconds. A wrong sign, loss mask or advantage is therefore visible immediately. There are only as
+many different questions as symbols, so the splits share questions. The task measures learning, not generalization.
 """
 
 from __future__ import annotations
@@ -20,11 +20,19 @@ from amend.types import Message, Problem, Verdict
 from amend.value_types import Count
 
 ALPHABET = string.digits + string.ascii_lowercase
-TRAINING = 4096  # problems, going round the symbols
+TRAINING = 4096  # number of training problems, which cycle through the symbols
 
 
 class Identity:
-    """``symbols`` different symbols (digits, then letters); ``test`` is the size of validation and test alike."""
+    """Repeat one of several symbols.
+
+    Args:
+        symbols: number of different symbols: the digits, then lower-case letters.
+        test: number of problems of the test split, and of the validation split.
+
+    Raises:
+        UserError: if a value is out of range.
+    """
 
     def __init__(self, *, symbols: Count, test: Count) -> None:
         if not 1 <= symbols <= len(ALPHABET):
@@ -35,33 +43,33 @@ class Identity:
         self._splits = {split: LazyProblems(partial(_problem, split, symbols), sizes[split]) for split in SPLITS}
 
     def problems(self, split: Split) -> Sequence[Problem]:
-        """The problems of a split, each symbol in its turn."""
+        """Return the problems of a split. They cycle through the symbols."""
         return self._splits[split]
 
     def render_prompt(self, problem: Problem) -> list[Message]:
-        """The question and nothing else."""
+        """Return the question as the only message."""
         return [Message("user", problem.question)]
 
     def grade(self, problem: Problem, reply: str) -> Verdict:
-        """Right where the reply, or what it boxes, is the symbol."""
-        said = reply.strip()
-        if not said:
+        """Grade a reply: it is right if it is the symbol, or if ``boxed`` finds the symbol in it."""
+        stripped = reply.strip()
+        if not stripped:
             return Verdict(None, False, "no answer")
-        inside = boxed(reply)
-        if problem.answer in (said, inside):
-            return Verdict(problem.answer, True, "right")
-        return Verdict((inside or said)[:LONGEST_ANSWER], False, "wrong")
+        answer = boxed(reply)
+        if problem.target in (stripped, answer):
+            return Verdict(problem.target, True, "right")
+        return Verdict((answer or stripped)[:LONGEST_ANSWER], False, "wrong")
 
     def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
-        """``check`` for each pair."""
+        """Grade many replies, in order."""
         return [self.grade(problem, reply) for problem, reply in pairs]
 
     def problem_from_row(self, row: Mapping[str, object]) -> Problem:
-        """The problem of a line, by its ``id``."""
+        """Return the problem that the field ``id`` of a row names."""
         if "id" not in row:
             raise UserError("field 'id' is missing")
-        named = re.fullmatch(r"identity-[a-z]+-(\d{1,9})", str(row["id"]))
-        index = int(named[1]) if named else 0
+        match = re.fullmatch(r"identity-[a-z]+-(\d{1,9})", str(row["id"]))
+        index = int(match[1]) if match else 0
         for problems in self._splits.values():
             if index < len(problems) and problems[index].id == row["id"]:
                 return problems[index]
@@ -71,4 +79,4 @@ class Identity:
 def _problem(split: Split, symbols: int, index: int) -> Problem:
     symbol = ALPHABET[index % symbols]
     meta = {"level": 1, "subject": "Identity", "solution": symbol}
-    return Problem(id=f"identity-{split}-{index}", question=f"Say {symbol}", answer=symbol, meta=meta)
+    return Problem(id=f"identity-{split}-{index}", question=f"Say {symbol}", target=symbol, meta=meta)

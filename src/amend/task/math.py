@@ -1,11 +1,15 @@
-"""Mathematics: one class and one schema over the built-in problems and the real MATH.
+r"""Mathematics: the built-in problems and the MATH data set, behind one class.
 
-Every problem has in ``meta``: level (1-5; 0 where MATH says "Level ?"), subject and solution ("" where the file has
-none). Built-in problems beside these have family and facts, and are checked by exact arithmetic on the facts, for
-several answers may be right. MATH is checked against its gold answer by ``Grader``.
+    python run.py task=math
+    python run.py task=math task.source=hendrycks policy=hf policy.path=owner/model algo.max_tokens=512
 
-MATH is posed zero-shot, in SCoRe's words (arXiv 2409.12917, Appendix C), which ask for "Final Answer: The final answer
-is $answer$". An answer in ``\\boxed{}``, which open models know, is read as well.
+``meta`` of every problem has ``level`` (1 to 5; 0 for MATH's "Level ?"), ``subject`` and ``solution`` ("" if the file
+has none). Built-in problems also have ``family`` and ``facts``, the parameters of the problem. They are graded by exact
+arithmetic on these parameters, because several answers may be right. MATH problems are graded by ``Grader``, against
+the gold answer.
+
+The prompt for MATH is SCoRe's zero-shot prompt (arXiv 2409.12917, Appendix C). It asks for "Final Answer: The final
+answer is $answer$". The grader also accepts an answer in ``\boxed{}``, the format that most open models use.
 """
 
 from __future__ import annotations
@@ -23,24 +27,32 @@ from amend.task.grading.math_grader import Grader
 from amend.types import Message, Problem, Verdict
 from amend.value_types import Count, Level, Natural
 
-SECONDS = 3.0  # the most that one hostile answer may delay a batch by
+SECONDS = 3.0  # limit of one comparison: the delay that one adversarial answer can cause
 _BUILTIN_ID = re.compile(r"builtin-(train|val|test)-([0-9]{1,10})")
 
 
 class Math:
-    """The task of solving mathematical problems.
+    """Mathematical problems with a gold answer.
 
-    ``source`` is "builtin", "hendrycks", a hub id or a folder (see ``hendrycks``). ``prompt`` poses a real problem, put
-    where it says {question}; the built-in ones are asked as the built-in model knows them. ``families`` chooses among
-    these and means nothing elsewhere. ``validation`` and ``test`` are numbers of problems; a source with
-    fewer test problems gives all it has. ``provenance`` tells where rows came from (empty for the built-in problems).
+    ``provenance`` records the source of the rows; it is empty for built-in problems.
+
+    Args:
+        source: "builtin", "hendrycks", a hub id or a folder; ``amend.task.dataset.hendrycks_math`` has the formats.
+        prompt: prompt for MATH problems, which contains ``{question}``. Built-in problems have a fixed prompt.
+        levels: the levels to use, from 1 to 5.
+        families: the families of built-in problems to use. Other sources ignore it.
+        validation: number of validation problems.
+        test: maximal number of test problems.
+
+    Raises:
+        UserError: if a value is invalid or the source cannot be read.
     """
 
     def __init__(
         self, *, source: str, prompt: str, levels: list[Level], families: list[str], validation: Natural, test: Count
     ) -> None:
         if "{question}" not in prompt:
-            raise UserError(f"task.prompt={prompt[:40]}: allowed: any text with {{question}} where the problem goes")
+            raise UserError(f"task.prompt={prompt[:40]}: allowed: a text that contains {{question}}")
         self._prompt = prompt
         if validation < 0 or test < 1:
             raise UserError(f"task.validation={validation}, task.test={test}: allowed: at least 0, and at least 1")
@@ -55,47 +67,57 @@ class Math:
             self.provenance = self._real.provenance
 
     def problems(self, split: Split) -> Sequence[Problem]:
-        """The problems of a split: for "builtin" the training split is endless, the others are fixed."""
+        """Return the problems of a split. The built-in training split is practically unlimited."""
         return (self._builtin or self._source()).problems(split)
 
     def render_prompt(self, problem: Problem) -> list[Message]:
-        """The conversation that poses the problem. Built-in ones are asked as the built-in model knows them."""
+        """Return the conversation that poses a problem. Built-in problems have the prompt of the built-in model."""
         if self._builtin is not None and "facts" in problem.meta:
             return self._builtin.render_prompt(problem)
         return [Message("user", self._prompt.replace("{question}", problem.question))]
 
     def grade(self, problem: Problem, reply: str) -> Verdict:
-        """Is the answer of the reply right? Total: any string gets a verdict."""
+        """Grade the answer of a reply. Any string is a valid reply."""
         return self.grade_many([(problem, reply)])[0]
 
     def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
-        """``check`` for each pair, in order; the comparisons that need sympy run side by side."""
+        """Grade many replies, in order. Comparisons that need sympy run in parallel."""
         if self._builtin is not None and all("facts" in problem.meta for problem, _ in pairs):
             return self._builtin.grade_many(pairs)
-        graded = iter(self._grader.grade_many([(p.answer, reply) for p, reply in pairs if not self._has_facts(p)]))
+        graded = iter(self._grader.grade_many([(p.target, reply) for p, reply in pairs if not self._has_facts(p)]))
         return [
             self._builtin.grade(problem, reply) if self._builtin and self._has_facts(problem) else next(graded)
             for problem, reply in pairs
         ]
 
     def problem_from_row(self, row: Mapping[str, object]) -> Problem:
-        """The problem of a line: by ``id`` if that is known, else by ``problem`` and ``answer`` (or ``solution``)."""
+        """Return the problem that ``id`` names, else the problem of the fields ``problem`` and ``answer``.
+
+        Args:
+            row: a JSON object. ``solution`` may replace ``answer`` if it contains a box.
+
+        Returns:
+            The problem. A built-in question without a known id is recognized by its text.
+
+        Raises:
+            UserError: if the row has neither a known ``id`` nor a ``problem`` with an answer.
+        """
         identity = row.get("id")
         if isinstance(identity, str) and (known := self._by_id(identity)) is not None:
             return known
         if "problem" not in row:
-            wrong = f"is {identity!r}, which this task does not know" if "id" in row else "is missing"
-            raise UserError(f"field 'id' {wrong}, and there is no field 'problem' to pose it by")
+            error = f"is {identity!r}, which this task does not know" if "id" in row else "is missing"
+            raise UserError(f"field 'id' {error}, and the row has no field 'problem'")
         question, answer = text(row, "problem"), gold(row)
         facts = known_facts(question, answer) if self._builtin is not None else {}
-        return Problem(id=str(identity or ""), question=question, answer=answer, meta=facts)
+        return Problem(id=str(identity or ""), question=question, target=answer, meta=facts)
 
     def close(self) -> None:
-        """End the grader's worker processes."""
+        """End the worker processes of the grader."""
         self._grader.close()
 
     def _source(self) -> Hendrycks:
-        assert self._real is not None  # set by the constructor wherever there is no builtin
+        assert self._real is not None  # the constructor sets either _builtin or _real
         return self._real
 
     def _has_facts(self, problem: Problem) -> bool:
@@ -112,14 +134,22 @@ class Math:
 
 
 def known_facts(question: str, answer: str) -> dict[str, object]:
-    """Family and facts of a built-in question, read back from its words and one right answer; empty if it is none."""
-    asked, said = ([int(n) for n in re.findall(r"-?[0-9]{1,9}", words)] for words in (question, answer))
+    """Recover the family and parameters of a built-in problem from its question and one right answer.
+
+    Args:
+        question: the text of the question.
+        answer: a right answer.
+
+    Returns:
+        ``family`` and ``facts`` for ``Problem.meta``; empty if this is not a built-in question.
+    """
+    asked, answered = ([int(n) for n in re.findall(r"-?[0-9]{1,9}", text)] for text in (question, answer))
     for family in FAMILIES.values():
-        for numbers in (asked, asked[1:] + asked[:1], said + asked):
+        for numbers in (asked, asked[1:] + asked[:1], answered + asked):
             facts: ProblemParams = tuple(numbers)
             try:
                 if family.ask(facts) == question and family.right(facts, answer):
                     return {"family": family.name, "facts": facts}
             except (IndexError, ValueError):
-                continue  # not as many numbers as this family has
+                continue  # this family has a different number of parameters
     return {}

@@ -112,7 +112,7 @@ class MBPP:
     def _example(self, number: int) -> str:
         if (shown := self._by_id.get(f"mbpp-{number}")) is None:
             raise UserError(f"task.shots: the source has no row with task_id {number} to show; allowed: task.shots=0")
-        return f"{_posed(shown)}[BEGIN]\n{shown.answer}\n[DONE]\n\n"
+        return f"{_posed(shown)}[BEGIN]\n{shown.target}\n[DONE]\n\n"
 
     def _repairs(self, file: Path) -> dict[str, Problem]:
         table = from_file(file)
@@ -126,7 +126,7 @@ class MBPP:
                 if row.get("correct") is True:
                     continue
                 meta = {**asked.meta, "attempt": text(row, "reply")}
-                found[f"{asked.id}-r{number}"] = Problem(f"{asked.id}-r{number}", asked.question, asked.answer, meta)
+                found[f"{asked.id}-r{number}"] = Problem(f"{asked.id}-r{number}", asked.question, asked.target, meta)
         if not found:
             raise UserError(f"task.first_attempts={file}: no incorrect attempt is in it; allowed: a file with some")
         return found

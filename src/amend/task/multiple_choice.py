@@ -57,7 +57,7 @@ class Choice(Tabular):
         if right is None:
             raise UserError(f"field {key!r} is {shown(row[key])}; allowed: one of {', '.join(labels)}, or an option")
         meta = {"level": 0, "subject": "", "solution": "", "options": dict(zip(labels, options, strict=True))}
-        return Problem(id=identity, question=asked, answer=right, meta=meta)
+        return Problem(id=identity, question=asked, target=right, meta=meta)
 
     def render_prompt(self, problem: Problem) -> list[Message]:
         """Zero-shot: the instruction, the question and its options."""
@@ -83,7 +83,7 @@ def _checked(problem: Problem, reply: str) -> Verdict:
     )
     if label is None:
         return Verdict(found, False, "unparsed")
-    return Verdict(label, label == problem.answer, "right" if label == problem.answer else "wrong")
+    return Verdict(label, label == problem.target, "right" if label == problem.target else "wrong")
 
 
 def _options(name: str, row: Row) -> tuple[list[str], list[str]]:

@@ -51,7 +51,7 @@ class StrategyQA(Tabular):
         told = " ".join(map(str, known)) if isinstance(known, list) else str(known or "")
         solution = f"{told} \\boxed{{{gold}}}".strip() if told else ""
         meta = {"level": 0, "subject": "", "solution": solution}
-        return Problem(id=identity, question=text(row, self._question), answer=gold, meta=meta)
+        return Problem(id=identity, question=text(row, self._question), target=gold, meta=meta)
 
     def render_prompt(self, problem: Problem) -> list[Message]:
         """Zero-shot: the instruction and the question."""
@@ -72,4 +72,4 @@ def _checked(problem: Problem, reply: str) -> Verdict:
     if len(spoken) != 1 or words[0] not in MEANS:
         return Verdict(found, False, "unparsed")
     (answer,) = spoken
-    return Verdict(answer, answer == problem.answer, "right" if answer == problem.answer else "wrong")
+    return Verdict(answer, answer == problem.target, "right" if answer == problem.target else "wrong")

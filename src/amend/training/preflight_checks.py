@@ -170,7 +170,7 @@ def gold(components: Components) -> Iterator[CheckResult]:
 
 def answer_forms(problem: Problem) -> list[str]:
     """Return the right answer of a problem in the forms that tasks accept, its own solution first."""
-    answer = problem.answer
+    answer = problem.target
     return [str(problem.meta.get("solution") or answer), answer, f"\\boxed{{{answer}}}", f"#### {answer}"]
 
 

@@ -59,7 +59,7 @@ def test_a_folder_becomes_three_disjoint_splits_with_one_schema(folder: Path) ->
     assert len(set(ids)) == len(ids) == 70
     assert all(problem.id.startswith("math-train-") for problem in splits["val"])  # never from test
     problem = splits["test"][0]
-    assert (problem.id, problem.question, problem.answer) == ("math-test-1", "What is 100 + 1?", "101")
+    assert (problem.id, problem.question, problem.target) == ("math-test-1", "What is 100 + 1?", "101")
     assert problem.meta == {"level": 1, "subject": "Prealgebra", "solution": "See?"}
     assert all(set(p.meta) == {"level", "subject", "solution"} for problems in splits.values() for p in problems)
 
@@ -96,7 +96,7 @@ def test_the_published_layout_and_answers_from_solutions(tmp_path: Path) -> None
             )
             file.write_text(json.dumps(made))
     task = math(tmp_path, validation=2)
-    assert [p.answer for p in task.problems("test")] == ["1", "2", "3"]
+    assert [p.target for p in task.problems("test")] == ["1", "2", "3"]
     assert task.problems("test")[2].meta["subject"] == "Algebra"
     assert len(task.problems("train")) == 10
 
@@ -169,9 +169,9 @@ def test_rows_are_recognised_by_id_or_by_their_own_fields(folder: Path) -> None:
     task = math(folder)
     known = task.problems("val")[0]
     assert task.problem_from_row({"id": known.id}) is known
-    assert task.problem_from_row({"id": "foreign", "problem": "1+1?", "answer": " 2"}).answer == "2"
-    assert task.problem_from_row({"problem": "1+1?", "solution": "\\boxed{2}"}).answer == "2"
-    assert task.problem_from_row({"problem": "1+1?", "answer": "3", "gold": "2"}).answer == "2"  # a graded line, again
+    assert task.problem_from_row({"id": "foreign", "problem": "1+1?", "answer": " 2"}).target == "2"
+    assert task.problem_from_row({"problem": "1+1?", "solution": "\\boxed{2}"}).target == "2"
+    assert task.problem_from_row({"problem": "1+1?", "answer": "3", "gold": "2"}).target == "2"  # a graded line, again
     for bad, said in (({}, "'id' is missing"), ({"id": "?"}, "'id' is"), ({"problem": "1+1?"}, "'answer' is missing")):
         with pytest.raises(UserError, match=said):
             task.problem_from_row(bad)

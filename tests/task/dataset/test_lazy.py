@@ -9,7 +9,7 @@ from amend.types import Problem
 
 
 def numbered(index: int) -> Problem:
-    return Problem(id=str(index), question=f"{index % 10}?", answer="")
+    return Problem(id=str(index), question=f"{index % 10}?", target="")
 
 
 def test_it_is_a_sequence() -> None:
@@ -37,5 +37,5 @@ def test_the_first_that_differ_and_fewer_where_there_are_no_more() -> None:
 
 
 def test_a_rare_question_is_waited_for() -> None:
-    found = distinct(lambda i: Problem(id=str(i), question="rare" if i == 900 else "common", answer=""), 2)
+    found = distinct(lambda i: Problem(id=str(i), question="rare" if i == 900 else "common", target=""), 2)
     assert [p.id for p in found] == ["0", "900"]

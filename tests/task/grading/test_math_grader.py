@@ -477,7 +477,7 @@ class Graded(Identity):
         self.grader = Grader(seconds=2.0)
 
     def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
-        return self.grader.grade_many([(problem.answer, reply) for problem, reply in pairs])
+        return self.grader.grade_many([(problem.target, reply) for problem, reply in pairs])
 
 
 def test_two_thousand_plain_answers_a_second_from_file_to_file(tmp_path: Path) -> None:

@@ -39,27 +39,27 @@ def test_the_split_is_the_papers(task: Math, everything: list[Problem]) -> None:
 
 
 def test_every_gold_answer_is_right_against_itself(task: Math, everything: list[Problem]) -> None:
-    replies = [(problem, f"Therefore it is $\\boxed{{{problem.answer}}}$.") for problem in everything]
+    replies = [(problem, f"Therefore it is $\\boxed{{{problem.target}}}$.") for problem in everything]
     assert Counter(verdict.reason for verdict in task.grade_many(replies)) == {"right": 12_500}
 
 
 def test_gold_solutions_box_the_gold_answer(task: Math) -> None:
     problems = task.problems("test")
-    assert [boxed(problem.meta["solution"]) for problem in problems] == [problem.answer for problem in problems]
+    assert [boxed(problem.meta["solution"]) for problem in problems] == [problem.target for problem in problems]
     assert all(verdict.correct for verdict in task.grade_many([(p, p.meta["solution"]) for p in problems]))
 
 
 def test_gold_answers_said_as_score_and_gsm8k_say_them_are_right(task: Math) -> None:
     problems = task.problems("test")
-    said = [(p, f"Final Answer: The final answer is ${p.answer}$. I hope it is correct.") for p in problems]
+    said = [(p, f"Final Answer: The final answer is ${p.target}$. I hope it is correct.") for p in problems]
     assert all(verdict.correct for verdict in task.grade_many(said))
-    assert all(verdict.correct for verdict in task.grade_many([(p, f"work\n#### {p.answer}") for p in problems]))
+    assert all(verdict.correct for verdict in task.grade_many([(p, f"work\n#### {p.target}") for p in problems]))
 
 
 def swapped(problems: list[Problem]) -> list[tuple[Problem, str]]:
     """Each problem with its neighbour's gold answer, where that is another string."""
     pairs = zip(problems, [*problems[1:], problems[0]], strict=True)
-    return [(p, f"\\boxed{{{other.answer}}}") for p, other in pairs if p.answer != other.answer]
+    return [(p, f"\\boxed{{{other.target}}}") for p, other in pairs if p.target != other.target]
 
 
 def test_a_neighbours_answer_is_wrong(task: Math) -> None:
@@ -67,7 +67,7 @@ def test_a_neighbours_answer_is_wrong(task: Math) -> None:
         swapped(list(task.problems("test"))), task.grade_many(swapped(list(task.problems("test")))), strict=True
     )
     # Both say five; the only pair in 498 that is taken for right, and it is.
-    assert [(problem.answer, reply) for (problem, reply), verdict in verdicts if verdict.correct] == [
+    assert [(problem.target, reply) for (problem, reply), verdict in verdicts if verdict.correct] == [
         ("5", "\\boxed{x=5}")
     ]
 
@@ -79,7 +79,7 @@ def test_a_neighbours_answer_is_wrong_in_a_quarter_of_math(task: Math, everythin
     ordered = sorted(everything, key=lambda problem: (problem.id.split("-")[1], int(problem.id.split("-")[2])))
     pairs = swapped(ordered)[::4]
     verdicts = task.grade_many(pairs)
-    taken = {(p.answer, reply[7:-1]) for (p, reply), verdict in zip(pairs, verdicts, strict=True) if verdict.correct}
+    taken = {(p.target, reply[7:-1]) for (p, reply), verdict in zip(pairs, verdicts, strict=True) if verdict.correct}
     # Each is one number written twice, with a unit or a base or without: none is a wrong answer paid for.
     assert taken <= {
         ("5", "x=5"),
@@ -101,7 +101,7 @@ def test_nearly_every_gold_answer_is_mathematics_to_sympy(
     """Without the plain comparison: what sympy makes of each gold answer is equal to itself."""
     from amend.task.grading.worker_pool import Pool
 
-    pairs = sorted({(p.answer, p.answer) for p in everything})
+    pairs = sorted({(p.target, p.target) for p in everything})
     pool = Pool(seconds=3.0)
     pool.compare(pairs)
     monkeypatch.setattr(
@@ -114,7 +114,7 @@ def test_nearly_every_gold_answer_is_mathematics_to_sympy(
 
 
 def test_most_answers_are_decided_without_sympy(task: Math) -> None:
-    pairs = [(p.answer, boxed(reply)) for p, reply in swapped(list(task.problems("test")))]
+    pairs = [(p.target, boxed(reply)) for p, reply in swapped(list(task.problems("test")))]
     slow = sum(decide(gold, answer) is None for gold, answer in pairs if answer is not None)
     assert slow < len(pairs) // 2
 

@@ -91,7 +91,7 @@ def _problem(identity: str, row: Row) -> Problem:
         "subject": text(row, "subject", "type"),
         "solution": text(row, "solution") if "solution" in row else "",
     }
-    return Problem(id=identity, question=text(row, "problem"), answer=gold(row), meta=meta)
+    return Problem(id=identity, question=text(row, "problem"), target=gold(row), meta=meta)
 
 
 def _level(row: Row) -> int:

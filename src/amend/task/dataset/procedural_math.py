@@ -53,7 +53,7 @@ class Builtin:
             "facts": facts,
             "solution": family.work(facts, gold),
         }
-        return Problem(id=f"builtin-{split}-{index}", question=question, answer=gold, meta=meta)
+        return Problem(id=f"builtin-{split}-{index}", question=question, target=gold, meta=meta)
 
     def problems(self, split: Split) -> Sequence[Problem]:
         """All problems of a split; UserError where the families and levels have too few distinct ones."""

@@ -1,7 +1,7 @@
 r"""Grade mathematical answers: extract the answer from a reply and compare it with the gold answer.
 
-``extract_answer.boxed`` extracts the answer. It accepts ``\boxed{}``, SCoRe's ``Final Answer: The final answer is $...$``
-(each half is sufficient, bold or not) and GSM8K's ``####``. Only the extracted string is compared, in two steps:
+``extract_answer.boxed`` extracts the answer. It accepts ``\boxed{}``, GSM8K's ``####`` and SCoRe's ``Final Answer: The
+final answer is $...$`` (each half is sufficient, bold or not). Only the extracted string is compared, in two steps:
 
     1. String comparison after normalization of spacing, fractions, units and the final full stop. If both answers are
        numbers, they are compared with exact arithmetic. This step is fast and decides most replies.

@@ -1,7 +1,7 @@
 """Normalize a mathematical answer: remove styling, units and spacing that do not change its value.
 
-``undecorated`` removes styling and keeps valid LaTeX, which sympy can read. ``plain`` also removes spacing and separates
-the unit; its result is compared as a string or, through ``number``, as an exact number.
+``undecorated`` removes styling and keeps valid LaTeX for sympy. ``plain`` also removes spacing and separates the unit.
+The result of ``plain`` is compared as a string or, through ``number``, as an exact number.
 """
 
 from __future__ import annotations

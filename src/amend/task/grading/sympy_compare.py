@@ -5,19 +5,21 @@ from __future__ import annotations
 import re
 from typing import Any
 
-# In the worker --------------------------------------------------------------------------------------------------------
-
 _REPEATING = re.compile(r"([0-9]*)\.([0-9]*)\\(?:overline|bar)\{([0-9]{1,20})\}")
-_THOUSANDS = re.compile(r"(?<=[0-9])(?:,\\!|\{,\})(?=[0-9]{3})")  # 20,\!000: math-verify reads 20 and 0
+_THOUSANDS = re.compile(r"(?<=[0-9])(?:,\\!|\{,\})(?=[0-9]{3})")  # 20,\!000, which math-verify would parse as 20 and 0
 _PI_OVER = re.compile(r"\\frac\s*\\pi\s*([0-9])")  # \frac \pi4
 _EQUALS = re.compile(r"(?<![\\<>!:])=")
 _NAME = re.compile(r"\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\([A-Za-z0-9, ]+\))?|\\(?:text|mathrm|mbox)\{[^{}]*\}")
-_NUMERIC = re.compile(  # what a number may be written with: units, and commands that name nothing
-    r"\\(?:text|mathrm|mbox)\s*\{[^{}]*\}|\\(?:[dtc]?frac|sqrt|pi|cdot|times|circ|left|right|pm|q?quad)(?![A-Za-z])"
-    r"|(?<![A-Za-z\\])[ie](?![A-Za-z])"
+_NUMERIC = (
+    re.compile(  # notation that a number may contain: units, commands without variables, and the constants i and e
+        r"\\(?:text|mathrm|mbox)\s*\{[^{}]*\}|\\(?:[dtc]?frac|sqrt|pi|cdot|times|circ|left|right|pm|q?quad)(?![A-Za-z])"
+        r"|(?<![A-Za-z\\])[ie](?![A-Za-z])"
+    )
 )
-_MARKED = re.compile(r"\([^()]*\)|[_^]\{?[0-9]+\}?")  # digits of a name: f(2), a_1, AB^2
-_SEVERAL = re.compile(r",|\\text\s*\{\s*(?:or|and)\s*\}|\b(?:or|and)\b")  # x = -2 or x = 3: math-verify knows them
+_MARKED = re.compile(r"\([^()]*\)|[_^]\{?[0-9]+\}?")  # digits that belong to a name: f(2), a_1, AB^2
+_SEVERAL = re.compile(
+    r",|\\text\s*\{\s*(?:or|and)\s*\}|\b(?:or|and)\b"
+)  # x = -2 or x = 3: math-verify handles several solutions
 
 _INTERVAL = re.compile(r"(?:\\left)?\s*[\[(].*,.*[\])]", re.DOTALL)
 _OR = re.compile(r"\\text\s*\{\s*or\s*\}|\bor\b|\\lor\b|\\vee\b")
@@ -28,28 +30,44 @@ _LETTER = re.compile(r"[A-Za-z]|\\(?:alpha|beta|lambda|theta)")
 
 
 def compare_answers(gold: str, answer: str) -> str:
+    """Compare two answers with math-verify.
+
+    Args:
+        gold: the gold answer, LaTeX.
+        answer: the answer of a reply, LaTeX.
+
+    Returns:
+        "right", "wrong" or "unparsed". If the answer makes several claims, all of them must be right.
+    """
     from math_verify import verify
 
-    wanted = parse(gold)
-    if not wanted:
+    target = parse(gold)
+    if not target:
         return "unparsed"
     if _INTERVAL.fullmatch(gold.strip()):
         answer = intervals(answer)
-    said = [parse(side) for side in sides(gold, answer)]
-    if not all(said):
+    claims = [parse(side) for side in sides(gold, answer)]
+    if not all(claims):
         return "unparsed"
-    same = [verify(wanted, one, timeout_seconds=None, raise_on_error=True) for one in said]
-    return "right" if all(same) else "wrong"
+    equal = [verify(target, claim, timeout_seconds=None, raise_on_error=True) for claim in claims]
+    return "right" if all(equal) else "wrong"
 
 
 def intervals(answer: str) -> str:
-    """``x > 2`` as the interval it means, ``(2,\\infty)``; ``x < 1`` or ``x > 2`` as a union. What is neither stays."""
+    r"""Write inequalities as intervals: ``x > 2`` becomes ``(2,\infty)``, ``x < 1 or x > 2`` becomes a union.
+
+    Args:
+        answer: LaTeX or plain text.
+
+    Returns:
+        Intervals in LaTeX; the answer unchanged if it is not made of inequalities for one letter.
+    """
     answer = answer.replace("<=", "≤").replace(">=", "≥")
     text = _ORDER.sub(lambda sign: {"l": "≤<", "g": "≥>"}[sign[1] or sign[2]][sign[1] is None], answer)
-    found = []
+    parts = []
     for part in _OR.split(text):
         terms = _SIGNS.split(part.strip())
-        if not {"<", "≤"} & set(terms):  # b > x >= a is a <= x < b
+        if not {"<", "≤"} & set(terms):  # rewrite b > x >= a as a <= x < b
             terms = [_MIRRORED.get(term, term) for term in reversed(terms)]
         match terms:
             case [low, "<" | "≤" as above, x, "<" | "≤" as below, high] if _LETTER.fullmatch(x):
@@ -60,15 +78,24 @@ def intervals(answer: str) -> str:
                 below, high = "<", "\\infty"
             case _:
                 return answer
-        found.append(f"{'[' if above == '≤' else '('}{low},{high}{']' if below == '≤' else ')'}")
-    return " \\cup ".join(found)
+        parts.append(f"{'[' if above == '≤' else '('}{low},{high}{']' if below == '≤' else ')'}")
+    return " \\cup ".join(parts)
 
 
 def sides(gold: str, answer: str) -> list[str]:
-    """What an answer claims the gold value to be: ``x = 5`` claims 5; ``4 = 5`` claims both, so hedges are wrong.
+    """Return the values that an answer claims: ``x = 5`` claims 5; ``4 = 5`` claims 4 and 5 and is therefore wrong.
 
-    Of a gold number only sides that are numbers speak: ``a+b = 5``, ``|AB| = 5`` and ``f(2) = 5`` claim 5. Not so of 0,
-    at which equations end: ``2x+y = 0`` is one, for it counts something, and ``a+b = 0`` is none.
+    If the gold answer is a number, only sides that are numbers count: ``a+b = 5``, ``|AB| = 5`` and ``f(2) = 5`` claim
+    5. The number 0 needs care, because many equations end in "= 0". ``2x+y = 0`` has a coefficient, so it is an
+    equation, and both of its sides are claims. ``a+b = 0`` has no coefficient, so it claims 0.
+
+    Args:
+        gold: the gold answer.
+        answer: the answer of a reply.
+
+    Returns:
+        The claims to compare with the gold answer. This is the whole answer if it has no "=", if the gold answer has
+        one, or if the answer lists several values.
     """
     if _EQUALS.search(gold) or not _EQUALS.search(answer) or _SEVERAL.search(answer):
         return [answer]
@@ -81,14 +108,20 @@ def sides(gold: str, answer: str) -> list[str]:
 
 
 def named(side: str) -> bool:
-    """Whether a letter stands in it, beside units and the commands that numbers are written with; or nothing does."""
+    """Check whether a side is empty or contains a variable: a letter that is not part of a unit or of a number."""
     return not side.strip() or re.search(r"[A-Za-z]", _NUMERIC.sub("", side)) is not None
 
 
 def parse(answer: str) -> list[Any]:
-    """The mathematics of one answer, as sympy objects; empty where there is none.
+    """Parse one answer with math-verify.
 
-    LaTeX only: math-verify's other reader hands text to ``eval``.
+    Only math-verify's LaTeX parser is used, because its parser for plain expressions passes text to ``eval``.
+
+    Args:
+        answer: LaTeX.
+
+    Returns:
+        The sympy objects that math-verify found; empty if it found none.
     """
     from math_verify import LatexExtractionConfig
     from math_verify import parse as read
@@ -107,7 +140,7 @@ def parse(answer: str) -> list[Any]:
 
 
 def _fraction(match: re.Match[str]) -> str:
-    """``0.1\\overline{6}`` as the fraction it is."""
-    whole, fixed, again = match.groups()
-    top = int(whole + fixed + again or "0") - int(whole + fixed or "0")
-    return f"\\frac{{{top}}}{{{'9' * len(again)}{'0' * len(fixed)}}}"
+    r"""Write a repeating decimal such as ``0.1\overline{6}`` as a fraction."""
+    integer, fixed, repeating = match.groups()
+    numerator = int(integer + fixed + repeating or "0") - int(integer + fixed or "0")
+    return f"\\frac{{{numerator}}}{{{'9' * len(repeating)}{'0' * len(fixed)}}}"

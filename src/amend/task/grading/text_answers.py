@@ -1,4 +1,4 @@
-"""Grade answers that are text: choice labels, words, and yes or no."""
+"""Grade answers that are text: labels of options, words, and yes or no."""
 
 from __future__ import annotations
 
@@ -13,28 +13,50 @@ _ANSWER_IS = re.compile(
 
 
 def said(reply: str) -> str | None:
-    """What a reply gives as its answer: what it boxes last; else the line after its last "answer is"; else all of it,
-    where it is one short line; else its last line, where that is one word. None where it gives none."""
-    found = boxed(reply)
-    if found is None:
-        found = reply[-LONGEST_REPLY:].strip()
-        if ends := [match.end() for match in _ANSWER_IS.finditer(found)]:
-            found = found[ends[-1] :].partition("\n")[0]
-        elif "\n" in found:
-            thought, _, found = found.rpartition("\n")
-            if len(found.split()) != 1 or len(thought.split()) < 2:
+    """Return the textual answer of a reply.
+
+    The sources, in order of preference:
+
+        1. an answer that ``boxed`` finds
+        2. the rest of the line after the last "answer is", "option is", "choice is" or "answer:"
+        3. the whole reply, if it is one line
+        4. the last line, if it is one word
+
+    Args:
+        reply: the reply. Any string is valid.
+
+    Returns:
+        The answer; None if there is none or if it is longer than ``LONGEST_ANSWER``.
+    """
+    answer = boxed(reply)
+    if answer is None:
+        answer = reply[-LONGEST_REPLY:].strip()
+        if ends := [match.end() for match in _ANSWER_IS.finditer(answer)]:
+            answer = answer[ends[-1] :].partition("\n")[0]
+        elif "\n" in answer:
+            reasoning, _, answer = answer.rpartition("\n")
+            if len(answer.split()) != 1 or len(reasoning.split()) < 2:
                 return None
-    found = found.strip("* \t")
-    return found if 0 < len(found) <= LONGEST_ANSWER else None
+    answer = answer.strip("* \t")
+    return answer if 0 < len(answer) <= LONGEST_ANSWER else None
 
 
 def bare(answer: str) -> str:
-    """An answer without brackets, full stop, LaTeX's text command and case."""
+    """Normalize an answer: remove parentheses, quotes, the full stop and LaTeX text commands, and fold the case."""
     inner = re.sub(r"\\(?:text|textbf|mathrm)\{([^{}]*)\}", r"\1", answer)
     return " ".join(inner.split()).strip("().*: \"'“”").casefold()
 
 
 def same_text(gold: str, found: str | None) -> Verdict:
+    """Grade an answer by string comparison after normalization with ``bare``.
+
+    Args:
+        gold: the gold answer.
+        found: the answer of a reply; None if the reply has none.
+
+    Returns:
+        A verdict with the reason "right", "wrong" or "no answer".
+    """
     if found is None:
         return Verdict(None, False, "no answer")
     right = found == gold or bare(found) == bare(gold)

@@ -1,11 +1,15 @@
-"""Worker processes that compare two answers with math-verify, each comparison under a limit that really ends it.
+"""Compare answers with math-verify in worker processes, each comparison under a limit that always takes effect.
 
-A worker is forked from a server that has math-verify loaded, so that replacing a killed one takes milliseconds; where
-not even a local socket can be had to speak to that server, workers are started from nothing, which takes a second.
-Three fences: the pool kills a worker whose task ran too long; a memory limit turns a number of a billion digits into
-a verdict; and an alarm that the kernel delivers ends a worker that the pool could not, even one whose parent is gone.
+A fork server with math-verify already loaded forks the workers, so a killed worker is replaced in milliseconds. If the
+fork server cannot open a local socket, workers are spawned instead, which is slower.
 
-As with all multiprocessing, a script that uses this must guard its own work with ``if __name__ == "__main__"``.
+Three limits end a comparison:
+
+    1. The pool kills a worker whose comparison exceeds the wall-clock limit.
+    2. A memory limit ends the computation of a number with a billion digits.
+    3. A kernel alarm ends a worker that the pool cannot kill, for example because its parent process has died.
+
+As with all multiprocessing, a script that uses this module must guard its code with ``if __name__ == "__main__"``.
 """
 
 from __future__ import annotations
@@ -26,83 +30,97 @@ from amend.errors import UserError
 from amend.task.grading.sympy_compare import compare_answers
 
 WORKERS = 2
-STARTING = 60.0  # seconds in which the first worker must have answered
-MEMORY = 2 * 2**30  # bytes of address space a worker may use
-REMEMBERED = 2**16  # comparisons
-AGAIN = 60.0  # seconds after which a comparison that ran out of time is tried once more: the machine may have been busy
-WAYS = ("forkserver", "spawn")  # to start a worker; the first is spoken to through a local socket, the second never
+STARTING = 60.0  # seconds within which the first worker must answer
+MEMORY = 2 * 2**30  # bytes; limit of a worker's address space
+REMEMBERED = 2**16  # number of cached comparisons
+AGAIN = 60.0  # seconds after which a timed-out comparison is tried once more, because the machine may have been busy
+WAYS = ("forkserver", "spawn")  # start methods in order of preference; only the fork server needs a local socket
 log = logging.getLogger(__name__)
 
 Pair = tuple[str, str]  # gold, answer
 
 
 class Pool:
-    """Compares (gold, answer) pairs, ``seconds`` of wall clock each at the most, and remembers what it found.
+    """Compare (gold, answer) pairs in worker processes, and cache the results.
 
-    "timeout" tells of the machine as much as of the answer, so it is remembered for a minute; the second one for good.
+    A timeout depends on the load of the machine, so its first occurrence is cached for ``AGAIN`` seconds only. A second
+    timeout of the same pair is cached permanently.
+
+    Args:
+        seconds: limit of wall-clock time for each comparison.
     """
 
     def __init__(self, *, seconds: float) -> None:
         self._seconds = seconds
         self._lock = threading.Lock()
         self._known: OrderedDict[Pair, str] = OrderedDict()
-        self._late: OrderedDict[Pair, float] = OrderedDict()  # those that ran out of time once, and when
+        self._late: OrderedDict[Pair, float] = OrderedDict()  # pairs that timed out once, and when
         self._workers: ProcessPool | None = None
-        self._owner = 0  # the process that started the workers: a fork must start its own
-        self._ending: weakref.finalize[..., Any] | None = None
+        self._owner = 0  # process that started the workers; a forked process must start its own
+        self._finalizer: weakref.finalize[..., Any] | None = None
 
     def compare(self, pairs: list[Pair]) -> dict[Pair, str]:
-        """The reason for each distinct pair: right, wrong, unparsed or timeout. UserError if workers do not start."""
+        """Compare many pairs, in parallel.
+
+        Args:
+            pairs: (gold, answer), both in LaTeX. Duplicates are compared once.
+
+        Returns:
+            "right", "wrong", "unparsed" or "timeout" for each distinct pair.
+
+        Raises:
+            UserError: if the worker processes do not start or stop answering.
+        """
         with self._lock:
             now = time.monotonic()
-            found = {
+            cached = {
                 pair: self._known[pair]
                 for pair in pairs
                 if pair in self._known and now - self._late.get(pair, now) < AGAIN
             }
-            for pair in found:
+            for pair in cached:
                 self._known.move_to_end(pair)
-        asked = [pair for pair in pairs if pair not in found]
-        if not asked:
-            return found
+        pending = [pair for pair in pairs if pair not in cached]
+        if not pending:
+            return cached
         workers = self._started()
         try:
             futures = {
-                pair: workers.schedule(compare, args=[*pair, self._seconds], timeout=self._seconds) for pair in asked
+                pair: workers.schedule(compare, args=[*pair, self._seconds], timeout=self._seconds) for pair in pending
             }
             fresh = {pair: self._outcome(future) for pair, future in futures.items()}
-        except (RuntimeError, CancelledError) as error:  # the pool itself is gone, or was closed meanwhile
-            raise self._broken(f"{type(error).__name__}: {error}") from error
-        if late := sum(why == "timeout" for why in fresh.values()):
+        except (RuntimeError, CancelledError) as error:  # the pool has died, or another thread has closed it
+            raise self._worker_error(f"{type(error).__name__}: {error}") from error
+        if late := sum(reason == "timeout" for reason in fresh.values()):
             log.warning("%d of %d answers not decided in %g s: verdict 'timeout'", late, len(fresh), self._seconds)
         with self._lock:
-            for pair, why in fresh.items():
-                if self._late.pop(pair, None) is None and why == "timeout":
+            for pair, reason in fresh.items():
+                if self._late.pop(pair, None) is None and reason == "timeout":
                     self._late[pair] = time.monotonic()
             self._known.update(fresh)
             while len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
             while len(self._late) > REMEMBERED:
                 self._late.popitem(last=False)
-        return found | fresh
+        return cached | fresh
 
     def close(self) -> None:
-        """End the workers; the next comparison starts new ones."""
+        """End the worker processes. The next comparison starts new ones."""
         with self._lock:
-            if self._ending is not None:
-                self._ending()
+            if self._finalizer is not None:
+                self._finalizer()
             self._workers = None
 
     def _outcome(self, future: Future[str]) -> str:
         try:
-            # Results come in at least one a limit and worker; a pool that is silent for longer is no longer there.
+            # Each worker returns a result within the limit, so a pool that is silent for longer has died.
             return future.result(timeout=self._seconds + STARTING)
-        except ProcessExpired:  # the worker died of its memory or of the alarm
+        except ProcessExpired:  # the memory limit or the alarm ended the worker
             return "timeout"
         except TimeoutError:
             if future.done():
                 return "timeout"
-            raise self._broken("they stopped answering") from None
+            raise self._worker_error("they stopped answering") from None
 
     def _started(self) -> ProcessPool:
         with self._lock:
@@ -110,55 +128,64 @@ class Pool:
                 return self._workers
             self._workers = None
             error: Exception | None = None
-            for way in WAYS:
-                if way not in multiprocessing.get_all_start_methods():
+            for method in WAYS:
+                if method not in multiprocessing.get_all_start_methods():
                     continue
-                context = multiprocessing.get_context(way)
-                if way == "forkserver":
+                context = multiprocessing.get_context(method)
+                if method == "forkserver":
                     context.set_forkserver_preload(["math_verify", __name__])
                 workers = ProcessPool(max_workers=WORKERS, initializer=limit_worker, context=context)
-                ending = weakref.finalize(self, _end, workers, os.getpid())
+                finalizer = weakref.finalize(self, _stop_workers, workers, os.getpid())
                 try:
                     workers.schedule(compare, args=["x", "x", STARTING]).result(timeout=STARTING)
-                except Exception as why:  # whatever keeps a process from starting: the other way may do
-                    error = error or why
-                    ending()
+                except Exception as failure:  # fallback: try the next start method
+                    error = error or failure
+                    finalizer()
                     continue
-                self._workers, self._owner, self._ending = workers, os.getpid(), ending
+                self._workers, self._owner, self._finalizer = workers, os.getpid(), finalizer
                 return workers
-            raise self._broken(f"{type(error).__name__}: {error}") from error
+            raise self._worker_error(f"{type(error).__name__}: {error}") from error
 
-    def _broken(self, what: str) -> UserError:
+    def _worker_error(self, cause: str) -> UserError:
         return UserError(
-            f"the grader's worker processes do not run ({what}); check the free memory and the limit on processes, "
-            "and that your script guards its own work with if __name__ == '__main__'"
+            f"the grader's worker processes do not run ({cause}); check the free memory and the limit on processes, "
+            "and that your script guards its code with if __name__ == '__main__'"
         )
 
 
-def _end(workers: ProcessPool, owner: int) -> None:
-    if os.getpid() == owner:  # a fork must not stop its parent's workers
+def _stop_workers(workers: ProcessPool, owner: int) -> None:
+    if os.getpid() == owner:  # a forked process must not stop the workers of its parent
         workers.stop()
         workers.join()
 
 
 def limit_worker() -> None:
-    """Make this worker easy to kill, short of memory, and silent."""
+    """Configure a worker process: default signal handling, a memory limit, and no log output."""
     import signal
 
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # no Python code needs to run for it to end
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the process must end even while no Python code runs
     try:
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     except (ImportError, ValueError, OSError):
-        pass  # no such limit on this system: the clock still ends it
+        pass  # this system has no such limit; the wall-clock limit still applies
     logging.disable(logging.CRITICAL)
-    import math_verify  # noqa: F401  loaded before the first task's clock starts
+    import math_verify  # noqa: F401  load it before the first time limit starts
 
 
 def compare(gold: str, answer: str, seconds: float) -> str:
-    """Whether the two are mathematically equal: right, wrong, unparsed, or timeout (out of memory)."""
+    """Compare two answers inside a worker process.
+
+    Args:
+        gold: the gold answer, LaTeX.
+        answer: the answer of a reply, LaTeX.
+        seconds: limit of wall-clock time. The alarm that ends this process is set to 2 * seconds + 1.
+
+    Returns:
+        "right", "wrong", "unparsed", or "timeout" if the comparison runs out of memory.
+    """
     import signal
 
     if hasattr(signal, "setitimer"):
@@ -168,7 +195,7 @@ def compare(gold: str, answer: str, seconds: float) -> str:
         return compare_answers(gold, answer)
     except MemoryError:
         return "timeout"
-    except Exception:  # sympy, antlr and latex2sympy raise what they like, on text that is no mathematics
+    except Exception:  # fallback: sympy, antlr and latex2sympy raise many kinds of errors on text that is not LaTeX
         return "unparsed"
     finally:
         if hasattr(signal, "setitimer"):
