@@ -47,10 +47,10 @@ lint: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python docs/generate.py
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 docs-serve: $(VENV)/.installed-dev
-	$(BIN)/mkdocs serve
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 coverage: $(VENV)/.installed-dev
 	$(BIN)/python -m coverage run --data-file=$(VENV)/.coverage --branch --source=src/amend/ops -m pytest -q tests/ops tests/policy/test_logprobs.py

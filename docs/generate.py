@@ -141,6 +141,17 @@ def migration() -> str:
     )
 
 
+def claims() -> str:
+    """Return the page of claims: its text as it stands, and below it the current table."""
+    path = DOCS / "results" / "claims.md"
+    text = path.read_text(encoding="utf-8").partition("## Table")[0]
+    page = (DOCS.parent / "sweeps" / "CLAIMS.md").read_text(encoding="utf-8")
+    link = re.compile(r"\[([a-z0-9_]+)\]\([a-z0-9_]+\.(?:md|yaml)\)")  # sweeps/ is no part of the site
+    rows = [link.sub(r"`\1`", line) for line in page.splitlines() if line.startswith("|")]
+    summary = next(part for part in page.split("\n\n") if re.match(r"Of \d+ claims", part)).replace("\n", " ")
+    return "\n".join([f"{text}## Table\n", NOTE.strip(), "", summary, "", *rows, ""])
+
+
 def pages() -> dict[Path, str]:
     """Return the text of each generated page."""
     reference = DOCS / "reference"
@@ -148,6 +159,7 @@ def pages() -> dict[Path, str]:
         reference / "configuration.md": configuration(),
         reference / "metrics.md": metrics(),
         reference / "migration.md": migration(),
+        DOCS / "results" / "claims.md": claims(),
     }
 
 

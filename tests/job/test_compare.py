@@ -47,7 +47,7 @@ def test_what_fails_is_named_and_keeps_nothing_else_from_running(tmp_path: Path)
         tmp_path, "compare.algorithms=[grpo,untrained]", "prefill=base_attempt"
     )  # grpo trains one turn: refused
     assert said.returncode == 1 and "1 of 2 runs" in said.stdout
-    assert "failed: algo=grpo seed=0: amend: prefill=base_attempt: with algo.turns=1" in said.stdout
+    assert "failed: algo=grpo seed=0: amend: prefill=base_attempt: this prefill replaces" in said.stdout
 
 
 def test_an_unknown_algorithm_is_one_line_before_anything_runs(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_or_where_they_were_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     made = some_runs(str(tmp_path / "elsewhere"))
     assert folders_of([str(SWEEP)], str(tmp_path / "elsewhere")) == made
-    with pytest.raises(UserError, match="none of its runs is finished; start it with"):
+    with pytest.raises(UserError, match="no run of the sweep is finished; start it with"):
         folders_of([str(SWEEP)], USUAL)
     with pytest.raises(UserError, match=f"start it with python -m amend.sweep {SWEEP} runs_dir=nowhere"):
         folders_of([str(SWEEP)], "nowhere")

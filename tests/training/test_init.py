@@ -127,8 +127,8 @@ def test_the_outcome_model_is_made_once_and_ranks_wide_attempts(tmp_path: Path) 
     [
         (("job=evaluate", "init=sft"), "init=sft: job=evaluate trains nothing"),
         (("job=evaluate", "distillation=sft"), "distillation=sft: job=evaluate trains nothing"),
-        (("dialogue=single", "algo=grpo", "eval.shared_first_attempts=true"), "no second attempt to measure"),
-        (("trainer=ddp", "init=sft"), "it is trained in one process"),
+        (("dialogue=single", "algo=grpo", "eval.shared_first_attempts=true"), "the dialogue has no second attempt"),
+        (("trainer=ddp", "init=sft"), "this training needs one process"),
     ],
 )
 def test_what_would_do_nothing_is_refused(words: tuple[str, ...], said: str) -> None:

@@ -1,4 +1,7 @@
-"""Keys and types of the configuration groups that no class stands behind, and of the top level."""
+"""Declare the keys and types of the top level and of the configuration groups that have no class.
+
+The comments in the YAML files of conf/ describe each key.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,14 @@ from amend.value_types import Count, Fraction, Level, Natural, NonNegative, Posi
 
 
 class Budget(TypedDict):
-    """What a run may spend; null: no bound."""
+    """The budget of a run; None: no limit."""
 
     sampled_tokens: Count | None
     episodes: Count | None
 
 
 class Top(TypedDict):
-    """Keys of conf/config.yaml itself."""
+    """Keys of conf/config.yaml."""
 
     job: Literal["train", "evaluate", "compare", "seeds", "grade", "pretrain", "train_orm", "report", "doctor"]
     seed: Natural
@@ -33,7 +36,7 @@ class Top(TypedDict):
 
 
 class Trainer(TypedDict):
-    """Keys of conf/trainer: the machine, and when to save, warn and stop."""
+    """Keys of conf/trainer: devices, checkpoints, and when a run stops because of reward errors."""
 
     strategy: Literal["single", "ddp", "fsdp"]
     accelerator: Literal["auto", "cpu", "gpu"]
@@ -46,7 +49,7 @@ class Trainer(TypedDict):
 
 
 class Eval(TypedDict):
-    """Keys of conf/eval."""
+    """Keys of conf/eval: the evaluation before and after training."""
 
     problems: Count
     samples: Natural
@@ -90,7 +93,7 @@ class Scale(TypedDict):
 
 
 class Shape(TypedDict):
-    """The built-in model's size, in transformers' own words."""
+    """Keys of pretrain.shape: the size of the built-in model, with the names of transformers."""
 
     hidden_size: Count
     intermediate_size: Count
@@ -100,7 +103,7 @@ class Shape(TypedDict):
 
 
 class Habits(TypedDict):
-    """Those of the writers of pre-training documents; ``amend.pretrain`` says what each is."""
+    """Keys of pretrain.habits: the accuracies of the simulated writers of the pre-training documents."""
 
     first_right: Fraction
     hard: Level
@@ -111,7 +114,7 @@ class Habits(TypedDict):
 
 
 class Settle(TypedDict):
-    """The end of pre-training: other writers, a smaller learning rate."""
+    """Keys of pretrain.settle: the last phase of pre-training, with other writers and a smaller learning rate."""
 
     steps: Count
     lr: Positive
@@ -119,7 +122,7 @@ class Settle(TypedDict):
 
 
 class Pretrain(TypedDict):
-    """Keys of conf/pretrain: how the built-in model is made."""
+    """Keys of conf/pretrain: the training of the built-in model."""
 
     out: str
     context: Count
@@ -132,7 +135,7 @@ class Pretrain(TypedDict):
 
 
 class Orm(TypedDict):
-    """Keys of conf/orm: how an outcome reward model is made."""
+    """Keys of conf/orm: the training of an outcome reward model."""
 
     path: str
     kind: Literal["outcome", "step"]
@@ -148,7 +151,7 @@ class Orm(TypedDict):
 
 
 class Compare(TypedDict):
-    """Keys of conf/compare: what job=compare runs."""
+    """Keys of conf/compare: the runs of job=compare."""
 
     algorithms: list[str]
     seeds: list[Natural]

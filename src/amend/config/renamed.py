@@ -1,7 +1,7 @@
-"""Keys and choices that have another name than in earlier versions.
+"""List the keys, choices and metrics that had another name in earlier versions.
 
-A key or a choice with its old name is refused with one line that states the new name. The migration page of the
-documentation is made from these tables.
+An old name on the command line is an error whose message has the new name. The migration page of the documentation is
+generated from these tables.
 """
 
 from __future__ import annotations

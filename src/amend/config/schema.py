@@ -1,10 +1,9 @@
-"""Read what may be configured from the signature behind ``_target_``, without importing it.
+"""Read the keys of a configuration group from the signature behind ``_target_``, without importing it.
 
 A choice such as conf/algo/score.yaml names a class or a function: ``_target_: amend.algo.score.SCoRe``. Its
-keyword-only
-parameters are the keys of the YAML file, and their annotations are the allowed values. Sources are parsed and not
-imported, because importing an algorithm takes seconds of torch and a typing error should cost none. A class outside of
-this package is read in the same way. Groups without a class are described in ``config.groups``.
+keyword-only parameters are the keys of the YAML file, and their annotations are the allowed values. This module parses
+the source instead of importing it, because an import of torch takes seconds and a typing error should show at once. A
+class outside of this package works in the same way. ``config.groups`` declares the keys of groups without a class.
 """
 
 from __future__ import annotations
@@ -60,10 +59,10 @@ def target_fields(target: str) -> dict[str, Any]:
     """Return the keys that a target takes, with the annotation of each.
 
     Args:
-        target: dotted path of a class or a function.
+        target: Dotted path of a class or a function.
 
     Raises:
-        UserError: if there is no such class or function.
+        UserError: If there is no such class or function.
     """
     definition = find_definition(target)
     if isinstance(definition.node, ast.FunctionDef):
@@ -75,9 +74,9 @@ def class_attribute(target: str, name: str, default: Any = None) -> Any:
     """Return the literal value of a class attribute, looked up in the class and then in its bases.
 
     Args:
-        target: dotted path of a class; a function has no attributes.
-        name: name of the attribute.
-        default: value if no class states the attribute.
+        target: Dotted path of a class; a function has no attributes.
+        name: Name of the attribute.
+        default: The value if no class has the attribute.
     """
     definition = find_definition(target)
     if isinstance(definition.node, ast.FunctionDef):
@@ -86,13 +85,17 @@ def class_attribute(target: str, name: str, default: Any = None) -> Any:
         for statement in owner.node.body:
             targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
             value = getattr(statement, "value", None)
-            if any(isinstance(of, ast.Name) and of.id == name for of in targets) and value is not None:
+            if any(isinstance(node, ast.Name) and node.id == name for node in targets) and value is not None:
                 return ast.literal_eval(value)
     return default
 
 
 def find_definition(target: str) -> Definition:
-    """Find the class or function that a dotted path names. Raises UserError if there is none."""
+    """Find the class or function that a dotted path names.
+
+    Raises:
+        UserError: If there is no such class or function.
+    """
     module, _, name = target.rpartition(".")
     path = _source_file(module)
     if path is None:
@@ -107,7 +110,10 @@ def find_definition(target: str) -> Definition:
 
 
 def _source_file(module: str) -> Path | None:
-    """Return the source file of a module, or None. A parent package outside of amend is imported, the module is not."""
+    """Return the source file of a module, or None.
+
+    This imports the parent package of a module outside of amend, but not the module.
+    """
     parts = module.split(".")
     if parts[0] == "amend":
         base = PACKAGE.joinpath(*parts[1:])
@@ -130,11 +136,13 @@ def _definitions(path: Path) -> dict[str, ast.ClassDef | ast.FunctionDef]:
 
 
 def _names(path: Path) -> str:
-    return ", ".join(name for name in _definitions(path) if not name.startswith("_")) or "none, it defines nothing"
+    return (
+        ", ".join(name for name in _definitions(path) if not name.startswith("_")) or "none, because it defines nothing"
+    )
 
 
 def _resolve(path: Path, name: str) -> Definition | None:
-    """Find the class that ``name`` stands for in a file: one of its own, or one that it imports by name."""
+    """Find the class ``name`` of a file, which the file defines or imports by name."""
     if (node := _definitions(path).get(name)) is not None:
         return Definition(path, node)
     for statement in ast.walk(_parse(path)):
@@ -148,31 +156,31 @@ def _resolve(path: Path, name: str) -> Definition | None:
 def _bases(path: Path, node: ast.ClassDef) -> Iterator[Definition]:
     """Yield the base classes whose source can be found, nearest first."""
     for base in node.bases:
-        found = _resolve(path, base.id) if isinstance(base, ast.Name) else None
-        if found is not None and isinstance(found.node, ast.ClassDef):
-            yield found
-            yield from _bases(found.path, found.node)
+        definition = _resolve(path, base.id) if isinstance(base, ast.Name) else None
+        if definition is not None and isinstance(definition.node, ast.ClassDef):
+            yield definition
+            yield from _bases(definition.path, definition.node)
 
 
 def _constructor_parameters(path: Path, node: ast.ClassDef) -> dict[str, Any]:
-    """Return keyword-only parameters of a class, and those of its bases if it has no constructor or takes ``**``."""
+    """Return the keyword-only parameters of a class; without a constructor, those of its bases."""
     constructor = next((n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
     if constructor is None:
-        found: dict[str, Any] = {}
+        parameters: dict[str, Any] = {}
         for base in node.bases:
-            if isinstance(base, ast.Name) and (of := _resolve(path, base.id)) and isinstance(of.node, ast.ClassDef):
-                found = _constructor_parameters(of.path, of.node) | found
-        return found
+            if isinstance(base, ast.Name) and (d := _resolve(path, base.id)) and isinstance(d.node, ast.ClassDef):
+                parameters = _constructor_parameters(d.path, d.node) | parameters
+        return parameters
     return _keyword_parameters(path, constructor)
 
 
 def _keyword_parameters(path: Path, function: ast.FunctionDef) -> dict[str, Any]:
     """Return keyword-only parameters, and the keys of the TypedDict in ``**kwargs: Unpack[TypedDict]``."""
-    found = _unpacked(path, function.args.kwarg) if function.args.kwarg is not None else {}
-    return found | {arg.arg: _annotation(path, arg.arg, arg.annotation) for arg in function.args.kwonlyargs}
+    unpacked = _unpacked_keys(path, function.args.kwarg) if function.args.kwarg is not None else {}
+    return unpacked | {arg.arg: _annotation(path, arg.arg, arg.annotation) for arg in function.args.kwonlyargs}
 
 
-def _unpacked(path: Path, kwarg: ast.arg) -> dict[str, Any]:
+def _unpacked_keys(path: Path, kwarg: ast.arg) -> dict[str, Any]:
     annotation = kwarg.annotation
     if not (
         isinstance(annotation, ast.Subscript)
@@ -180,19 +188,21 @@ def _unpacked(path: Path, kwarg: ast.arg) -> dict[str, Any]:
         and annotation.value.id == "Unpack"
         and isinstance(annotation.slice, ast.Name)
     ):
-        raise TypeError(f"{path}: **{kwarg.arg} must be annotated with Unpack[A_TypedDict], or no key of it is known")
+        raise TypeError(
+            f"{path}: **{kwarg.arg} must be annotated with Unpack[A_TypedDict], because its keys are unknown otherwise"
+        )
     definition = _resolve(path, annotation.slice.id)
     if definition is None or not isinstance(definition.node, ast.ClassDef):
-        raise TypeError(f"{path}: no source of {annotation.slice.id} is found")
+        raise TypeError(f"{path}: the source of {annotation.slice.id} was not found")
     return _typed_dict_keys(definition)
 
 
 def _typed_dict_keys(definition: Definition) -> dict[str, Any]:
     assert isinstance(definition.node, ast.ClassDef)
-    found: dict[str, Any] = {}
+    inherited: dict[str, Any] = {}
     for base in reversed(list(_bases(definition.path, definition.node))):
-        found |= _typed_dict_keys(base)
-    return found | {
+        inherited |= _typed_dict_keys(base)
+    return inherited | {
         statement.target.id: _annotation(definition.path, statement.target.id, statement.annotation)
         for statement in definition.node.body
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
@@ -200,9 +210,9 @@ def _typed_dict_keys(definition: Definition) -> dict[str, Any]:
 
 
 def _annotation(path: Path, name: str, annotation: ast.expr | None) -> Any:
-    """Return the type that an annotation states, from names of ``typing``, of the builtins and of ``value_types``."""
+    """Return the type that an annotation names, from ``typing``, the builtins and ``value_types``."""
     if annotation is None:
-        raise TypeError(f"{path}: {name} has no annotation, so no value of it can be checked")
+        raise TypeError(f"{path}: {name} has no annotation, so its value cannot be checked")
     return _evaluate(path, annotation)
 
 
@@ -213,7 +223,7 @@ KNOWN_NAMES: dict[str, Any] = {
 
 
 def _evaluate(path: Path, node: ast.expr) -> Any:
-    """Evaluate an annotation by looking names up; no source text is executed."""
+    """Evaluate an annotation by name lookup, without executing source text."""
     if isinstance(node, ast.Constant):
         return node.value
     if isinstance(node, ast.Name) and node.id in KNOWN_NAMES:
@@ -222,12 +232,12 @@ def _evaluate(path: Path, node: ast.expr) -> Any:
         return typing.Union[_evaluate(path, node.left), _evaluate(path, node.right)]  # noqa: UP007 - built at run time
     if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
         inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-        arguments = tuple(_evaluate(path, one) for one in inner)
+        arguments = tuple(_evaluate(path, argument) for argument in inner)
         if node.value.id == "Literal":
             return typing.Literal[arguments]
         if node.value.id in ("list", "Sequence"):
             return list[arguments[0]]  # type: ignore[valid-type]
     raise TypeError(
-        f"{path}: no values can be checked against {ast.unparse(node)}; allowed: bool, int, float, str, None, Literal, "
+        f"{path}: the annotation {ast.unparse(node)} is not supported; allowed: bool, int, float, str, None, Literal, "
         f"list, unions of them, and the types of amend.value_types"
     )

@@ -1,9 +1,8 @@
-"""From a command line to a checked configuration, and on to the job: the only door into amend.
+"""Check a composed configuration: every key, every value, and the values that depend on each other.
 
-Hydra composes conf/; ``check`` then compares every value with what the constructors say of themselves (``schema``), and
-``rules`` those that concern several values at once. All of it comes before torch is imported, so a mistake
-costs a third of a second. Whatever only the user can mend ends with one line that names the key, the value and what is
-allowed, and exit status 2; HYDRA_FULL_ERROR=1 shows where it came from.
+The module `schema` gives the allowed keys and types, and `cross_checks` checks combinations of values. The checks run
+before the import of torch, so a mistake shows at once. The program prints one line that names the key, the value and
+what is allowed, and ends with exit status 2. HYDRA_FULL_ERROR=1 prints the traceback.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def validate_config(cfg: DictConfig) -> None:
     """Check every key and every value of a configuration, and then the values that depend on each other.
 
     Raises:
-        UserError: names the first key that is wrong, its value and what is allowed.
+        UserError: If a key or a value is wrong; the message names the first one.
     """
     _complete_rewards(cfg)
     top = group_fields("")
@@ -57,7 +56,7 @@ def validate_config(cfg: DictConfig) -> None:
 
 
 def _complete_rewards(cfg: DictConfig) -> None:
-    """Add the target of a reward that the command line adds by its name alone: ``+reward.format.weight=0.1``."""
+    """Add the target of a reward that the command line adds by name only, as in ``+reward.format.weight=0.1``."""
     parts = cfg.get("reward")
     if not isinstance(parts, DictConfig):
         return
@@ -66,10 +65,10 @@ def _complete_rewards(cfg: DictConfig) -> None:
         path = config_dir() / "reward" / f"{name}.yaml"
         if isinstance(values, DictConfig) and "_target_" not in values and path.is_file():
             loaded = OmegaConf.load(path)
-            stated = loaded.get(name) if isinstance(loaded, DictConfig) else None
-            if isinstance(stated, DictConfig) and "_target_" in stated:
+            defaults = loaded.get(name) if isinstance(loaded, DictConfig) else None
+            if isinstance(defaults, DictConfig) and "_target_" in defaults:
                 with open_dict(values):
-                    values["_target_"] = stated["_target_"]
+                    values["_target_"] = defaults["_target_"]
 
 
 def _check_choice(node: DictConfig, group: str) -> None:
@@ -78,7 +77,7 @@ def _check_choice(node: DictConfig, group: str) -> None:
     where = config_file(group, name)
     for key in TARGET_KEYS:
         if not isinstance(node.get(key), str):
-            raise UserError(f"{group}.{key}: missing, and {where} must state it; allowed: text")
+            raise UserError(f"{group}.{key}: missing in {where}; allowed: text")
     target = node["_target_"]
     try:
         composite = group == "task" and class_attribute(target, "composite", default=False)
@@ -88,11 +87,11 @@ def _check_choice(node: DictConfig, group: str) -> None:
     skip = (*TARGET_KEYS, "tasks") if composite else TARGET_KEYS
     _check_values(node, f"{group}.", kinds, skip=skip, where=where)
     if composite:
-        _check_parts(node.get("tasks", {}), "task.tasks", "a task, as +task@task.tasks.NAME=gsm8k")
+        _check_parts(node.get("tasks", {}), "task.tasks", "a task, such as +task@task.tasks.NAME=gsm8k")
 
 
 def _check_parts(node: DictConfig, prefix: str, allowed: str) -> None:
-    """Check the parts of a reward or of a mixture of tasks. Each part names its own class."""
+    """Check the parts of a reward or of a mixture of tasks; each part has its own class."""
     for part in map(str, node):
         values = node[part]
         target = values.get("_target_") if isinstance(values, DictConfig) else None
@@ -111,18 +110,16 @@ def _check_values(
         if key not in kinds:
             raise unknown_key_error(f"{prefix}{key}", list(kinds), OmegaConf.to_container(node).get(key), where)  # type: ignore[union-attr]
         value = _value(node, prefix, key, kinds[key])
-        if wrong := find_value_error(kinds[key], value):
-            near = did_you_mean(str(value), literal_values(kinds[key]))
+        if reason := find_value_error(kinds[key], value):
+            hint = did_you_mean(str(value), literal_values(kinds[key]))
             raise UserError(
-                f"{prefix}{key}={format_value(value)}: {wrong}{near}allowed: {describe_allowed(kinds[key])}"
+                f"{prefix}{key}={format_value(value)}: {reason}{hint}allowed: {describe_allowed(kinds[key])}"
             )
         if isinstance(inner := node.get(key), DictConfig):
             _check_values(inner, f"{prefix}{key}.", keys(kinds[key]), where=where)
     for key in kinds:
         if key not in node:
-            raise UserError(
-                f"{prefix}{key}: missing, and {where} must state it; allowed: {describe_allowed(kinds[key])}"
-            )
+            raise UserError(f"{prefix}{key}: missing in {where}; allowed: {describe_allowed(kinds[key])}")
 
 
 def _value(node: DictConfig, prefix: str, key: str, kind: Any) -> Any:

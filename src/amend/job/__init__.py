@@ -1,1 +1,1 @@
-"""Jobs: one module for each value of ``job=``. Each has a function ``run(cfg)`` that returns an exit status."""
+"""Run the jobs: one module for each value of ``job=``, with a function ``run(cfg)`` that returns an exit status."""

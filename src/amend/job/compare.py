@@ -1,7 +1,7 @@
-"""The fair comparison: every algorithm, the same seeds, the same budget of sampled tokens, one table (job=compare).
+"""job=compare: run several algorithms with the same seeds and the same budget of sampled tokens, and print one table.
 
-Each run is a process and a command line of its own, printed so that it can be repeated alone; what is finished is not
-run again, what was killed goes on, and what failed is named at the end and keeps nothing else from running.
+Each run has its own process. The job prints its command line, so that a run can be repeated separately. Finished runs
+are not repeated, and killed runs resume. A failed run does not stop the others; the job lists it at the end.
 """
 
 from __future__ import annotations
@@ -22,17 +22,24 @@ from amend.results.analysis.pooling import write_comparison
 from amend.results.report.terminal.tables import comparison_tables, print_table
 from amend.results.run_folder.naming import existing_runs, latest_finished, run_path
 
-OWN = ("job=", "algo=", "seed=", "compare.")  # words of this job's command line that are not a run's
+OWN = ("job=", "algo=", "seed=", "compare.")  # overrides of this job that its runs do not get
 
 
 def run(cfg: DictConfig) -> int:
-    """Run what is missing, then print the table and write it; the exit status is 1 where a run failed."""
+    """Run the missing runs, then print the table and write it.
+
+    Returns:
+        The exit status: 0, or 1 if a run failed.
+
+    Raises:
+        UserError: If ``compare.algorithms`` has an unknown algorithm.
+    """
     plan = [(name, seed) for seed in cfg.compare.seeds for name in cfg.compare.algorithms]
     known = sorted(path.stem for path in (config_dir() / "algo").glob("*.yaml"))
     for name in cfg.compare.algorithms:
         if name not in known:
-            near = did_you_mean(name, known)
-            raise UserError(f"compare.algorithms: no algo={name} in conf/algo{near}allowed: {', '.join(known)}")
+            hint = did_you_mean(name, known)
+            raise UserError(f"compare.algorithms: no algo={name} in conf/algo{hint}allowed: {', '.join(known)}")
     failed: dict[str, str] = {}
     began = time.perf_counter()
     for number, (name, seed) in enumerate(plan, 1):
@@ -44,39 +51,39 @@ def run(cfg: DictConfig) -> int:
         if reason := run_missing([*words, *(["resume=true"] if state == "unfinished" else [])]):
             failed[f"algo={name} seed={seed}"] = reason
             print(f"    failed: {reason}", flush=True)
-    folders = [found for name, seed in plan if (found := folder(command_line(cfg, name, seed)))]
+    folders = [path for name, seed in plan if (path := folder(command_line(cfg, name, seed)))]
     for table in comparison_tables(folders, cfg.compare.sampled_tokens):
         print_table(table)
     out = write_comparison(Path(cfg.runs_dir) / "comparison.json", folders)
-    print(f"{len(folders)} of {len(plan)} runs, {(time.perf_counter() - began) / 60:.0f} minutes; figures: {out}")
-    for which, reason in failed.items():
-        print(f"failed: {which}: {reason}")
+    print(f"{len(folders)} of {len(plan)} runs, {(time.perf_counter() - began) / 60:.0f} minutes; results: {out}")
+    for label, reason in failed.items():
+        print(f"failed: {label}: {reason}")
     return int(bool(failed))
 
 
 def command_line(cfg: DictConfig, name: str, seed: int) -> list[str]:
-    """The overrides of one run: the plan's, then whatever this job was given beside its own."""
+    """Return the overrides of one run: those of the plan, ``compare.overrides``, then further ones of this job."""
     typed = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
-    given = [word for word in typed if not word.lstrip("+").startswith(OWN)]
+    further = [word for word in typed if not word.lstrip("+").startswith(OWN)]
     budget = f"budget.sampled_tokens={cfg.compare.sampled_tokens}"
-    return [f"algo={name}", f"seed={seed}", budget, *cfg.compare.overrides, *given]
+    return [f"algo={name}", f"seed={seed}", budget, *cfg.compare.overrides, *further]
 
 
 def folder(words: list[str]) -> Path | None:
-    """The folder of such a run that finished last."""
+    """Return the folder of the run that finished last, among the runs with these overrides."""
     return latest_finished(run_path(compose_config(words)))
 
 
 def where(words: list[str]) -> str:
-    """Whether such a run is finished, unfinished (and can go on), or has not begun."""
+    """Return the state of the run with these overrides: finished | unfinished (can be resumed) | new."""
     base = run_path(compose_config(words))
     return "finished" if latest_finished(base) else "unfinished" if existing_runs(base) else "new"
 
 
 def run_missing(words: list[str]) -> str:
-    """Run it in a process of its own; why it failed, or nothing."""
+    """Run the program with these overrides in its own process; return why it failed, or an empty text."""
     program = Path(sys.argv[0])
-    asked = [sys.executable, str(program), *words] if program.suffix == ".py" else [str(program), *words]
-    said = subprocess.run(asked, capture_output=True, text=True)
-    lines = said.stderr.strip().splitlines() or [f"exit status {said.returncode}"]
-    return "" if said.returncode == 0 else lines[-1]
+    command = [sys.executable, str(program), *words] if program.suffix == ".py" else [str(program), *words]
+    process = subprocess.run(command, capture_output=True, text=True)
+    lines = process.stderr.strip().splitlines() or [f"exit status {process.returncode}"]
+    return "" if process.returncode == 0 else lines[-1]

@@ -1,4 +1,4 @@
-"""job=doctor: check whether a model, its chat template and a task are fit to train."""
+"""job=doctor: check a model, its chat template and a task before training."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from amend.training.preflight import run_checks
 
 
 def run(cfg: DictConfig) -> int:
-    """Prints the findings as they come; 0 where all are ok, else 1."""
-    began, bad, count = time.perf_counter(), 0, 0
-    for finding in run_checks(cfg):
-        print(finding, flush=True)
-        bad, count = bad + (not finding.ok), count + 1
-    print(f"{count - bad} ok, {bad} to change, {time.perf_counter() - began:.0f} s")
-    return int(bad > 0)
+    """Print the result of each check.
+
+    Returns:
+        The exit status: 0 if all checks pass, else 1.
+    """
+    start, failures, count = time.perf_counter(), 0, 0
+    for result in run_checks(cfg):
+        print(result, flush=True)
+        failures, count = failures + (not result.ok), count + 1
+    print(f"{count - failures} ok, {failures} to change, {time.perf_counter() - start:.0f} s")
+    return int(failures > 0)

@@ -19,7 +19,7 @@ from amend.training.run_setup import open_run_folder, record_sources
 
 
 def run(cfg: DictConfig) -> int:
-    """Evaluate the policy, or ``checkpoint``, on the test problems; a run folder without training."""
+    """Evaluate the policy, or ``checkpoint``, on the test problems, and write a run folder."""
     with open_run_folder(cfg) as folder:
         components = build_components(cfg)
         record_sources(folder, components)
@@ -37,8 +37,8 @@ def run(cfg: DictConfig) -> int:
             return 0
         write_episodes(folder, columns)
         figures = {d: {"base": summarise(columns, phase="base", decoding=d)} for d in ("greedy", "sampled")}
-        name = {"algo": "none", "task": cfg.task.name, "policy": components.policy.name, "seed": cfg.seed}
-        summary = {**name, **figures["greedy"], "sampled": figures["sampled"]}
+        identity = {"algo": "none", "task": cfg.task.name, "policy": components.policy.name, "seed": cfg.seed}
+        summary = {**identity, **figures["greedy"], "sampled": figures["sampled"]}
         folder.write_json("summary.json", summary)
         final_table(summary, columns, write_report(folder.path))
         folder.finish()

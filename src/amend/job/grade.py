@@ -14,31 +14,41 @@ from amend.task.base import Task
 from amend.task.dataset.jsonl import at, content, lines
 from amend.task.dataset.jsonl import text as text_of
 
-AT_ONCE = 4096  # lines a batch
+AT_ONCE = 4096  # lines per batch
 
 
 def grade_file(task: Task, responses: Path, verdicts: Path) -> Counter[str]:
-    """Grade a JSON Lines file of replies; returns how many verdicts there are of each ``why``.
+    """Grade the replies of a JSON Lines file and write the verdicts to another.
 
-    Each line has ``reply`` and either the problem's ``id`` or the data set's own fields (``Task.recognise``). Each
-    line of ``verdicts``, in the same order, is that line with ``gold`` (the right answer), ``answer`` (the reply's),
-    ``correct`` and ``why``. Every line is read before any is graded, and the file appears whole or not at all. Raises
-    UserError naming the line and the field that is wrong, or the file that cannot be read or written.
+    The function reads all lines before it grades, and writes the file of verdicts atomically.
+
+    Args:
+        task: The task that grades.
+        responses: The file of replies. Each line has ``reply``, and either the ``id`` of a problem or the fields of
+            the data set (`Task.problem_from_row`).
+        verdicts: The file to write. It has the lines of ``responses`` in the same order, with ``gold`` (the gold
+            answer), ``answer`` (the answer of the reply), ``correct`` and ``why`` (the reason) added.
+
+    Returns:
+        The number of verdicts for each reason.
+
+    Raises:
+        UserError: If a line or a field is invalid, or a file cannot be read or written; the message names it.
     """
-    asked = []
+    replies = []
     for where, row in lines(responses, content(responses)):
         with at(where):
-            asked.append((row, task.problem_from_row(row), text_of(row, "reply")))
+            replies.append((row, task.problem_from_row(row), text_of(row, "reply")))
     reasons: Counter[str] = Counter()
 
     def write(path: Path) -> None:
         with path.open("w", encoding="ascii") as out:
-            for start in range(0, len(asked), AT_ONCE):
-                batch = asked[start : start + AT_ONCE]
-                found = task.grade_many([(problem, reply) for _, problem, reply in batch])
-                for (row, problem, _), (answer, correct, reason) in zip(batch, found, strict=True):
-                    judged = {"gold": problem.target, "answer": answer, "correct": correct, "why": reason}
-                    out.write(json.dumps({**row, **judged}) + "\n")
+            for start in range(0, len(replies), AT_ONCE):
+                batch = replies[start : start + AT_ONCE]
+                graded = task.grade_many([(problem, reply) for _, problem, reply in batch])
+                for (row, problem, _), (answer, correct, reason) in zip(batch, graded, strict=True):
+                    verdict = {"gold": problem.target, "answer": answer, "correct": correct, "why": reason}
+                    out.write(json.dumps({**row, **verdict}) + "\n")
                     reasons[reason] += 1
 
     atomic_write(verdicts, write)
@@ -46,7 +56,7 @@ def grade_file(task: Task, responses: Path, verdicts: Path) -> Counter[str]:
 
 
 def run(cfg: DictConfig) -> int:
-    """Re-check the replies of one JSONL file into another."""
-    whys = grade_file(build_task(cfg), Path(cfg.responses), Path(cfg.verdicts))
-    print(f"verdicts: {cfg.verdicts} ({', '.join(f'{why} {count}' for why, count in whys.most_common())})")
+    """Grade ``responses`` and write ``verdicts``."""
+    reasons = grade_file(build_task(cfg), Path(cfg.responses), Path(cfg.verdicts))
+    print(f"verdicts: {cfg.verdicts} ({', '.join(f'{why} {count}' for why, count in reasons.most_common())})")
     return 0

@@ -1,7 +1,7 @@
-"""job=report: one run's page again, or one report of many runs or of a sweep, as files and as a W&B Report.
+"""job=report: write the page of a run again, or one report of many runs, as files or as a W&B Report.
 
-A composition root: it knows what ``runs`` may name (run folders, folders that hold some, patterns, sweep files) and
-hands folders to ``amend.report``, which knows neither configurations nor sweeps.
+``runs`` may name run folders, parents of run folders, patterns and sweep files. This module resolves them to run
+folders for `amend.results.report`, which knows neither configurations nor sweeps.
 """
 
 from __future__ import annotations
@@ -21,20 +21,24 @@ from amend.sweep import search
 from amend.sweep import spec as sweeps
 from amend.sweep.plan import Plans
 
-USUAL = "runs"  # conf/config.yaml's runs_dir
+USUAL = "runs"  # default of runs_dir in conf/config.yaml
 
 
 def run(cfg: DictConfig) -> int:
-    """Write the report of the run folder ``run`` again, or one of all ``runs`` into ``out``."""
+    """Write the report of the run folder ``run`` again, or one report of all ``runs`` into ``out``.
+
+    Raises:
+        UserError: If a folder does not exist, or cannot be written.
+    """
     if cfg.runs:
         out = Path(cfg.out)
         with os_errors_as_user_errors(out):
-            given = [cfg.runs] if isinstance(cfg.runs, str) else list(cfg.runs)
-            path, made = write_index(out, folders_of(given, str(cfg.runs_dir)))
+            words = [cfg.runs] if isinstance(cfg.runs, str) else list(cfg.runs)
+            path, study = write_index(out, folders_of(words, str(cfg.runs_dir)))
             print(f"report: {path}")
             if cfg.to == "wandb":
-                atomic_write_text(out / "wandb_report.json", as_workspace(made))
-                print(f"W&B Report: {publish(made, cfg.publish) if cfg.publish else out / 'wandb_report.json'}")
+                atomic_write_text(out / "wandb_report.json", as_workspace(study))
+                print(f"W&B Report: {publish(study, cfg.publish) if cfg.publish else out / 'wandb_report.json'}")
         return 0
     if not Path(cfg.run).is_dir():
         raise UserError(f"run={cfg.run}: no such run folder; allowed: a folder under {cfg.runs_dir}")
@@ -43,22 +47,31 @@ def run(cfg: DictConfig) -> int:
 
 
 def folders_of(given: list[str], runs_dir: str) -> list[Path]:
-    """Run folders: of a sweep's finished runs, where a file of sweeps/ is named, and of paths and patterns.
+    """Return the run folders of paths, patterns and sweep files.
 
-    A sweep's are where its file has them, or under ``runs_dir`` where that is not the usual one.
+    A sweep file stands for its finished runs.
+
+    Args:
+        given: Paths, patterns and sweep files.
+        runs_dir: The folder of all runs. If it is not the default, it replaces that of the sweep file.
+
+    Raises:
+        UserError: If a path has no run folder, or a sweep has no finished run.
     """
-    elsewhere = [f"runs_dir={runs_dir}"] if runs_dir != USUAL else []
+    overrides = [f"runs_dir={runs_dir}"] if runs_dir != USUAL else []
     folders: list[Path] = []
     for word in given:
         if not word.endswith((".yaml", ".yml")):
             folders += run_folders([word])
             continue
         sweep = sweeps.read_sweep(Path(word))
-        plans = Plans(sweep, "", elsewhere)
+        plans = Plans(sweep, "", overrides)
         planned = [plans(parameters) for parameters in search.grid(sweep)]
-        found = [folder for run in planned if not run.refused and (folder := latest_finished(run.base))]
-        if not found:
-            words = " ".join([word, *elsewhere])
-            raise UserError(f"runs={word}: none of its runs is finished; start it with python -m amend.sweep {words}")
-        folders += found
+        finished = [folder for run in planned if not run.refused and (folder := latest_finished(run.base))]
+        if not finished:
+            words = " ".join([word, *overrides])
+            raise UserError(
+                f"runs={word}: no run of the sweep is finished; start it with python -m amend.sweep {words}"
+            )
+        folders += finished
     return list(dict.fromkeys(folders))

@@ -11,10 +11,10 @@ from amend.results.run_folder.naming import FINISHED, config_hash, run_path
 
 
 def run(cfg: DictConfig) -> int:
-    """The table of all seeds of this configuration, from the folders of its finished runs."""
+    """Print the table of all seeds of this configuration, from the folders of its finished runs."""
     trained = OmegaConf.merge(cfg, {"job": "train"})
     assert isinstance(trained, DictConfig)
-    newest: dict[str, Path] = {}  # a seed that was run again counts once
+    newest: dict[str, Path] = {}  # counts a seed once if it was run again
     for marker in sorted(run_path(trained).parent.glob(f"{config_hash(trained)}-s*/{FINISHED}"), key=modification_time):
         newest[marker.parent.name.split("-")[1]] = marker.parent
     print_table(seeds_table(list(newest.values()), f"{cfg.algo.name} on {cfg.task.name}, {len(newest)} seeds"))
@@ -22,5 +22,5 @@ def run(cfg: DictConfig) -> int:
 
 
 def modification_time(path: Path) -> int:
-    """When a file was written, in nanoseconds."""
+    """Return the modification time of a file in nanoseconds."""
     return path.stat().st_mtime_ns

@@ -13,19 +13,21 @@ from amend.reward.outcome_model import ABOUT
 
 
 def configured_outcome_models(cfg: DictConfig) -> set[str]:
-    """The folders of the outcome models that this run asks."""
+    """Return the folders of the outcome models that the reward or the reranker uses."""
     return {str(path) for path in (*(part.get("path") for part in cfg.reward.values()), cfg.eval.reranker) if path}
 
 
 def count_orm_sampled_tokens(cfg: DictConfig) -> int:
-    """Tokens that were drawn to teach them, which no budget of this run has counted."""
+    """Return the number of tokens sampled to train these outcome models; no budget of this run includes them."""
     about = [Path(path).expanduser() / ABOUT for path in sorted(configured_outcome_models(cfg))]
     return sum(json.loads(path.read_text(encoding="utf-8")).get("sampled_tokens", 0) for path in about)
 
 
 def train_missing_orm(cfg: DictConfig) -> None:
-    """With ``orm.train_if_missing``: the outcome model that this run needs, where there is none; other runs wait for
-    it."""
+    """Train the outcome model that this run needs, if it is missing and ``orm.train_if_missing`` is set.
+
+    A file lock makes other runs wait for the model instead of training it again.
+    """
     path = Path(cfg.orm.path).expanduser()
     if not cfg.orm.train_if_missing or cfg.orm.path not in configured_outcome_models(cfg) or (path / ABOUT).exists():
         return
@@ -42,9 +44,9 @@ def train_missing_orm(cfg: DictConfig) -> None:
 
 
 def run(cfg: DictConfig) -> int:
-    """Train an outcome reward model on the policy's replies."""
-    from amend.training.outcome_model import train_orm as trained
+    """Train an outcome reward model on replies of the policy, and print its folder."""
+    from amend.training.outcome_model import train_orm
 
-    path = trained(build_components(cfg), cfg)
-    print(f"the outcome model: {path}   to use it: reward=orm reward.orm.path={path}")
+    path = train_orm(build_components(cfg), cfg)
+    print(f"outcome model: {path}   use it with: reward=orm reward.orm.path={path}")
     return 0

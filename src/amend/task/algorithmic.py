@@ -6,8 +6,8 @@ The paper (arXiv 2402.04004) fine-tuned Pythia-410M on 20,000 problems. With ``f
 execution trace of a schoolbook algorithm, and its last line is the answer. With ``form=answer``, it is only that line.
 
 Only the solutions of the training split have noise. Questions, gold answers, and the solutions of the other splits are
-always correct. Static noise changes a finished trace (``trace_noise.py``). Dynamic noise changes numbers while the trace
-is computed (``execution_traces.py``).
+always correct. Static noise changes a finished trace (``trace_noise.py``). Dynamic noise changes numbers while the
+trace is computed (``execution_traces.py``).
 
 A problem is a pure function of (seed, split, index). A hash of the question assigns each question to one split.
 """

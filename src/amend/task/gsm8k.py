@@ -2,10 +2,10 @@
 
     python run.py task=gsm8k task.source=openai/gsm8k policy=hf policy.path=owner/model algo.max_tokens=512
 
-A row has the fields ``question`` and ``answer``. ``answer`` is the worked solution, and the number after ``####`` is the
-gold answer. The steps of a solution contain calculator annotations such as ``48/2 = <<48/2=24>>24``. With
-``calculator``, the annotations are kept and the policy can call the calculator. Without, they are removed. The level of
-a problem is the number of annotations, that is, the number of steps.
+A row has the fields ``question`` and ``answer``. ``answer`` is the worked solution, and the number after ``####`` is
+the gold answer. The steps of a solution contain calculator annotations such as ``48/2 = <<48/2=24>>24``. If
+``calculator`` is true, the annotations are kept and the policy can call the calculator. Otherwise they are removed. The
+level of a problem is the number of annotations, that is, the number of steps.
 
 A folder contains gsm8k_train.jsonl and gsm8k_test.jsonl, or train.jsonl and test.jsonl. The hub id is openai/gsm8k.
 """

@@ -120,7 +120,7 @@ class HumanEval:
         return self._grader.grade_many(pairs)
 
     def problem_from_row(self, row: Mapping[str, object]) -> Problem:
-        """Return the problem that ``id`` or ``task_id`` (``HumanEval/0``) names, else the problem of the row's fields."""
+        """Return the problem that ``id`` or ``task_id`` names, else the problem of the row's own fields."""
         for identity in (row.get("id"), row.get("task_id")):
             if isinstance(identity, str) and identity in self._by_id:
                 return self._by_id[identity]

@@ -143,7 +143,7 @@ def known_facts(question: str, answer: str) -> dict[str, object]:
     Returns:
         ``family`` and ``facts`` for ``Problem.meta``; empty if this is not a built-in question.
     """
-    asked, answered = ([int(n) for n in re.findall(r"-?[0-9]{1,9}", text)] for text in (question, answer))
+    asked, answered = ([int(n) for n in re.findall(r"-?[0-9]{1,9}", words)] for words in (question, answer))
     for family in FAMILIES.values():
         for numbers in (asked, asked[1:] + asked[:1], answered + asked):
             facts: ProblemParams = tuple(numbers)

@@ -1,15 +1,17 @@
-"""MBPP (Austin et al. 2021, arXiv 2108.07732): short Python programs from a sentence and three asserts.
+"""MBPP (Austin et al. 2021, arXiv 2108.07732): write a short Python program, given a sentence and three asserts.
 
-SCoRe trains on it (arXiv 2409.12917). Posed with the paper's prompt, after MBPP's own examples: task ids 2, 3 and 4,
-read from the data set. Splits are the published ones by task id: 601-974 train, 511-600 validation, 11-510 test.
+    python run.py task=mbpp policy=hf policy.path=owner/model algo.max_tokens=512
 
-With ``first_attempts`` it is MBPP-R (Ni et al. 2024): the repair of somebody else's incorrect first attempts, which a
-JSON Lines file has: a ``reply`` a line, and the ``task_id`` it answers. The attempt and the request to correct it are
-then part of the question (dialogue=single), and only problems that the file has an attempt at are posed. Attempts that
-pass are left out where the file says so, as the verdicts of job=grade do (``"correct": true``); none is run for it.
+SCoRe (arXiv 2409.12917) trains on MBPP. The prompt is the one of the MBPP paper, after up to three examples with task
+ids 2, 3 and 4. The splits are the published ones by task id: 601-974 train, 511-600 validation, 11-510 test.
 
-A source is a file, a folder with mbpp.jsonl, or a hub id. Rows have ``task_id``, ``text`` (or ``prompt``),
-``test_list``, and may have ``code``, ``test_setup_code`` and ``test_imports``.
+With ``first_attempts``, the task is MBPP-R (Ni et al. 2024): repair incorrect first attempts of another model. Each
+line of this JSON Lines file has a ``reply`` and the ``task_id`` that it answers. The prompt then contains the attempt
+and the request to correct it, so the task needs dialogue=single. Only problems with an attempt in the file are used. An
+attempt is left out if its line has ``"correct": true``, as in the output of job=grade. The attempts are not run.
+
+A source is a file, a folder with mbpp.jsonl, or a hub id. Rows have the fields ``task_id``, ``text`` (or ``prompt``)
+and ``test_list``, and optionally ``code``, ``test_setup_code`` and ``test_imports``.
 """
 
 from __future__ import annotations
@@ -36,10 +38,20 @@ CALLED = re.compile(r"assert\b[\s(]*(?:not\b[\s(]*)?(\w+)\s*\(")
 
 
 class MBPP:
-    """``shots``: how many of the three examples are shown. ``validation`` and ``test``: at most how many problems.
+    """The MBPP data set, or MBPP-R if ``first_attempts`` is set.
 
-    ``sandbox`` and ``seconds``: what replies are run in, and the processor time each may use (``sandbox``).
-    ``instruction`` asks for the repair where there are ``first_attempts``.
+    Args:
+        source: file, folder or hub id.
+        shots: number of examples in the prompt, at most 3.
+        first_attempts: JSON Lines file with attempts to repair; None for MBPP itself.
+        instruction: the user message that asks for a repair; used only with ``first_attempts``.
+        sandbox: the kind of sandbox for replies, see ``amend.task.sandbox``.
+        seconds: limit of processor time for each program, in seconds.
+        validation: maximal number of validation problems.
+        test: maximal number of test problems.
+
+    Raises:
+        UserError: if a source cannot be read, a row is invalid, or the sandbox does not work.
     """
 
     def __init__(
@@ -57,83 +69,108 @@ class MBPP:
         if shots > len(EXAMPLES):
             raise UserError(f"task.shots={shots}: allowed: 0 to {len(EXAMPLES)}")
         self._instruction = instruction
-        self._judge = CodeGrader(sandbox=sandbox, seconds=seconds)
+        self._grader = CodeGrader(sandbox=sandbox, seconds=seconds)
         tables = read(source)
         self.provenance = {name: table.provenance for name, table in tables.items()}
         self._by_id: dict[str, Problem] = {}
         for table in tables.values():
             for where, row in table.rows:
                 with at(where):
-                    made = problem(row)
-                    if made.id in self._by_id:
-                        raise UserError(f"field 'task_id' is {shown(row['task_id'])}, as in a row before")
-                    self._by_id[made.id] = made
+                    new = problem(row)
+                    if new.id in self._by_id:
+                        raise UserError(f"field 'task_id' is {shown(row['task_id'])}, as in an earlier row")
+                    self._by_id[new.id] = new
         self._examples = "".join(self._example(number) for number in EXAMPLES[:shots])
-        posed = self._by_id
+        problems = self._by_id
         if first_attempts is not None:
-            posed = self._repairs(Path(first_attempts).expanduser())
+            problems = self._read_attempts(Path(first_attempts).expanduser())
         self._splits = {
-            split: [one for one in posed.values() if one.meta["task_id"] in RANGES[split]] for split in SPLITS
+            split: [known for known in problems.values() if known.meta["task_id"] in RANGES[split]] for split in SPLITS
         }
         self._splits["val"] = self._splits["val"][:validation]
         self._splits["test"] = self._splits["test"][:test]
         if not self._splits["train"] and not self._splits["test"]:
-            raise UserError(f"task.source={source}: no row has a task_id from 11 to 974, MBPP's own")
-        self._by_id = {**self._by_id, **posed}
+            raise UserError(f"task.source={source}: no row has a task_id from 11 to 974, the ids of MBPP")
+        self._by_id = {**self._by_id, **problems}
 
     def problems(self, split: Split) -> Sequence[Problem]:
-        """The problems of a split, in the order of the file. UserError for a split that the file has none of."""
+        """Return the problems of a split, in the order of the file.
+
+        Args:
+            split: "train", "val" or "test".
+
+        Returns:
+            The problems. "val" may be empty.
+
+        Raises:
+            UserError: if the source has no training or test problems and this split is requested.
+        """
         if not self._splits[split] and split != "val":
             raise UserError(f"task=mbpp: the source has no {split} problems (task ids {RANGES[split]})")
         return self._splits[split]
 
     def render_prompt(self, problem: Problem) -> list[Message]:
-        """The prompt of the paper; for a repair, the attempt and the request to correct it as well."""
-        asked = [Message("user", f"{self._examples}{_posed(problem)}[BEGIN]\n")]
+        """Return the prompt of the paper; for a repair, also the attempt and the request to correct it."""
+        messages = [Message("user", f"{self._examples}{_format_question(problem)}[BEGIN]\n")]
         if "attempt" in problem.meta:
-            asked += [Message("assistant", str(problem.meta["attempt"])), Message("user", self._instruction)]
-        return asked
+            messages += [Message("assistant", str(problem.meta["attempt"])), Message("user", self._instruction)]
+        return messages
 
     def grade(self, problem: Problem, reply: str) -> Verdict:
-        """Does the program of the reply pass? Total: any string gets a verdict."""
+        """Grade the program of a reply. Any string is a valid reply."""
         return self.grade_many([(problem, reply)])[0]
 
     def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
-        """``check`` for each pair, several side by side."""
-        return self._judge.grade_many(pairs)
+        """Grade many replies in parallel. The verdicts are in the order of the pairs."""
+        return self._grader.grade_many(pairs)
 
     def problem_from_row(self, row: Mapping[str, object]) -> Problem:
-        """The problem of a line: by ``id`` (``mbpp-11``) or ``task_id`` where known, else by the row's own fields."""
-        for named in (row.get("id"), f"mbpp-{row.get('task_id')}"):
-            if isinstance(named, str) and named in self._by_id:
-                return self._by_id[named]
+        """Return the problem that ``id`` or ``task_id`` names, else the problem of the row's own fields."""
+        for identity in (row.get("id"), f"mbpp-{row.get('task_id')}"):
+            if isinstance(identity, str) and identity in self._by_id:
+                return self._by_id[identity]
         return problem(row)
 
     def _example(self, number: int) -> str:
-        if (shown := self._by_id.get(f"mbpp-{number}")) is None:
-            raise UserError(f"task.shots: the source has no row with task_id {number} to show; allowed: task.shots=0")
-        return f"{_posed(shown)}[BEGIN]\n{shown.target}\n[DONE]\n\n"
+        if (example := self._by_id.get(f"mbpp-{number}")) is None:
+            raise UserError(
+                f"task.shots: the source has no row with task_id {number}, an example; allowed: task.shots=0"
+            )
+        return f"{_format_question(example)}[BEGIN]\n{example.target}\n[DONE]\n\n"
 
-    def _repairs(self, file: Path) -> dict[str, Problem]:
+    def _read_attempts(self, file: Path) -> dict[str, Problem]:
+        """Return the repair problems of a file of attempts, by id."""
         table = from_file(file)
         self.provenance["first_attempts"] = table.provenance
-        found: dict[str, Problem] = {}
+        repairs: dict[str, Problem] = {}
         for number, (where, row) in enumerate(table.rows, 1):
             with at(where):
-                asked = self._by_id.get(f"mbpp-{row.get('task_id')}") or self._by_id.get(str(row.get("id")))
-                if asked is None:
+                base = self._by_id.get(f"mbpp-{row.get('task_id')}") or self._by_id.get(str(row.get("id")))
+                if base is None:
                     raise UserError(f"field 'task_id' is {shown(row.get('task_id'))}, which the source does not have")
                 if row.get("correct") is True:
                     continue
-                meta = {**asked.meta, "attempt": text(row, "reply")}
-                found[f"{asked.id}-r{number}"] = Problem(f"{asked.id}-r{number}", asked.question, asked.target, meta)
-        if not found:
-            raise UserError(f"task.first_attempts={file}: no incorrect attempt is in it; allowed: a file with some")
-        return found
+                meta = {**base.meta, "attempt": text(row, "reply")}
+                repairs[f"{base.id}-r{number}"] = Problem(f"{base.id}-r{number}", base.question, base.target, meta)
+        if not repairs:
+            raise UserError(
+                f"task.first_attempts={file}: no incorrect attempt is in it; allowed: a file with at least one"
+            )
+        return repairs
 
 
 def read(source: str) -> dict[str, Table]:
-    """The rows of a file, of a folder's mbpp.jsonl, or of the hub's splits."""
+    """Read the rows of MBPP.
+
+    Args:
+        source: a JSON Lines file, a folder with mbpp.jsonl, or a hub id.
+
+    Returns:
+        The tables by split of the hub; a file is one table with the name "all".
+
+    Raises:
+        UserError: if the source cannot be read.
+    """
     if is_local(source, beside=(), layout=NAMES[0]):
         path = Path(source).expanduser()
         return {"all": from_file(path if path.is_file() else first_file(path, NAMES, "MBPP"))}
@@ -141,7 +178,17 @@ def read(source: str) -> dict[str, Table]:
 
 
 def problem(row: Row) -> Problem:
-    """What a row asks. UserError naming the field that is missing or wrong."""
+    """Return the problem of a row.
+
+    Args:
+        row: a row of MBPP.
+
+    Returns:
+        The problem. ``meta`` has the fields that ``CodeGrader`` needs.
+
+    Raises:
+        UserError: if a field is missing or invalid. The message names the field.
+    """
     tests, imports = texts(row, "test_list"), texts(row, "test_imports") if "test_imports" in row else []
     number = row.get("task_id")
     if not isinstance(number, int):
@@ -149,7 +196,7 @@ def problem(row: Row) -> Problem:
     setup = text(row, "test_setup_code") if "test_setup_code" in row else ""
     code = text(row, "code").replace("\r\n", "\n") if "code" in row else ""
     called = CALLED.search(tests[0])
-    defined = [one or other for one, other in DEFINED.findall(code)]
+    defined = [function or variable for function, variable in DEFINED.findall(code)]
     entry = next((name for name in defined if re.search(rf"\b{name}\b", tests[0])), called[1] if called else "")
     meta = {
         "task_id": number,
@@ -166,16 +213,27 @@ def problem(row: Row) -> Problem:
 
 
 def texts(row: Row, name: str) -> list[str]:
-    """A field that is a list of texts, with at least one unless it is about imports."""
+    """Return a field that is a list of strings.
+
+    Args:
+        row: a row of MBPP.
+        name: name of the field.
+
+    Returns:
+        The strings. Only a field whose name contains "imp", such as ``test_imports``, may be empty.
+
+    Raises:
+        UserError: if the field is missing or is not such a list.
+    """
     if name not in row:
         raise UserError(f"field '{name}' is missing")
     value = row[name]
-    if not isinstance(value, list) or not all(isinstance(one, str) for one in value) or not (value or "imp" in name):
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value) or not (value or "imp" in name):
         raise UserError(f"field '{name}' is {shown(value)}, not a list of texts")
     return value
 
 
-def _posed(problem: Problem) -> str:
+def _format_question(problem: Problem) -> str:
     return (
         f"You are an expert Python programmer, and here is your task: {problem.question} "
         f"Your code should pass these tests:\n\n{problem.meta['shown']}\n"

@@ -1,8 +1,11 @@
-"""Multiple choice from a file or the hub: a question, options with letters, and one of them right (ARC's layout).
+"""Multiple choice from a file or the hub: a question and labelled options, one of which is right.
 
-The field of options holds a list of texts, ``{"text": [...], "label": [...]}`` as ARC has it, or ``{"A": "...", ...}``;
-the field of the answer a label, a number counting options from 0, or an option's own text. A reply is read as ``said``
-reads it, and is right where it names the label or the option, and nothing else.
+    python run.py task=choice task.source=allenai/ai2_arc policy=hf policy.path=owner/model algo.max_tokens=512
+
+The field of the options has one of three forms: a list of texts, ``{"text": [...], "label": [...]}`` as in ARC, or
+``{"A": "...", ...}``. The field of the answer is a label, the index of an option from 0, or the text of an option.
+
+``text_answers.said`` extracts the answer of a reply. It is right if it is the label or the text of the right option.
 """
 
 from __future__ import annotations
@@ -25,8 +28,20 @@ _LETTERED = re.compile(r"[*\"']*\(?([A-Za-z0-9]{1,2})(?:\)|[*\"']*[.:](?=\s|$)|\
 
 
 class Choice(Tabular):
-    """``question``, ``options`` and ``answer`` name the fields; ``train_split`` and ``test_split`` the hub's splits,
-    or a folder's files without their ``.jsonl``; ``configuration`` the hub's, null for none."""
+    """Multiple-choice questions with configurable field names.
+
+    Args:
+        configuration: configuration of the hub data set; None if it has none.
+        train_split: hub split, or file of a folder without ``.jsonl``, with the training problems.
+        test_split: the same for the test problems. If it equals ``train_split``, that table is divided.
+        question: name of the field with the question.
+        options: name of the field with the options.
+        answer: name of the field with the right answer.
+        **table: source and sizes, see ``TableConfig``.
+
+    Raises:
+        UserError: if the source cannot be read or a row is invalid.
+    """
 
     prefix = "choice"
 
@@ -45,49 +60,49 @@ class Choice(Tabular):
         super().__init__(Layout.of(configuration, train_split, test_split), **table)
 
     def problem(self, identity: str, row: Row) -> Problem:
-        """The question with its options as lines, and the label of the right one."""
-        labels, options = _options(self._options, row)
-        asked = "\n".join(
+        """Return the problem of a row: the question with one option per line, and the right label."""
+        labels, options = _read_options(self._options, row)
+        question = "\n".join(
             (text(row, self._question), *(f"({label}) {option}" for label, option in zip(labels, options, strict=True)))
         )
         key = "gold" if "gold" in row else self._answer
         if key not in row:
             raise UserError(f"field {key!r} is missing")
-        right = _label(row[key], labels, options)
+        right = _find_label(row[key], labels, options)
         if right is None:
             raise UserError(f"field {key!r} is {shown(row[key])}; allowed: one of {', '.join(labels)}, or an option")
         meta = {"level": 0, "subject": "", "solution": "", "options": dict(zip(labels, options, strict=True))}
-        return Problem(id=identity, question=asked, target=right, meta=meta)
+        return Problem(id=identity, question=question, target=right, meta=meta)
 
     def render_prompt(self, problem: Problem) -> list[Message]:
-        """Zero-shot: the instruction, the question and its options."""
+        """Return a zero-shot prompt: instruction, question and options."""
         return [Message("user", PROMPT + problem.question)]
 
     def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
-        """Does each reply name the right option, and no other?"""
-        return [_checked(problem, reply) for problem, reply in pairs]
+        """Grade many replies, in order."""
+        return [_grade(problem, reply) for problem, reply in pairs]
 
 
-def _checked(problem: Problem, reply: str) -> Verdict:
-    found = said(reply)
-    if found is None:
+def _grade(problem: Problem, reply: str) -> Verdict:
+    answer = said(reply)
+    if answer is None:
         return Verdict(None, False, "no answer")
     options = problem.meta["options"]
-    lettered = _LETTERED.match(found)
-    named = {bare(label): label for label in options}
-    texts = {bare(option): label for label, option in options.items()}
+    lettered = _LETTERED.match(answer)
+    by_label = {bare(label): label for label in options}
+    by_text = {bare(option): label for label, option in options.items()}
     label = (
-        named.get(bare(found))
-        or texts.get(bare(found))
-        or (named.get(lettered.group(1).casefold()) if lettered else None)
+        by_label.get(bare(answer))
+        or by_text.get(bare(answer))
+        or (by_label.get(lettered.group(1).casefold()) if lettered else None)
     )
     if label is None:
-        return Verdict(found, False, "unparsed")
+        return Verdict(answer, False, "unparsed")
     return Verdict(label, label == problem.target, "right" if label == problem.target else "wrong")
 
 
-def _options(name: str, row: Row) -> tuple[list[str], list[str]]:
-    """Labels and texts of a row's options."""
+def _read_options(name: str, row: Row) -> tuple[list[str], list[str]]:
+    """Return the labels and the texts of the options of a row."""
     if name not in row:
         raise UserError(f"field {name!r} is missing")
     value = row[name]
@@ -98,20 +113,21 @@ def _options(name: str, row: Row) -> tuple[list[str], list[str]]:
         labels, value = list(value), list(value.values())
     if labels is None and isinstance(value, list):
         labels = list(string.ascii_uppercase[: len(value)])
-    whole = isinstance(value, list) and isinstance(labels, list) and len(value) == len(labels) >= 2
-    if not whole or not all(isinstance(word, str) for word in (*value, *labels)):
+    is_complete = isinstance(value, list) and isinstance(labels, list) and len(value) == len(labels) >= 2
+    if not is_complete or not all(isinstance(word, str) for word in (*value, *labels)):
         raise UserError(
             f"field {name!r} is {shown(row[name])}; allowed: a list of 2 to 26 texts, or texts with their labels"
         )
     return labels, value
 
 
-def _label(said: object, labels: list[str], options: list[str]) -> str | None:
-    """The label that a gold answer means."""
-    if isinstance(said, int) and not isinstance(said, bool):
-        return labels[said] if 0 <= said < len(labels) and str(said) not in labels else _label(str(said), labels, [])
-    if not isinstance(said, str):
+def _find_label(gold: object, labels: list[str], options: list[str]) -> str | None:
+    """Return the label of a gold answer, which is a label, an index or the text of an option; None if it is none."""
+    if isinstance(gold, int) and not isinstance(gold, bool):
+        is_index = 0 <= gold < len(labels) and str(gold) not in labels
+        return labels[gold] if is_index else _find_label(str(gold), labels, [])
+    if not isinstance(gold, str):
         return None
-    if said.strip() in labels:
-        return said.strip()
-    return labels[options.index(said)] if options.count(said) == 1 else None
+    if gold.strip() in labels:
+        return gold.strip()
+    return labels[options.index(gold)] if options.count(gold) == 1 else None

@@ -1,7 +1,10 @@
-"""Yes or no, as StrategyQA asks (Geva et al. 2021, arXiv 2101.02235), from a file or the hub.
+"""Yes-or-no questions, as in StrategyQA (Geva et al. 2021, arXiv 2101.02235), from a file or the hub.
 
-The field of the answer holds true or false, yes or no, or 1 or 0. A reply says yes or no in a box, after "answer is",
-or by being nothing else; one that says neither has no answer, and one that says something else is not understood.
+    python run.py task=strategyqa task.source=ChilleD/StrategyQA policy=hf policy.path=owner/model algo.max_tokens=512
+
+The field of the answer is true or false, yes or no, or 1 or 0. ``text_answers.said`` extracts the answer of a reply. An
+answer that begins with yes or no (or true or false) and does not contain the opposite is graded. All other answers are
+"unparsed".
 """
 
 from __future__ import annotations
@@ -20,8 +23,20 @@ MEANS = {"true": "yes", "yes": "yes", "1": "yes", "false": "no", "no": "no", "0"
 
 
 class StrategyQA(Tabular):
-    """``question`` and ``answer`` name the fields, ``facts`` the one with what there is to know (a text or a list of
-    texts, which becomes the worked solution; null for none); the splits as in ``Choice``."""
+    """Yes-or-no questions with configurable field names.
+
+    Args:
+        configuration: configuration of the hub data set; None if it has none.
+        train_split: hub split, or file of a folder without ``.jsonl``, with the training problems.
+        test_split: the same for the test problems. If it equals ``train_split``, that table is divided.
+        question: name of the field with the question.
+        answer: name of the field with the right answer.
+        facts: name of the field with a text or a list of texts that becomes the worked solution; None if there is none.
+        **table: source and sizes, see ``TableConfig``.
+
+    Raises:
+        UserError: if the source cannot be read or a row is invalid.
+    """
 
     prefix = "strategyqa"
 
@@ -40,36 +55,36 @@ class StrategyQA(Tabular):
         super().__init__(Layout.of(configuration, train_split, test_split), **table)
 
     def problem(self, identity: str, row: Row) -> Problem:
-        """The question, yes or no, and the facts that lead there."""
+        """Return the problem of a row. The solution is the facts, followed by the boxed answer."""
         key = "gold" if "gold" in row else self._answer
         if key not in row:
             raise UserError(f"field {key!r} is missing")
         gold = MEANS.get(str(row[key]).strip().casefold())
         if gold is None:
             raise UserError(f"field {key!r} is {shown(row[key])}; allowed: true or false, yes or no, 1 or 0")
-        known = row.get(self._facts) if self._facts else None
-        told = " ".join(map(str, known)) if isinstance(known, list) else str(known or "")
-        solution = f"{told} \\boxed{{{gold}}}".strip() if told else ""
+        value = row.get(self._facts) if self._facts else None
+        facts = " ".join(map(str, value)) if isinstance(value, list) else str(value or "")
+        solution = f"{facts} \\boxed{{{gold}}}".strip() if facts else ""
         meta = {"level": 0, "subject": "", "solution": solution}
         return Problem(id=identity, question=text(row, self._question), target=gold, meta=meta)
 
     def render_prompt(self, problem: Problem) -> list[Message]:
-        """Zero-shot: the instruction and the question."""
+        """Return a zero-shot prompt: instruction and question."""
         return [Message("user", PROMPT + problem.question)]
 
     def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
-        """Does each reply say what is right?"""
-        return [_checked(problem, reply) for problem, reply in pairs]
+        """Grade many replies, in order."""
+        return [_grade(problem, reply) for problem, reply in pairs]
 
 
-def _checked(problem: Problem, reply: str) -> Verdict:
-    found = said(reply)
-    if found is None:
+def _grade(problem: Problem, reply: str) -> Verdict:
+    extracted = said(reply)
+    if extracted is None:
         return Verdict(None, False, "no answer")
-    # "yes, because ..." says yes; "yes and no" says neither
-    words = bare(found).replace(",", " ").replace(".", " ").split()
-    spoken = {MEANS[word] for word in words if word in ("yes", "no", "true", "false")}
-    if len(spoken) != 1 or words[0] not in MEANS:
-        return Verdict(found, False, "unparsed")
-    (answer,) = spoken
+    # "yes, because ..." is an answer; "yes and no" is not
+    words = bare(extracted).replace(",", " ").replace(".", " ").split()
+    answers = {MEANS[word] for word in words if word in ("yes", "no", "true", "false")}
+    if len(answers) != 1 or words[0] not in MEANS:
+        return Verdict(extracted, False, "unparsed")
+    (answer,) = answers
     return Verdict(answer, answer == problem.target, "right" if answer == problem.target else "wrong")

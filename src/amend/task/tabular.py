@@ -1,11 +1,12 @@
-"""Tasks whose problems are rows of a table: what is read, how it is split, and how a line of a file finds its problem.
+"""Base class of tasks whose problems are rows of a table. A source is one of:
 
-    file      one JSON Lines file, divided: ``test`` rows drawn once and for all, the others training
+    file      one JSON Lines file; a fixed random choice of ``test`` rows is the test split
     folder    <train>.jsonl and <test>.jsonl
-    hub id    owner/name, and which of its splits (and configuration) to use
+    hub id    owner/name, with the splits and the configuration to use
 
-A subclass says what a row means. Splits are disjoint by question: a training row that asks what a test row asks is left
-out, and ``provenance`` counts it. Validation problems are held out of the training rows, the same ones every time.
+A subclass converts a row to a problem, writes the prompt and grades replies. The splits have no question in common: a
+training row with the question of a test row is left out, and ``provenance`` counts such rows. The validation split is a
+fixed random choice of training rows.
 """
 
 from __future__ import annotations
@@ -24,23 +25,38 @@ from amend.task.dataset.splits import SPLITS, Split
 from amend.types import Message, Problem, Verdict
 from amend.value_types import Count, Natural
 
-SEED = 8792  # of which rows are held out: part of what the splits are, so not a knob
+SEED = 8792  # decides which rows are held out; a constant, because it is part of the definition of the splits
 
 
 class Layout(NamedTuple):
-    """What a task's rows lie in: the hub's configuration and splits, and the files of a folder, the first one found."""
+    """The names of the tables of a task, on the hub and in a folder.
+
+    Attributes:
+        configuration: configuration of the hub data set; None if it has none.
+        splits: hub splits for (training, test). If both are equal, that table is divided.
+        files: candidate file names for (training, test). The first file that exists is read.
+    """
 
     configuration: str | None
-    splits: tuple[str, str]  # training, test; the same one twice: one table, to be divided
+    splits: tuple[str, str]
     files: tuple[tuple[str, ...], tuple[str, ...]]
 
     @classmethod
     def of(cls, configuration: str | None, train: str, test: str) -> Layout:
-        """Files named after the splits."""
+        """Return a layout whose files are named after the splits.
+
+        Args:
+            configuration: configuration of the hub data set; None if it has none.
+            train: name of the training split.
+            test: name of the test split.
+
+        Returns:
+            The layout, with the files ``<train>.jsonl`` and ``<test>.jsonl``.
+        """
         return cls(configuration, (train, test), ((f"{train}.jsonl",), (f"{test}.jsonl",)))
 
     def __str__(self) -> str:
-        """What a folder must hold, in words."""
+        """Return the required files of a folder, for error messages."""
         return " and ".join(dict.fromkeys(names[0] for names in self.files))
 
 
@@ -56,13 +72,19 @@ class TableConfig(TypedDict):
 
 
 class Tabular(ABC):
-    """The three splits of a table. ``provenance`` tells, for each table, its source, its SHA-256 and its row count.
+    """A task with three splits from a table. ``provenance`` has source, SHA-256 and row count of each table.
 
-    ``validation`` is how many problems are held out of the training rows, ``test`` at most how many test rows are used.
-    Raises UserError naming the file, the line and the field where something is missing.
+    Args:
+        layout: names of the tables.
+        **table: source and sizes, see ``TableConfig``.
+
+    Raises:
+        UserError: if the source cannot be read, a row is invalid, or a split would be empty. The message names file,
+            line and field.
     """
 
-    prefix = "row"  # of problems' ids
+    prefix = "row"
+    """First part of the id of each problem."""
 
     def __init__(self, layout: Layout, **table: Unpack[TableConfig]) -> None:
         source, validation, test = table["source"], table["validation"], table["test"]
@@ -71,13 +93,13 @@ class Tabular(ABC):
         read = {name: self._read(name, table) for name, table in tables.items()}
         if "all" in read:
             order = _order(len(read["all"]), "test")
-            asked = {read["all"][i].question for i in order[:test]}
+            test_questions = {read["all"][i].question for i in order[:test]}
             read = {
-                "train": [p for p in read["all"] if p.question not in asked],
-                "test": [p for p in read["all"] if p.question in asked][:test],
+                "train": [p for p in read["all"] if p.question not in test_questions],
+                "test": [p for p in read["all"] if p.question in test_questions][:test],
             }
-        asked = {problem.question for problem in read["test"]}
-        train = [problem for problem in read["train"] if problem.question not in asked]
+        test_questions = {problem.question for problem in read["test"]}
+        train = [problem for problem in read["train"] if problem.question not in test_questions]
         if len(train) < len(read["train"]):
             self.provenance["train"]["also in test"] = len(read["train"]) - len(train)
         held = [train[i] for i in _order(len(train), "val")[:validation]]
@@ -86,7 +108,7 @@ class Tabular(ABC):
         if not rest or not read["test"] or len(held) < validation:
             raise UserError(
                 f"task.validation={validation}, task.test={test}: {source} has {len(train)} training and "
-                f"{len(read['test'])} test problems; some of each must remain"
+                f"{len(read['test'])} test problems; at least one of each must remain"
             )
         chosen = [read["test"][i] for i in sorted(_order(len(read["test"]), "test")[:test])]
         self._splits: dict[str, list[Problem]] = {"train": rest, "val": held, "test": chosen}
@@ -94,29 +116,52 @@ class Tabular(ABC):
 
     @abstractmethod
     def problem(self, identity: str, row: Row) -> Problem:
-        """What a row asks, and what is right. UserError naming the field that is missing or wrong.
+        """Return the problem of a row.
 
-        A line that was graded before has the right answer in ``gold``, for its ``answer`` is then the reply's.
+        Args:
+            identity: id of the problem.
+            row: a row of the table, or a line of the output of job=grade. Such a line has the gold answer in ``gold``,
+                because its ``answer`` is the answer of the reply.
+
+        Returns:
+            The problem. ``meta`` has at least ``level``, ``subject`` and ``solution``.
+
+        Raises:
+            UserError: if a field is missing or invalid. The message names the field.
         """
 
     @abstractmethod
     def render_prompt(self, problem: Problem) -> list[Message]:
-        """The conversation that poses the problem."""
+        """Return the conversation that poses a problem.
+
+        Args:
+            problem: a problem of this task.
+
+        Returns:
+            The messages before the first reply.
+        """
 
     @abstractmethod
     def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
-        """The verdict on each pair of problem and reply, in order. Total: any string gets one."""
+        """Grade many replies.
+
+        Args:
+            pairs: problems with the replies to grade. Any string is a valid reply.
+
+        Returns:
+            One verdict per pair, in order.
+        """
 
     def problems(self, split: Split) -> Sequence[Problem]:
-        """The problems of a split, in the order of their rows (validation: in the order they were drawn)."""
+        """Return the problems of a split, in the order of the rows; "val" is in random but fixed order."""
         return self._splits[split]
 
     def grade(self, problem: Problem, reply: str) -> Verdict:
-        """Is the reply right?"""
+        """Grade one reply."""
         return self.grade_many([(problem, reply)])[0]
 
     def problem_from_row(self, row: Mapping[str, object]) -> Problem:
-        """The problem of a line: by ``id`` where that is known, else by the data set's own fields."""
+        """Return the problem that ``id`` names, else the problem of the row's own fields."""
         identity = row.get("id")
         known = self._by_id.get(identity) if isinstance(identity, str) else None
         try:
@@ -135,17 +180,17 @@ class Tabular(ABC):
 
 
 def _order(count: int, split: Split) -> list[int]:
-    """Numbers below ``count`` in an order drawn once and for all."""
+    """Return a fixed random permutation of the numbers below ``count``."""
     rng = np.random.default_rng(np.random.SeedSequence([SEED, SPLITS.index(split)]))
     return [int(i) for i in rng.permutation(count)]
 
 
 def _tables(source: str, layout: Layout) -> dict[str, Table]:
-    """``train`` and ``test``, or ``all`` where one table is to be divided."""
+    """Read the tables "train" and "test", or only "all" if one table is to be divided."""
     names = ("train", "test") if layout.splits[0] != layout.splits[1] else ("all",)
     if not is_local(source, beside=(), layout=str(layout)):
-        asked = zip(names, layout.splits, strict=False)
-        return {name: from_hub(source, split, layout.configuration, layout=str(layout)) for name, split in asked}
+        splits = zip(names, layout.splits, strict=False)
+        return {name: from_hub(source, split, layout.configuration, layout=str(layout)) for name, split in splits}
     path = Path(source).expanduser()
     if path.is_file():
         return {"all": from_file(path)}

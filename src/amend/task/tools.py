@@ -1,4 +1,8 @@
-"""Tools that a policy can call in the middle of a reply. The calculator is the only one."""
+"""Tools that a policy can call in the middle of a reply. The only one is the calculator of GSM8K.
+
+The policy writes a call such as ``<<48/2=``. The engine stops at the character ``Tool.mark``, the tool writes the result
+``24>>``, and the policy continues. The loss mask excludes the tokens that a tool wrote.
+"""
 
 from __future__ import annotations
 
@@ -12,28 +16,49 @@ from amend.task.base import Task
 
 @runtime_checkable
 class Tool(Protocol):
-    """What a policy may call on while it writes. What a tool writes is context, and never trained."""
+    """A tool that writes part of a reply. Its text is context for the policy and is excluded from the loss."""
 
     mark: str
     """The character that ends every call."""
 
     def answer(self, text: str) -> str | None:
-        """What the tool writes after a reply that has got as far as ``text``; None where that ends in no call."""
+        """Return the text that the tool appends to an unfinished reply.
+
+        Args:
+            text: the reply so far.
+
+        Returns:
+            The text to append; None if the reply does not end in a valid call.
+        """
         ...
 
     def pieces(self, text: str) -> list[tuple[str, bool]]:
-        """A whole reply in pieces that join to it again, each with whether the tool wrote it."""
+        """Split a complete reply into the parts of the policy and the parts of the tool.
+
+        Args:
+            text: the reply.
+
+        Returns:
+            (part, whether the tool wrote it), in order. The parts concatenate to ``text``.
+        """
         ...
 
 
 def tool_of(task: Task) -> Tool | None:
-    """The tool that a task gives the policy; most tasks give none."""
+    """Return the tool of a task.
+
+    Args:
+        task: a task, which may have the attribute ``tool``.
+
+    Returns:
+        The tool; None if the task has none.
+    """
     tool: Tool | None = getattr(task, "tool", None)
     return tool
 
 
-LONGEST = 100  # characters of an expression: bounds the time, for no power can be written
-PLACES = 6  # decimals; results that need more are rounded, as GSM8K's own marks are
+LONGEST = 100  # characters of an expression; limits the time, because expressions have no powers
+PLACES = 6  # decimal places; longer results are rounded, as in the annotations of GSM8K
 MARK = re.compile(r"<<([^<>=\n]{0,200})=([^<>=\n]{0,200})>>")
 _CALL = re.compile(r"<<([^<>=\n]{1,200})=\Z")
 _PERCENT = re.compile(r"([0-9.]+)\s*%")
@@ -42,9 +67,15 @@ _NOTHING_ELSE = re.compile(r"[0-9.+\-*/() ]+")
 
 
 def evaluate(expression: str) -> Fraction | None:
-    """The exact value of an arithmetic expression; None where it is none. Total, and runs nothing.
+    """Evaluate an arithmetic expression exactly, without ``eval``.
 
-    Thousands' commas, dollar signs and percent signs are understood: ``$1,000*5%`` is 50.
+    Thousands separators, dollar signs and percent signs are accepted: ``$1,000*5%`` is 50.
+
+    Args:
+        expression: any string.
+
+    Returns:
+        The value; None if the string is not an expression, is longer than ``LONGEST``, or divides by zero.
     """
     if len(expression) > LONGEST:
         return None
@@ -59,7 +90,7 @@ def evaluate(expression: str) -> Fraction | None:
 
 def _value(node: ast.expr) -> Fraction:
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
-        return Fraction(str(node.value))  # 0.1 is a tenth, not the nearest binary number
+        return Fraction(str(node.value))  # exact: 0.1 is a tenth, not the nearest binary float
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.UAdd | ast.USub):
         return _value(node.operand) * (-1 if isinstance(node.op, ast.USub) else 1)
     if isinstance(node, ast.BinOp):
@@ -76,33 +107,40 @@ def _value(node: ast.expr) -> Fraction:
 
 
 def shown(value: Fraction) -> str:
-    """A value as GSM8K writes it: ``24``, ``0.2``, and ``0.333333`` for a third."""
+    """Format a value as in GSM8K: ``24``, ``0.2``, and ``0.333333`` for a third.
+
+    Args:
+        value: an exact number.
+
+    Returns:
+        A decimal number with at most ``PLACES`` decimal places and no trailing zeros.
+    """
     rounded = round(value * 10**PLACES)
-    whole, part = divmod(abs(rounded), 10**PLACES)
-    decimals = f".{part:0{PLACES}d}".rstrip("0") if part else ""
-    return f"{'-' if rounded < 0 else ''}{whole}{decimals}"
+    integer, remainder = divmod(abs(rounded), 10**PLACES)
+    decimals = f".{remainder:0{PLACES}d}".rstrip("0") if remainder else ""
+    return f"{'-' if rounded < 0 else ''}{integer}{decimals}"
 
 
 def without_marks(text: str) -> str:
-    """The text as it reads without the calculator: ``48/2 = <<48/2=24>>24`` is ``48/2 = 24``."""
+    """Remove calculator annotations: ``48/2 = <<48/2=24>>24`` becomes ``48/2 = 24``."""
     return MARK.sub("", text)
 
 
 class Calculator:
-    """Completes calls; a tool (``amend.task.base.Tool``)."""
+    """A ``Tool`` that completes calls such as ``<<48/2=``."""
 
     mark = "="
 
     def answer(self, text: str) -> str | None:
-        """``24>>`` where the text ends in ``<<48/2=``; None where it ends in no call that can be computed."""
+        """Return ``24>>`` for a text that ends in ``<<48/2=``; None if the text ends in no valid call."""
         call = _CALL.search(text, max(0, len(text) - 2 * LONGEST - 3))
         value = evaluate(call.group(1)) if call else None
         return None if value is None else f"{shown(value)}>>"
 
     def pieces(self, text: str) -> list[tuple[str, bool]]:
-        """A worked text in pieces that join to it again; True: the calculator's, from ``=`` to ``>>`` of each mark."""
-        found, at = [], 0
+        """Split a text; the calculator wrote the part after ``=`` up to ``>>`` of each annotation."""
+        parts, start = [], 0
         for mark in MARK.finditer(text):
-            found += [(text[at : mark.start(2)], False), (text[mark.start(2) : mark.end()], True)]
-            at = mark.end()
-        return [(piece, tool) for piece, tool in (*found, (text[at:], False)) if piece]
+            parts += [(text[start : mark.start(2)], False), (text[mark.start(2) : mark.end()], True)]
+            start = mark.end()
+        return [(part, tool) for part, tool in (*parts, (text[start:], False)) if part]

@@ -269,7 +269,7 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
         MBPP(source=source, sandbox="rlimit", **{**KNOBS, "shots": 1})
     with pytest.raises(UserError, match=r"no train problems"):
         MBPP(source=source, sandbox="rlimit", **KNOBS).problems("train")
-    with pytest.raises(UserError, match=r"as in a row before"):
+    with pytest.raises(UserError, match=r"as in an earlier row"):
         MBPP(source=rows(tmp_path, *numbered(11, 11)), sandbox="rlimit", **KNOBS)
     with pytest.raises(UserError, match=r"no such folder.*mbpp\.jsonl"):
         MBPP(source="./nowhere", sandbox="rlimit", **KNOBS)

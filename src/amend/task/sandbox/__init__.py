@@ -1,1 +1,1 @@
-"""Run untrusted Python programs behind bubblewrap, in processes that have no network and no access to files."""
+"""Run untrusted Python programs in bubblewrap sandboxes, without network and without the user's files."""

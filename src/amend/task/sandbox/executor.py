@@ -1,20 +1,31 @@
-"""Runs programs that a model wrote, so that they can harm nothing and learn nothing about the answers.
+"""Run programs that a model wrote, without harm to the machine and without access to the expected values of the tests.
 
-Each program has a Linux sandbox of its own, thrown away with it (``sandbox="bubblewrap"``):
+With ``sandbox="bubblewrap"``, each program runs in its own Linux sandbox, which is discarded afterwards:
 
-    sees       the C library and Python's own, read-only; an empty /tmp of 8 MB; no home, no data, no other process
-    may        compute: ``seccomp`` lists the system calls; no process, thread, socket, or signal to anyone else
-    has        2 s of processor time (``seconds``) and 2.5 times that on the clock; 512 MB; files of 1 MB, 64 of them
-    says       at most 1 MB of answers, counted while they are read; what it prints goes nowhere
-    knows      the questions. Tests run in a second sandbox (``inside``); expected values never enter this one
+    files         the C library and Python's library, read-only; an empty /tmp of 8 MB; no other file
+    system calls  the allow list of ``seccomp``: no new process, thread or socket, and no signal to another process
+    resources     2 s of processor time (``seconds``) and 2.5 times that on the clock; 512 MB of memory; 64 open files
+                  of at most 1 MB each
+    output        at most 1 MB of answers, counted while they are read; printed text is discarded
+    knowledge     the arguments of the calls; expected values stay in the test process, a second sandbox (``guest``)
 
-When the verdict is known, the first process of the sandbox is killed, and with it all that is in there; bubblewrap,
-whose child it was, is waited for, so no zombie stays behind. Several run side by side. ``sandbox="rlimit"`` has the
-same limits and the same two processes, but no walls: a program can read and write whatever its user can, and talk to
-the network. It is no security boundary.
+After the verdict, the executor kills the first process of the sandbox. The kernel then kills all other processes of the
+sandbox. The executor waits for bubblewrap, the parent of the first process, so no zombie remains. Several programs run
+in parallel.
 
-Why a verdict is what it is:  right | wrong | error (it raised, or ended) | timeout | flood (more than 1 MB of answers)
-| untested (the test itself could not be run). Everything but "right" is not correct.
+``sandbox="rlimit"`` has the same resource limits and the same two processes, but no isolation. A program can read and
+write all files of its user and can use the network. It is no security boundary.
+
+The reason of a result is one of:
+
+    right       all tests passed
+    wrong       a test failed
+    error       the program raised an exception or exited
+    timeout     the program exceeded its time limit
+    flood       the program wrote more than 1 MB of answers
+    untested    the test itself could not be run
+
+A program is correct only if the reason is "right".
 """
 
 from __future__ import annotations
@@ -34,15 +45,19 @@ from amend.task.sandbox.process import EndedError, SandboxProcess
 
 Kind = Literal["bubblewrap", "rlimit"]
 PATIENCE = 2.5  # seconds on the clock for each second of processor time that a program may use
-EXAMINER_SECONDS = 3600.0  # of processor time, over all the programs that one examiner examines
-FAREWELL = 5.0  # seconds in which an examiner must have understood that a solution is gone
+EXAMINER_SECONDS = 3600.0  # processor time of one test process, which tests many programs
+FAREWELL = 5.0  # seconds in which a test process must end its test after the solution process has ended
 log = logging.getLogger(__name__)
 
 
 class ExecutionRequest(NamedTuple):
-    """A program and its test, all of it source. ``names``: what the solution's are called in the test, and in it.
+    """A program and its test.
 
-    ``prelude`` is run before the test, beside it, out of the program's sight.
+    Args:
+        program: the source of the program, called the solution.
+        test: the source of the test, which calls the functions of the solution.
+        prelude: source that the test process runs before the test. The solution cannot see it.
+        names: maps a name in the test to the name of the same function in the solution.
     """
 
     program: str
@@ -52,105 +67,123 @@ class ExecutionRequest(NamedTuple):
 
 
 class ExecutionResult(NamedTuple):
-    """Why a program is right or not, and what more is known: an exception's name, say."""
+    """The result of one request.
+
+    Args:
+        reason: one of the reasons that the module lists.
+        detail: a further explanation, such as the name of an exception; may be empty.
+    """
 
     reason: str
     detail: str
 
 
 class Sandbox:
-    """Tries programs. ``seconds`` of processor time each, ``workers`` at once (0: one a core that may be used).
+    """Run programs against their tests.
 
-    Raises UserError in one line where sandboxes cannot be had on this machine.
+    Args:
+        kind: "bubblewrap", or "rlimit" for resource limits without isolation.
+        seconds: limit of processor time for each program, in seconds.
+        workers: number of programs that run in parallel; 0: the number of cores that this process may use.
+
+    Raises:
+        UserError: if this machine cannot run such a sandbox.
     """
 
     def __init__(self, *, kind: Kind, seconds: float, workers: int = 0) -> None:
         self._kind, self._seconds = kind, seconds
         self._workers = workers or len(os.sched_getaffinity(0))
         if kind == "rlimit":
-            log.warning("sandbox=rlimit is no security boundary: programs can do whatever their user can")
-        if (said := self.run([ExecutionRequest("f = abs", "assert f(-1) == 1", "", {})])[0]) != ExecutionResult(
+            log.warning("sandbox=rlimit is no security boundary: programs have all rights of their user")
+        if (result := self.run([ExecutionRequest("f = abs", "assert f(-1) == 1", "", {})])[0]) != ExecutionResult(
             "right", ""
         ):
-            raise UserError(f"task.sandbox={kind}: a trivial program is found {said.reason} ({said.detail})")
+            raise UserError(f"task.sandbox={kind}: a trivial program fails: {result.reason} ({result.detail})")
 
     def run(self, trials: Sequence[ExecutionRequest]) -> list[ExecutionResult]:
-        """The outcome of each trial, in order."""
+        """Run programs in parallel.
+
+        Args:
+            trials: the programs with their tests.
+
+        Returns:
+            One result per request, in order.
+        """
         outcomes = [ExecutionResult("", "")] * len(trials)
-        turn, todo = threading.Lock(), iter(enumerate(trials))
+        lock, pending = threading.Lock(), iter(enumerate(trials))
 
-        def next_one() -> tuple[int, ExecutionRequest] | None:
-            with turn:
-                return next(todo, None)
+        def next_trial() -> tuple[int, ExecutionRequest] | None:
+            with lock:
+                return next(pending, None)
 
-        def work() -> None:
-            examiner: SandboxProcess | None = None
+        def run_pending() -> None:
+            test_process: SandboxProcess | None = None
             try:
-                while (taken := next_one()) is not None:
-                    examiner = examiner or self._cell("run_tests", EXAMINER_SECONDS)
-                    outcomes[taken[0]], sound = self._try(examiner, taken[1])
-                    if not sound:
-                        examiner.close()
-                        examiner = None
+                while (item := next_trial()) is not None:
+                    test_process = test_process or self._start_process("run_tests", EXAMINER_SECONDS)
+                    outcomes[item[0]], reusable = self._try(test_process, item[1])
+                    if not reusable:
+                        test_process.close()
+                        test_process = None
             finally:
-                if examiner is not None:
-                    examiner.close()
+                if test_process is not None:
+                    test_process.close()
 
         count = min(self._workers, len(trials))
         if count <= 1:
-            work()
+            run_pending()
             return outcomes
         with ThreadPoolExecutor(count, thread_name_prefix="sandbox") as pool:
             try:
-                for done in [pool.submit(work) for _ in range(count)]:
-                    done.result()
+                for future in [pool.submit(run_pending) for _ in range(count)]:
+                    future.result()
             except BaseException:
-                while next_one() is not None:
-                    pass  # nothing more is begun
+                while next_trial() is not None:
+                    pass  # empty the queue, so that no thread starts another program
                 raise
         return outcomes
 
-    def _try(self, examiner: SandboxProcess, trial: ExecutionRequest) -> tuple[ExecutionResult, bool]:
-        """The outcome, and whether the examiner can go on to the next."""
-        with self._cell("run_solution", self._seconds) as solution:
+    def _try(self, test_process: SandboxProcess, trial: ExecutionRequest) -> tuple[ExecutionResult, bool]:
+        """Return the result, and whether the test process can run another test."""
+        with self._start_process("run_solution", self._seconds) as solution:
             deadline = time.monotonic() + PATIENCE * self._seconds
             try:
                 solution.send(trial.program, deadline)
-                kind, name = _parsed(solution.line(deadline))
+                kind, name = _parse_answer(solution.line(deadline))
                 if kind != "value":
                     return ExecutionResult("error", name), True
             except EndedError as end:
-                return ExecutionResult(end.reason, "before any question"), True
+                return ExecutionResult(end.reason, "before the first call"), True
             job = {"prelude": trial.prelude, "names": trial.names, "test": trial.test}
             ended = None
             try:
-                examiner.taken = 0
-                examiner.send(json.dumps(job), deadline)
-                while (line := examiner.line(deadline))[:1] == b"?":
+                test_process.taken = 0
+                test_process.send(json.dumps(job), deadline)
+                while (line := test_process.line(deadline))[:1] == b"?":
                     try:
                         if ended is None:
                             solution.send(line[1:], deadline)
                             answer = solution.line(deadline)
                     except EndedError as end:
                         ended, deadline = end, time.monotonic() + FAREWELL
-                    examiner.send(answer if ended is None else '["gone", null]', deadline)
-            except EndedError as end:  # what the solution answered keeps the examiner busy, or was too much for it
+                    test_process.send(answer if ended is None else '["gone", null]', deadline)
+            except EndedError as end:  # an answer of the solution made the test too slow, or ended the test process
                 return ExecutionResult(
-                    ended.reason if ended else "timeout" if end.reason == "timeout" else "wrong", "examiner"
+                    ended.reason if ended else "timeout" if end.reason == "timeout" else "wrong", "in the test process"
                 ), False
         if ended is not None:
-            return ExecutionResult(ended.reason, "when asked"), True
-        why, detail = json.loads(line[1:])
-        return ExecutionResult(why, detail), True
+            return ExecutionResult(ended.reason, "during a call"), True
+        reason, detail = json.loads(line[1:])
+        return ExecutionResult(reason, detail), True
 
-    def _cell(self, entry: str, seconds: float) -> SandboxProcess:
+    def _start_process(self, entry: str, seconds: float) -> SandboxProcess:
         return SandboxProcess(
             command(seconds, walled=self._kind == "bubblewrap"), entry, walled=self._kind == "bubblewrap"
         )
 
 
-def _parsed(line: bytes) -> tuple[str, str]:
-    """The kind of an answer, and what goes with it. A program that has seized the pipe may write what it likes."""
+def _parse_answer(line: bytes) -> tuple[str, str]:
+    """Return the kind and the content of an answer. A program with access to the pipe may write any bytes."""
     try:
         kind, name = json.loads(line)
     except (ValueError, TypeError, RecursionError):

@@ -1,13 +1,17 @@
-"""One sandboxed process: started, spoken with under a deadline and a cap, and ended with all that it started.
+"""One sandboxed process: start it, exchange messages with a deadline, and kill it with all its child processes.
 
-bubblewrap builds the walls: namespaces for users, processes, network and the rest, and a file system of nothing but
-the C library and Python's, read-only. Its first process is known by a handle (a pidfd, so that no other process can be
-meant), and to kill that one ends all of them at once. We reap bubblewrap, its parent, and it too, where bubblewrap has
-ended before it: from the first sandbox on this process is the one that orphans below it fall to (PR_SET_CHILD_SUBREAPER
-in prctl(2)), because the machine's first process, whose they were else, does not reap in every container.
+bubblewrap isolates the process. It unshares the namespaces for users, processes, network, IPC and host name. It mounts
+only the C library and Python's library, read-only. ``SandboxProcess`` holds a pidfd of the first process in the
+sandbox, because the kernel may reuse a process number but not a pidfd. If the first process is killed, the kernel kills
+all other processes of the sandbox.
 
-Limits on resources are set inside, by ``inside``, before the first line of a foreign program, and are hard: they can
-be lowered afterwards and not raised. Forking to set them here would copy the page tables of a trainer of gigabytes.
+This process reaps bubblewrap, the parent of the first process. If bubblewrap exits before the first process, this
+process reaps the first process too. It therefore becomes a subreaper when it starts the first sandbox
+(PR_SET_CHILD_SUBREAPER in prctl(2)). Otherwise process 1 of the machine would inherit the orphan, and in some
+containers process 1 does not reap.
+
+``guest`` sets the resource limits inside the sandbox, before it runs any code of the program. They are hard limits, so
+the program can lower but not raise them. A fork that sets them here would copy the page tables of a large trainer.
 """
 
 from __future__ import annotations
@@ -30,14 +34,23 @@ from typing import Any
 from amend.errors import UserError
 from amend.task.sandbox import seccomp
 
-LONGEST = 2**20  # bytes of answers
+LONGEST = 2**20  # limit of the answers of one process, in bytes
 SET_CHILD_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER in linux/prctl.h
-STARTING = 60.0  # seconds in which a sandbox must be there, however busy the machine
-KILLED = (-signal.SIGKILL, -signal.SIGXCPU, 128 + signal.SIGKILL, 128 + signal.SIGXCPU)  # by the limit on CPU time
+STARTING = 60.0  # seconds in which a sandbox must start or end, also on a busy machine
+KILLED = (
+    -signal.SIGKILL,
+    -signal.SIGXCPU,
+    128 + signal.SIGKILL,
+    128 + signal.SIGXCPU,
+)  # exit statuses after the limit on processor time
 
 
 class EndedError(Exception):
-    """A process in a sandbox has nothing more to say: error (it ended), timeout or flood."""
+    """A sandboxed process will not answer any more.
+
+    Args:
+        why: "error" (the process exited), "timeout", or "flood" (more than ``LONGEST`` bytes of answers).
+    """
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
@@ -50,21 +63,32 @@ def _adopt_orphans() -> None:
 
 
 class SandboxProcess:
-    """A Python process, walled in or not, that has ``inside`` loaded and waits for messages."""
+    """A Python process that has loaded ``guest`` and waits for messages.
+
+    Use it as a context manager, or call ``close``.
+
+    Args:
+        command: the command that starts the process, from ``bubblewrap.command``.
+        entry: the function of ``guest`` to run: "run_solution" or "run_tests".
+        walled: whether the command starts bubblewrap.
+
+    Raises:
+        UserError: if the process does not start.
+    """
 
     def __init__(self, command: list[str], entry: str, *, walled: bool) -> None:
         self._walled = walled
-        self._first: int | None = None  # a handle on the first process of the sandbox
-        self._read = bytearray()
+        self._pidfd: int | None = None  # of the first process in the sandbox
+        self._buffer = bytearray()
         self.taken = 0  # bytes read; at most LONGEST
         try:
             self._start(command, walled)
         except OSError as error:
-            raise UserError(f"a sandbox could not be started ({error.strerror}: {error.filename})") from error
+            raise UserError(f"the sandbox could not be started ({error.strerror}: {error.filename})") from error
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
-        os.set_blocking(self._in, False)
-        os.set_blocking(self._out, False)
+        self._stdin, self._stdout = self._process.stdin.fileno(), self._process.stdout.fileno()
+        os.set_blocking(self._stdin, False)
+        os.set_blocking(self._stdout, False)
         try:
             deadline = time.monotonic() + STARTING
             self._write(code(entry), deadline)
@@ -72,11 +96,11 @@ class SandboxProcess:
         except EndedError as end:
             self._kill()
             assert self._process.stderr is not None
-            said = self._process.stderr.read(2000).decode(errors="replace").strip().splitlines()
+            errors = self._process.stderr.read(2000).decode(errors="replace").strip().splitlines()
             self.close()
             raise UserError(
-                f"a sandbox could not be started ({said[0][:200] if said else end.reason}); inside a container it may "
-                "need user namespaces allowed; task.sandbox=rlimit runs programs without any walls"
+                f"the sandbox could not be started ({errors[0][:200] if errors else end.reason}); a container may have "
+                "to allow user namespaces; task.sandbox=rlimit runs programs without isolation"
             ) from end
         except BaseException:
             self.close()
@@ -87,59 +111,74 @@ class SandboxProcess:
             self._process = piped(command, cwd="/", env={}, start_new_session=True)
             return
         _adopt_orphans()
-        (rules, rules_in), (info, info_in) = os.pipe(), os.pipe()
+        (filter_read, filter_write), (info_read, info_write) = os.pipe(), os.pipe()
         try:
-            os.write(rules_in, seccomp.program(platform.machine()))
-            os.close(rules_in)
-            rules_in = -1
-            options = ["--seccomp", str(rules), "--info-fd", str(info_in)]
-            self._process = piped([command[0], *options, *command[1:]], pass_fds=(rules, info_in))
-            os.close(info_in)
-            info_in = -1
-            said = b""
-            while b"}" not in said and (some := os.read(info, 4096)):
-                said += some
-            if found := re.search(rb'"child-pid": *([0-9]+)', said):
-                self._first = os.pidfd_open(int(found.group(1)))
+            os.write(filter_write, seccomp.program(platform.machine()))
+            os.close(filter_write)
+            filter_write = -1
+            options = ["--seccomp", str(filter_read), "--info-fd", str(info_write)]
+            self._process = piped([command[0], *options, *command[1:]], pass_fds=(filter_read, info_write))
+            os.close(info_write)
+            info_write = -1
+            info = b""
+            while b"}" not in info and (chunk := os.read(info_read, 4096)):
+                info += chunk
+            if match := re.search(rb'"child-pid": *([0-9]+)', info):
+                self._pidfd = os.pidfd_open(int(match.group(1)))
         except ProcessLookupError:
-            pass  # it has ended already, as the first line that it does not say will tell
+            pass  # the process has already exited; the first read of a line reports it
         finally:
-            for end in (rules, rules_in, info, info_in):
-                if end >= 0:
-                    os.close(end)
+            for descriptor in (filter_read, filter_write, info_read, info_write):
+                if descriptor >= 0:
+                    os.close(descriptor)
 
     def send(self, text: str | bytes, deadline: float) -> None:
-        """Send a message; raises EndedError where it is not read in time."""
+        """Send a message to the process.
+
+        Args:
+            text: the message.
+            deadline: time of ``time.monotonic`` until which the process must read the message.
+
+        Raises:
+            EndedError: if the process exited or did not read the message before the deadline.
+        """
         data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
         self._write(b"%d\n%b" % (len(data), data), deadline)
 
     def line(self, deadline: float) -> bytes:
-        """The next line it says, without its end; raises EndedError."""
-        while (found := self._read.find(b"\n")) < 0:
-            self._wait(self._out, select.POLLIN, deadline)
-            some = os.read(self._out, 2**16)
-            self._read += some
-            self.taken += len(some)
-            if not some:
-                raise EndedError(self._end())
+        """Return the next line that the process writes, without the newline.
+
+        Args:
+            deadline: time of ``time.monotonic`` until which the line must be complete.
+
+        Raises:
+            EndedError: if the process exited, missed the deadline, or wrote more than ``LONGEST`` bytes.
+        """
+        while (length := self._buffer.find(b"\n")) < 0:
+            self._wait(self._stdout, select.POLLIN, deadline)
+            chunk = os.read(self._stdout, 2**16)
+            self._buffer += chunk
+            self.taken += len(chunk)
+            if not chunk:
+                raise EndedError(self._end_reason())
             if self.taken > LONGEST:
                 raise EndedError("flood")
-        line = bytes(self._read[:found])
-        del self._read[: found + 1]
+        line = bytes(self._buffer[:length])
+        del self._buffer[: length + 1]
         return line
 
     def close(self) -> None:
-        """Kill it and all that it started, and wait until it is gone."""
+        """Kill the process and all its child processes, reap it, and close its pipes."""
         self._kill()
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             if stream is not None:
                 stream.close()
-        if self._first is not None:
-            os.close(self._first)
-            self._first = None
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
 
-    def _end(self) -> str:
-        """Why there is nothing more to read: it ran out of time, or ended (or closed the pipe and lives on)."""
+    def _end_reason(self) -> str:
+        """Return why the pipe is closed: "timeout" (processor time used up), or "error" (also if it still runs)."""
         try:
             return "timeout" if self._process.wait(1.0) in KILLED else "error"
         except subprocess.TimeoutExpired:
@@ -148,18 +187,18 @@ class SandboxProcess:
     def _kill(self) -> None:
         try:
             if self._process.poll() is None:
-                if self._first is not None:
-                    signal.pidfd_send_signal(self._first, signal.SIGKILL)
+                if self._pidfd is not None:
+                    signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
                 elif self._walled:
                     self._process.kill()
             if not self._walled:
-                os.killpg(self._process.pid, signal.SIGKILL)  # what it left behind, too
+                os.killpg(self._process.pid, signal.SIGKILL)  # also kills child processes of a process that has exited
         except ProcessLookupError:
             pass
         self._process.wait(STARTING)
-        if self._first is not None:
-            with suppress(ChildProcessError):  # bubblewrap has reaped it
-                os.waitid(os.P_PIDFD, self._first, os.WEXITED)
+        if self._pidfd is not None:
+            with suppress(ChildProcessError):  # bubblewrap has already reaped the first process
+                os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
 
     def __enter__(self) -> SandboxProcess:
         return self
@@ -171,13 +210,13 @@ class SandboxProcess:
 
     def _write(self, data: bytes, deadline: float) -> None:
         while data:
-            self._wait(self._in, select.POLLOUT, deadline)
+            self._wait(self._stdin, select.POLLOUT, deadline)
             try:
-                data = data[os.write(self._in, data) :]
+                data = data[os.write(self._stdin, data) :]
             except BlockingIOError:
                 continue
             except BrokenPipeError:
-                raise EndedError(self._end()) from None
+                raise EndedError(self._end_reason()) from None
 
     def _wait(self, stream: int, event: int, deadline: float) -> None:
         poll = select.poll()
@@ -186,20 +225,20 @@ class SandboxProcess:
             raise EndedError("timeout")
 
 
-# What is started ------------------------------------------------------------------------------------------------------
+# The process and its code ---------------------------------------------------------------------------------------------
 
 
 def piped(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
-    """The process of a command, with unbuffered pipes to and from it."""
+    """Start a command with unbuffered pipes for its standard input, output and error."""
     pipe = subprocess.PIPE
-    made: subprocess.Popen[bytes] = subprocess.Popen(
+    process: subprocess.Popen[bytes] = subprocess.Popen(
         command, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0, **options
     )
-    return made
+    return process
 
 
 @cache
 def code(entry: str) -> bytes:
-    """``inside``, compiled, with the call of one of its functions at the end."""
+    """Return the code of ``guest`` in marshal format, with a call of its function ``entry`` at the end."""
     source = resources.files("amend.task.sandbox").joinpath("guest.py").read_text(encoding="utf-8")
     return marshal.dumps(compile(f"{source}\n{entry}()\n", "inside.py", "exec", dont_inherit=True))
