@@ -28,9 +28,9 @@ from transformers import AutoModelForCausalLM
 
 from amend.cli import silence_libraries
 from amend.components import Components, build_algorithm, build_components
-from amend.evaluation.evaluate import COLUMNS
 from amend.policy.loading import BUILTIN
 from amend.results.analysis.summary import summarise
+from amend.results.metrics.episode_table import COLUMNS
 from amend.training.problem_dataset import ProblemDataset
 from amend.types import Problem, SamplingParams
 

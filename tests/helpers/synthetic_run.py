@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from amend.results.analysis.summary import summarise
+from amend.results.metrics.episode_table import COLUMNS
 from amend.results.report.html.run_page import write_report
-from amend.results.run_folder.reader import COLUMNS
 
 SUBJECTS = ("Equations", "Factors", "Make a target", "Pairs", "Sums")
 # Chances of right at first; right again after right; right after wrong; a copy of the first attempt.

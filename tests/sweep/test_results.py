@@ -11,9 +11,9 @@ import pytest
 
 from amend.errors import UserError
 from amend.results.analysis.run_metrics import Curve, Measured, measured
-from amend.results.metrics.episode_table import Columns
+from amend.results.metrics.episode_table import COLUMNS, Columns
 from amend.results.run_folder.naming import FINISHED
-from amend.results.run_folder.reader import COLUMNS, Run
+from amend.results.run_folder.reader import Run
 from amend.results.stats.random_effects import mean_squares, seed_interval
 from amend.sweep import results
 from amend.sweep.plan import Plans

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -23,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from amend.distributed import collectives
 from amend.policy.policy import Policy
 from amend.results.run_folder.atomic_files import atomic_write
+from amend.results.run_folder.episode_file import to_arrow
 from amend.results.run_folder.provenance import cpu
 
 Columns = dict[str, list[Any]]
@@ -57,7 +57,7 @@ def read_cache(path: Path) -> tuple[Columns, float] | None:
 
 def write_cache(path: Path, columns: Columns, seconds: float) -> None:
     """The inverse of ``read``; the file appears whole or not at all."""
-    table = pa.table(columns).replace_schema_metadata({SECONDS: str(seconds)})
+    table = to_arrow(columns).replace_schema_metadata({SECONDS: str(seconds)})
     atomic_write(path, lambda temporary: pq.write_table(table, temporary))
 
 

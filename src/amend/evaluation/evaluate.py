@@ -12,14 +12,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from amend.distributed import collectives
+from amend.results.metrics.episode_table import COLUMNS
 from amend.task.base import Task
 from amend.types import Episode, Problem, Reranker, SamplingParams
 
-COLUMNS = (
-    "phase", "decoding", "problem", "sample", "turn", "question", "gold", "level", "subject",
-    "text", "answer", "correct", "why", "tokens", "logp", "stop",
-)  # fmt: skip
-SCORED = (*COLUMNS, "score")  # where eval.reranker is given: what it thinks the chance is that the reply is right
 Attempt = Callable[
     [Sequence[Problem], int, Sequence[SamplingParams], tuple[int, ...]], list[Episode]
 ]  # how one answers
@@ -41,7 +37,7 @@ def evaluate(
     """The table, as columns, of ``samples`` episodes of each problem, a turn for each entry of ``sampling_params``.
 
     ``attempts`` says which turns are attempts (``Play.attempts``); the table has those alone, counted from 1.
-    With ``rank`` there is one column more (``SCORED``).
+    With ``rank`` there is one column more, ``score``.
     """
     episodes = attempt(problems, samples, sampling_params, (EVALUATION_SEED,))
     return table(episodes, attempts, task, phase, decoding, rank)

@@ -13,10 +13,12 @@ from omegaconf import DictConfig
 from amend.components import Components, build_reranker
 from amend.distributed import collectives
 from amend.evaluation.base_cache import cached_base_evaluation
-from amend.evaluation.evaluate import COLUMNS, SCORED, Attempt, evaluate, unsettled
+from amend.evaluation.evaluate import Attempt, evaluate, unsettled
 from amend.exploration.prefill import BaseAttempt
 from amend.results.analysis.summary import summarise
+from amend.results.metrics.episode_table import COLUMNS, OPTIONAL_COLUMNS
 from amend.results.report.terminal.live_view import View
+from amend.results.run_folder import episode_file
 from amend.results.run_folder.folder import RunFolder
 from amend.types import SamplingParams
 
@@ -62,7 +64,7 @@ def run_suite(
     """
     problems = components.task.problems("test")[: cfg.eval.problems]
     rank = build_reranker(cfg)
-    columns: dict[str, list[Any]] = {name: [] for name in (SCORED if rank else COLUMNS)}
+    columns: dict[str, list[Any]] = {name: [] for name in (*COLUMNS, *(OPTIONAL_COLUMNS if rank else ()))}
     tokens: dict[str, float] = {}
     greedy, warm = (SamplingParams(heat, cfg.algo.max_tokens) for heat in (0.0, cfg.eval.temperature))
     plan: list[tuple[Literal["greedy", "sampled", "wide", "fixed"], int, int, list[SamplingParams]]] = [
@@ -99,7 +101,7 @@ def run_suite(
 
 def write_episodes(folder: RunFolder, columns: dict[str, list[Any]]) -> None:
     """The table as parquet, whole or not at all."""
-    folder.write("episodes.parquet", lambda path: pq.write_table(pa.table(columns), path))
+    folder.write("episodes.parquet", lambda path: episode_file.write_episodes(path, columns))
 
 
 def build_summary(

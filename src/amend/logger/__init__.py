@@ -1,1 +1,1 @@
-"""Loggers: W&B, trackio, CSV or none, beside the files of the run folder."""
+"""Loggers: W&B, trackio, CSV or none. The run folder has the complete results with any of them."""

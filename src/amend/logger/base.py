@@ -1,4 +1,4 @@
-"""The base class of loggers. A logger never breaks a run: its errors are counted, and the first one is logged."""
+"""The base class of loggers. An error in a logger never stops a run: errors are counted and the first is reported."""
 
 from __future__ import annotations
 
@@ -9,31 +9,58 @@ from pathlib import Path
 from typing import Any
 
 log = logging.getLogger(__name__)
-SHOWN = 200  # transcripts in the table that goes to W&B; episodes.parquet has them all
+SHOWN = 200  # rows of a table that are sent to a tracker; episodes.parquet has all rows
 
 Columns = Mapping[str, Sequence[Any]]
 
 
 class Logger:
-    """What every logger does; a subclass says how in ``_log``, ``_table`` and ``_finish``."""
+    """Catch and count the errors of a tracker. A subclass overrides ``_log``, ``_table``, ``_figures`` and ``_finish``.
+
+    Args:
+        folder: the run folder.
+        config: the resolved configuration of the run.
+
+    Attributes:
+        errors: number of calls that have failed.
+    """
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
         self.errors = 0
 
     def log(self, row: Mapping[str, Any], step: int) -> None:
-        """The figures of one round; ``step`` counts rounds from 1."""
+        """Log the metrics of one iteration.
+
+        Args:
+            row: metric names and values.
+            step: number of the iteration, from 1.
+        """
         self._try(self._log, row, step)
 
     def table(self, name: str, columns: Columns) -> None:
-        """A table of transcripts, its first rows."""
+        """Log the first rows of a table of episodes.
+
+        Args:
+            name: name of the table.
+            columns: the values of each column, all of the same length.
+        """
         self._try(self._table, name, columns)
 
     def figures(self, pictures: Mapping[str, str]) -> None:
-        """The run's charts, by name, each a whole SVG file's text."""
+        """Log the charts of the run.
+
+        Args:
+            pictures: the text of an SVG file for each name.
+        """
         self._try(self._figures, pictures)
 
     def finish(self, summary: Mapping[str, Any], columns: Columns) -> None:
-        """The final figures and transcripts; nothing can be logged after."""
+        """Log the final metrics and episodes, and close the tracker. Nothing can be logged afterwards.
+
+        Args:
+            summary: the content of summary.json.
+            columns: the table of episodes; empty if there is none.
+        """
         if columns:
             self.table("episodes", columns)
         self._try(self._finish, summary)
@@ -41,11 +68,11 @@ class Logger:
     def _try(self, action: Any, *args: Any) -> None:
         try:
             action(*args)
-        except Exception as error:  # whatever a tracker raises: it is said and counted, and the run goes on
+        except Exception as error:  # fallback: count the error and continue the run
             self.errors += 1
             if self.errors == 1:
                 reason = " ".join(str(error).split())[:160]
-                log.warning("logging failed and the run goes on without it: %s: %s", type(error).__name__, reason)
+                log.warning("logging failed; the run continues without it: %s: %s", type(error).__name__, reason)
 
     def _log(self, row: Mapping[str, Any], step: int) -> None: ...
 
@@ -57,20 +84,35 @@ class Logger:
 
 
 class NoLogger(Logger):
-    """Nothing beside the run folder."""
+    """A logger that logs nothing. The run folder still has all results."""
 
 
 def stamp(folder: Path) -> dict[str, Any]:
-    """What ran: the commit, the lockfile's hash, Python and the command, as the run folder has them."""
+    """Read the provenance of a run from its folder.
+
+    Args:
+        folder: the run folder.
+
+    Returns:
+        The commit, the hash of the lockfile, the Python version and the command; empty if versions.json is unreadable.
+    """
     try:
-        found = json.loads((folder / "versions.json").read_text(encoding="utf-8"))
+        versions = json.loads((folder / "versions.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return {key: found.get(key) for key in ("commit", "lockfile", "python", "command")}
+    return {key: versions.get(key) for key in ("commit", "lockfile", "python", "command")}
 
 
 def numbers(value: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """Every number of a nested mapping, by its dotted key."""
+    """Flatten a nested mapping to its numbers.
+
+    Args:
+        value: a mapping with string keys.
+        prefix: text before each key of the result.
+
+    Returns:
+        The numbers by dotted key. Booleans and other values are left out.
+    """
     flat: dict[str, float] = {}
     for key, item in value.items():
         if isinstance(item, Mapping):

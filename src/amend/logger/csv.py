@@ -13,8 +13,12 @@ from amend.logger.base import Logger
 class Csv(Logger):
     """Append one row to metrics.csv for each iteration.
 
-    A metric that is first measured in a later iteration becomes a new column: the file is rewritten once, and earlier
-    rows are empty there.
+    A metric that is first measured in a later iteration becomes a new column. The file is then rewritten, and the new
+    column is empty in earlier rows.
+
+    Args:
+        folder: the run folder.
+        config: the resolved configuration of the run.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
@@ -38,9 +42,10 @@ class Csv(Logger):
         with self._path.open(newline="", encoding="utf-8") as file:
             return [row for row in csv.DictReader(file) if (row["step"] or "").isdigit() and int(row["step"]) < before]
 
-    def _rewrite(self, kept: list[dict[str, str]], row: Mapping[str, Any]) -> None:
-        self._columns = list(dict.fromkeys([*(kept[-1] if kept else ["step"]), *row]))
+    def _rewrite(self, earlier: list[dict[str, str]], row: Mapping[str, Any]) -> None:
+        """Write the file again, with the columns of earlier rows and of the new row."""
+        self._columns = list(dict.fromkeys([*(earlier[-1] if earlier else ["step"]), *row]))
         with self._path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self._columns, restval="")
             writer.writeheader()
-            writer.writerows([*kept, row])
+            writer.writerows([*earlier, row])

@@ -1,8 +1,9 @@
-"""Where a run can be watched beside its own folder: W&B (offline by default, or online), trackio, CSV, or nowhere.
+"""Create the logger of a run: W&B (offline or online), trackio, CSV, or none.
 
-metrics.jsonl, episodes.parquet and summary.json are written whatever is chosen here, and nothing is ever read back from
-a logger. So logging never breaks a run: what goes wrong is said once, counted (``Logger.errors``), and the run goes on.
-All W&B runs under one ``runs_dir`` share its wandb/ folder, so ``wandb leet runs/wandb`` shows them side by side.
+The run folder always contains metrics.jsonl, episodes.parquet and summary.json, and no run reads data from a logger. A
+failing logger therefore never stops a run: ``Logger.errors`` counts the errors, and the first one is reported.
+
+All W&B runs under one ``runs_dir`` share its folder wandb/, so ``wandb leet runs/wandb`` shows them together.
 """
 
 from __future__ import annotations
@@ -16,10 +17,18 @@ from amend.logger.base import Logger
 
 
 def make(cfg: DictConfig, folder: Path) -> Logger:
-    """The logger that the configuration names, for the run in ``folder``."""
+    """Create the logger that the configuration selects.
+
+    Args:
+        cfg: the run's configuration; ``cfg.logger`` has the class and its arguments.
+        folder: the run folder.
+
+    Returns:
+        The logger.
+    """
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
-    plain = {str(key): value for key, value in config.items()}
-    values = {key: value for key, value in plain["logger"].items() if key not in ("_target_", "name")}
-    logger: Logger = hydra.utils.get_object(plain["logger"]["_target_"])(folder, plain, **values)
+    resolved = {str(key): value for key, value in config.items()}
+    values = {key: value for key, value in resolved["logger"].items() if key not in ("_target_", "name")}
+    logger: Logger = hydra.utils.get_object(resolved["logger"]["_target_"])(folder, resolved, **values)
     return logger

@@ -1,4 +1,4 @@
-"""Log a run to a local trackio database, which `trackio show` displays."""
+"""Log a run to a local trackio database, which ``trackio show`` displays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from amend.logger.base import SHOWN, Columns, Logger, numbers, stamp
 
 
 class Trackio(Logger):
-    """A local database that ``trackio show`` browses; it lies in <runs_dir>/.trackio. An optional extra."""
+    """Log to the trackio database in <runs_dir>/.trackio. This needs ``pip install "amend[trackio]"``.
+
+    Args:
+        folder: the run folder.
+        config: the resolved configuration of the run.
+        project: name of the trackio project.
+        group: group of the run; None for no group.
+    """
 
     def __init__(self, folder: Path, config: Mapping[str, Any], *, project: str, group: str | None) -> None:
         super().__init__(folder, config)
@@ -24,7 +31,7 @@ class Trackio(Logger):
     def _start(self, folder: Path, config: Mapping[str, Any], project: str, group: str | None) -> None:
         os.environ.setdefault("TRACKIO_DIR", str(Path(str(config["runs_dir"])).absolute() / ".trackio"))
         library = importlib.import_module("trackio")
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints how to open its dashboard; the README says so
+        with contextlib.redirect_stdout(io.StringIO()):  # trackio prints instructions for its dashboard
             library.init(
                 project=project,
                 name="/".join(folder.parts[-3:]),

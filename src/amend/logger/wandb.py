@@ -1,4 +1,4 @@
-"""Log a run to Weights & Biases, offline by default."""
+"""Log a run to Weights & Biases, offline or online."""
 
 from __future__ import annotations
 
@@ -12,12 +12,21 @@ from amend.logger.base import SHOWN, Columns, Logger, stamp
 
 
 class Wandb(Logger):
-    """A W&B run, online or offline as WANDB_MODE says: an agent's run is that agent's, a local one needs no account.
+    """Log to a W&B run; the environment variable WANDB_MODE selects online or offline.
 
-    Its id is kept in the run folder, so that a resumed run is the same run there too.
+    The run folder has the id of the W&B run, so a resumed run continues the same W&B run. If a W&B sweep agent started
+    this process, the logger uses the run of the agent.
+
+    Args:
+        folder: the run folder.
+        config: the resolved configuration of the run.
+        project: name of the W&B project.
+        group: group of the run; None for the value of WANDB_RUN_GROUP, if it is set.
+        tags: tags of the run.
     """
 
     mode: str | None = None
+    """"online" or "offline"; None for the value of WANDB_MODE."""
 
     def __init__(
         self,
@@ -42,28 +51,30 @@ class Wandb(Logger):
         group: str | None,
         tags: list[str],
     ) -> None:
-        for place in ("data", "cache", "artifact"):  # else every table is copied to the home disk
-            os.environ.setdefault(f"WANDB_{place.upper()}_DIR", str(runs_dir / ".wandb-cache" / place))
+        for kind in ("data", "cache", "artifact"):  # by default, W&B copies every table to the home directory
+            os.environ.setdefault(f"WANDB_{kind.upper()}_DIR", str(runs_dir / ".wandb-cache" / kind))
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         os.environ.setdefault("WANDB_SILENT", "true")
         import wandb
 
-        kept = folder / ".wandb-id"
-        known = kept.exists()
-        if not known:
-            given = os.environ.get("WANDB_RUN_ID") if self.mode is None else None  # an agent's
-            kept.write_text(given or uuid.uuid4().hex[:10], encoding="ascii")
+        id_file = folder / ".wandb-id"
+        is_resumed = id_file.exists()
+        if not is_resumed:
+            agent_id = os.environ.get("WANDB_RUN_ID") if self.mode is None else None  # set by a sweep agent
+            id_file.write_text(agent_id or uuid.uuid4().hex[:10], encoding="ascii")
         self._run = wandb.init(
             project=project,
             group=group,
             tags=tags,
             dir=runs_dir,
-            id=kept.read_text(encoding="ascii"),
+            id=id_file.read_text(encoding="ascii"),
             name="/".join(folder.parts[-3:]),
             config={**config, "versions": stamp(folder)},
             mode=self.mode,  # type: ignore[arg-type]
-            resume="allow" if known and (self.mode or os.environ.get("WANDB_MODE", "online")) == "online" else None,
-            reinit="finish_previous",  # several runs in one process, as with -m
+            resume="allow"
+            if is_resumed and (self.mode or os.environ.get("WANDB_MODE", "online")) == "online"
+            else None,
+            reinit="finish_previous",  # Hydra's multirun (-m) has several runs in one process
             settings=wandb.Settings(console="off", x_disable_stats=True, silent=True, disable_git=True),
         )
 
@@ -91,12 +102,12 @@ class Wandb(Logger):
 
 
 class WandbOffline(Wandb):
-    """Files only: no network, no account. ``wandb leet`` browses them, ``wandb sync`` uploads them."""
+    """Log to local W&B files, without network or account. ``wandb leet`` shows them, ``wandb sync`` uploads them."""
 
     mode = "offline"
 
 
 class WandbOnline(Wandb):
-    """To the server that the user is logged in to."""
+    """Log to the W&B server that the user is logged in to."""
 
     mode = "online"

@@ -1,4 +1,6 @@
-"""Base class of tasks whose problems are rows of a table. A source is one of:
+"""Base class of tasks whose problems are rows of a table.
+
+A source is one of:
 
     file      one JSON Lines file; a fixed random choice of ``test`` rows is the test split
     folder    <train>.jsonl and <test>.jsonl

@@ -1,7 +1,7 @@
 """Tools that a policy can call in the middle of a reply. The only one is the calculator of GSM8K.
 
-The policy writes a call such as ``<<48/2=``. The engine stops at the character ``Tool.mark``, the tool writes the result
-``24>>``, and the policy continues. The loss mask excludes the tokens that a tool wrote.
+The policy writes a call such as ``<<48/2=``. The engine stops at the character ``Tool.mark``, the tool writes the
+result ``24>>``, and the policy continues. The loss mask excludes the tokens that a tool wrote.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import pytest
 from synthetic_run import episodes
 
 from amend.results.analysis.summary import compare, summarise
-from amend.results.run_folder.reader import COLUMNS
+from amend.results.metrics.episode_table import COLUMNS
 from amend.results.stats.intervals import wilson
 
 

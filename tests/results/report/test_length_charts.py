@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from synthetic_run import write
 
-from amend.results.metrics.episode_table import EpisodeTable, select
+from amend.results.metrics.episode_table import COLUMNS, EpisodeTable, select
 from amend.results.report.html.sections import by_perplexity, by_steps, lengths
-from amend.results.run_folder.reader import COLUMNS, Run, read_run
+from amend.results.run_folder.reader import Run, read_run
 
 ONE, TWO = "2+2=4", "2+2=4 and 4+4=8"  # steps are counted by equals signs
 # problem: (text, right, logp, tokens) of attempt 1 and of attempt 2

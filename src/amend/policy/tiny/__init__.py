@@ -1,1 +1,1 @@
-"""The built-in model: its weights, its tokenizer, and the code that pretrains it."""
+"""The built-in model: weights, tokenizer, and the code that pretrains it."""

@@ -1,4 +1,12 @@
-"""The documents that the built-in model is pretrained on: a problem, a first attempt, and a second attempt."""
+"""Synthetic pretraining documents of the built-in model: a problem, a first attempt, and a second attempt.
+
+The first attempt is right or a near miss. Its text includes a check of the result, such as "3 low". The second attempt
+begins with an opener that shows one of three habits:
+
+    read       "So": read the check; keep a right attempt, correct a wrong one
+    change     "Rather": give a different answer, regardless of the check
+    restart    "Again": make a new attempt, independent of the first one
+"""
 
 from __future__ import annotations
 
@@ -16,18 +24,20 @@ PHRASES = [
     "Solve for x: ", "Write ", " as a product of two factors.", "Find two numbers with sum ", " and product ",
     "Compute ", "Make ", " from ", " and ", " low", " high", " ok", " \\boxed{", "x=", ": ", ", ", *OPENERS.values(),
 ]  # fmt: skip
-TRIES = 20  # to find another near miss than the first attempt
+TRIES = 20  # number of samples to find a near miss that differs from the first attempt
 
 
 @dataclass(frozen=True)
 class Habits:
-    """How documents are written. Each mix is the chance of (read, change, restart).
+    """Probabilities of a document. A mix has the probabilities of (read, change, restart).
 
-    first_right: chance that an attempt made afresh is right
-    sound:       the mix after a first attempt that came out right, at levels below ``hard``
-    doubtful:    the same at level ``hard`` and above, where writers doubt more
-    failed:      the mix after an attempt whose check failed
-    luck:        chance that a writer who changes a failed attempt happens on a right one
+    Attributes:
+        first_right: probability that a new attempt is right.
+        hard: level from which right attempts are doubted more often.
+        sound: mix after a right first attempt at a level below ``hard``.
+        doubtful: mix after a right first attempt at level ``hard`` or above.
+        failed: mix after a wrong first attempt.
+        luck: probability that the habit "change" turns a wrong attempt into a right one.
     """
 
     first_right: float
@@ -39,7 +49,7 @@ class Habits:
 
 
 class Document(NamedTuple):
-    """A question and two attempts at it."""
+    """A question and two attempts to solve it."""
 
     question: str
     first: str
@@ -47,7 +57,15 @@ class Document(NamedTuple):
 
 
 def document(rng: np.random.Generator, habits: Habits) -> Document:
-    """A document about a training question of any family and level."""
+    """Sample a document about a question of the training split, of any family and level.
+
+    Args:
+        rng: random generator.
+        habits: probabilities of the attempts.
+
+    Returns:
+        The question and two attempts, as text.
+    """
     family = list(FAMILIES.values())[int(rng.integers(len(FAMILIES)))]
     level = int(rng.integers(1, 6))
     facts = family.pose(rng, level)
@@ -59,22 +77,34 @@ def document(rng: np.random.Generator, habits: Habits) -> Document:
 
 
 def attempt(family: Family, facts: ProblemParams, habits: Habits, rng: np.random.Generator) -> str:
-    """A candidate made afresh."""
+    """Sample a new attempt: the gold answer with probability ``first_right``, else a near miss."""
     return family.gold(facts) if rng.random() < habits.first_right else family.near(facts, rng)
 
 
 def again(
     family: Family, facts: ProblemParams, first: str, level: int, habits: Habits, rng: np.random.Generator
 ) -> tuple[str, str]:
-    """The opener and candidate of a second attempt."""
-    sound = family.right(facts, first)
-    mix = (habits.doubtful if level >= habits.hard else habits.sound) if sound else habits.failed
+    """Sample a second attempt.
+
+    Args:
+        family: family of the problem.
+        facts: parameters of the problem.
+        first: answer of the first attempt.
+        level: level of the problem.
+        habits: probabilities of the attempts.
+        rng: random generator.
+
+    Returns:
+        The opener and the answer of the second attempt.
+    """
+    is_right = family.right(facts, first)
+    mix = (habits.doubtful if level >= habits.hard else habits.sound) if is_right else habits.failed
     habit = ("read", "change", "restart")[int(rng.choice(3, p=mix))]
     if habit == "read":
-        return OPENERS[habit], first if sound else family.gold(facts)
+        return OPENERS[habit], first if is_right else family.gold(facts)
     if habit == "restart":
         return OPENERS[habit], attempt(family, facts, habits, rng)
-    if not sound and rng.random() < habits.luck:
+    if not is_right and rng.random() < habits.luck:
         return OPENERS[habit], family.gold(facts)
     other = family.near(facts, rng)
     for _ in range(TRIES):

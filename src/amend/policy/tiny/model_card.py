@@ -1,7 +1,7 @@
-"""The built-in model's card: what it is, how it came to be, and how it behaves, measured on held-out problems.
+"""Write the model card of the built-in model: its design, its training, and its accuracy on test problems.
 
-The figures that matter are those of a base model that self-correction can be taught to: about half right at first, able
-to say something else when asked again, no better for it, and with right answers within reach of sampling.
+The card reports the properties that a base model needs for the study of self-correction: about half of the first
+attempts are right, second attempts differ but are not better, and sampling finds right answers.
 """
 
 from __future__ import annotations
@@ -11,11 +11,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-SAMPLES = 96  # the k of the papers' pass@96
+SAMPLES = 96  # samples per problem; the papers report pass@96
 
 
 def write_card(folder: Path, figures: Mapping[str, Any], passes: Mapping[int, float], seconds: float) -> Path:
-    """README.md of the model in ``folder``; ``figures`` are ``summarise``'s, greedy, of the base model."""
+    """Write README.md, the model card, into the folder of the model.
+
+    Args:
+        folder: folder of the model, which contains ``pretrain.json``.
+        figures: summary of the greedy evaluation of the model, from ``summarise``.
+        passes: pass@k of first attempts at temperature 1, for k = 1 and k = ``SAMPLES``. Range 0 to 1.
+        seconds: duration of the training, in seconds.
+
+    Returns:
+        The path of the model card.
+    """
     settings = json.loads((folder / "pretrain.json").read_text())
 
     def share(name: str) -> str:
@@ -64,49 +74,53 @@ pipeline_tag: text-generation
 # amend's built-in model
 
 A causal language model of 0.8 million parameters (`LlamaForCausalLM`: 4 layers, width 128, 4 heads, 2 key-value
-heads) with a tokenizer of one token a character and one a recurring phrase. It answers the built-in problems of
-amend, and is meant to behave as the base models of the SCoRe paper do: right about half the time, able to say
-something else when asked again, and no better for it. It is an object of study and useful for nothing else.
+heads). The tokenizer has one token for each character and one for each recurring phrase. The model answers the
+built-in problems of amend. It imitates the base models of the SCoRe paper: about half of its first attempts are right,
+and its second attempts differ but are not better. It is useful only for experiments with amend.
 
-Load it with `AutoModelForCausalLM.from_pretrained(folder)` and `AutoTokenizer.from_pretrained(folder)`. Rebuild it,
-and this card, with `python run.py job=pretrain` ({minutes} minutes on two cores).
+Load it with `AutoModelForCausalLM.from_pretrained(folder)` and `AutoTokenizer.from_pretrained(folder)`. Rebuild the
+model and this card with `python run.py job=pretrain` ({minutes} minutes on two cores).
 
-## How it behaves
+## Evaluation
 
-Measured on {n} test problems, none of which it was trained on, in the self-correction dialogue (per cent, 95 %
-interval):
+Greedy decoding in the self-correction dialogue on {n} test problems that are not in the training data (percent, with
+95 % confidence interval):
 
-| greedy | |
+| metric | greedy |
 |---|---|
-| right at the first attempt | {acc_t1} |
-| right at the second | {acc_t2} |
-| Δ(t1, t2) | {delta} |
-| wrong, then right | {i_to_c} |
-| right, then wrong | {c_to_i} |
-| another answer at the second attempt | {change} |
+| accuracy of the first attempt, Acc@t1 | {acc_t1} |
+| accuracy of the second attempt, Acc@t2 | {acc_t2} |
+| difference, Δ(t1, t2) | {delta} |
+| first attempt wrong, second right, i→c | {i_to_c} |
+| first attempt right, second wrong, c→i | {c_to_i} |
+| second attempt has a different answer | {change} |
 
 First attempts at temperature 1: pass@1 {pass_1} %, pass@96 {pass_96} %.
 
-| subject | problems | t1 | t2 | Δ |
+| subject | problems | Acc@t1 | Acc@t2 | Δ |
 |---|---|---|---|---|
 {rows}
 
-## How it was made
+## Training
 
-Trained from nothing on {steps} batches of {batch} synthetic documents (seed {seed}), with loss on the attempts alone.
-In a document a writer answers a problem, is asked to look again, and answers once more. First attempts are right or a
-near miss, and have their check written out ("3 low"). Second attempts open with a word: `So` writers read that check
-and keep or mend; `Rather` writers take something else whatever it said; `Again` writers start over. The mixes, as
-chances of (So, Rather, Again), and the rest: `{habits}`.
-The last {settle_steps} batches, at a smaller learning rate, have `doubtful` at `{settle_doubtful}`: it sets how much
-the model loses when asked again.
+The model is trained from random weights on {steps} batches of {batch} synthetic documents (seed {seed}). The loss
+covers only the attempts. A document contains a problem, a first attempt, the request to check it, and a second attempt.
 
-So the ability to correct is in the model by construction, as a habit that its greedy answers seldom follow. What an
-algorithm shows on it is whether it finds and keeps such a habit, not that it can create one.
+- A first attempt is right or a near miss. Its text includes a check of the result ("3 low").
+- A second attempt begins with `So`, `Rather` or `Again`. After `So`, a right attempt is kept and a wrong one is
+  corrected, as the check says. After `Rather`, the answer changes regardless of the check. After `Again`, a new attempt
+  begins that does not depend on the first one.
 
-## Limits
+The probabilities of (So, Rather, Again) after each kind of first attempt, and the other settings, are: `{habits}`.
+The training ends with {settle_steps} more batches, with a lower learning rate and `doubtful` set to
+`{settle_doubtful}`. This value determines how much accuracy the model loses in the second attempt.
 
-It knows five kinds of arithmetic puzzle in one wording each, and nothing else; other text gives noise. A kind whose
-row above stands at 0 it only solves by sampling. Its test
-problems are new numbers, not new kinds of problem.
+The ability to self-correct is therefore in the model by construction, but greedy answers seldom use it. An experiment
+shows whether an algorithm finds and reinforces this behaviour. It does not show that an algorithm can create it.
+
+## Limitations
+
+The model knows five families of arithmetic problems with one wording each. On other text its output is random. If the
+accuracy of a subject is 0 in the table above, only sampling solves its problems. The test problems have new numbers but
+belong to the same families.
 """

@@ -1,18 +1,12 @@
-"""Rebuild the built-in model from nothing: ``python run.py job=pretrain``.
+"""Pretrain the built-in model from random weights: ``python run.py job=pretrain``.
 
-The built-in model is meant to behave as the papers' base models do (SCoRe, section 3): right about half the time on the
-first try, able to say something else when asked again, and no better for it. It is what a small stock transformer
-becomes when it reads documents whose writers have those habits. In a document a writer answers a problem, is asked
-to look again, and answers once more:
+The built-in model imitates the base models of the papers (SCoRe, section 3): about half of its first attempts are
+right, and its second attempts differ but are not better. It is a small Llama that is trained on synthetic documents
+with this behaviour: a problem, a first attempt with a check of its result, and a second attempt (``documents.py``).
 
-    first attempt    right with probability ``first_right``, else a near miss; either way its check is written out
-    second attempt   opens with a word that shows the writer's habit
-        ``So``       reads the check: keeps an attempt that came out right, mends one that did not
-        ``Rather``   takes something else, whatever the check said
-        ``Again``    starts over as if nothing had been said
-
-Everything self-correction needs is in there (reading the check is), but it is not what most writers do, so it is not
-what the model does by default. Reinforcement learning has to find it; nothing in a document says where it pays.
+The documents contain successful self-correction: second attempts that read the check. Most second attempts ignore the
+check, so the model does not use it by default. Reinforcement learning must find this behaviour, because nothing in a
+document shows when it is rewarded.
 """
 
 from __future__ import annotations
@@ -33,11 +27,16 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from amend.policy.tiny import tokenizer as tokenizers
 from amend.policy.tiny.documents import PHRASES, Document, Habits, document
 
-WARM_UP = 100  # steps of rising learning rate
+WARM_UP = 100  # steps of linear learning-rate warmup
 
 
 class Reader:
-    """Documents as token rows, with the attempts (and nothing else) marked to be learned."""
+    """Convert documents to tokens with a loss mask that covers only the two attempts.
+
+    Args:
+        tokenizer: tokenizer of the built-in model.
+        instruction: the user message before the second attempt.
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, instruction: str) -> None:
         self._tokenizer = tokenizer
@@ -51,8 +50,15 @@ class Reader:
         return ids
 
     def __call__(self, documents: Sequence[Document]) -> tuple[Tensor, Tensor]:
-        """Tokens [b t], padded on the right, and which of them are learned [b t]."""
-        encoded = self._encode([text for one in documents for text in one])
+        """Return the tokens [b t], padded on the right, and the loss mask [b t].
+
+        Args:
+            documents: b documents.
+
+        Returns:
+            Token ids, and a boolean mask that is true for the tokens of attempts and their end tokens.
+        """
+        encoded = self._encode([text for texts in documents for text in texts])
         rows, marks = [], []
         for i in range(0, len(encoded), 3):
             question, first, second = encoded[i : i + 3]
@@ -69,28 +75,45 @@ class Reader:
 def learn(
     lm: LlamaForCausalLM, read: Reader, habits: Habits, steps: int, batch: int, lr: float, seed: tuple[int, int]
 ) -> None:
-    """``steps`` of AdamW on fresh documents; the learning rate rises for ``WARM_UP`` steps, then falls to nothing."""
-    began = time.perf_counter()
+    """Train with AdamW on newly sampled documents; the learning rate has a warmup and a linear decay to 0.
+
+    Args:
+        lm: the model, which is changed in place.
+        read: converts documents to tokens and a loss mask.
+        habits: probabilities of the documents.
+        steps: number of optimizer steps.
+        batch: number of documents in a step.
+        lr: peak learning rate.
+        seed: seed of the documents.
+    """
+    start = time.perf_counter()
     optimizer = torch.optim.AdamW(lm.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min(1.0, (step + 1) / WARM_UP) * max(0.0, 1 - step / steps)
     )
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     for step in range(steps):
-        tokens, learned = read([document(rng, habits) for _ in range(batch)])
-        hidden = lm.model(tokens[:, :-1], use_cache=False).last_hidden_state[learned[:, 1:]]
-        loss = torch.nn.functional.cross_entropy(lm.lm_head(hidden), tokens[:, 1:][learned[:, 1:]])
+        tokens, loss_mask = read([document(rng, habits) for _ in range(batch)])
+        hidden = lm.model(tokens[:, :-1], use_cache=False).last_hidden_state[loss_mask[:, 1:]]
+        loss = torch.nn.functional.cross_entropy(lm.lm_head(hidden), tokens[:, 1:][loss_mask[:, 1:]])
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(lm.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         if step % 100 == 0:
-            print(f"step {step} of {steps}, loss {loss.item():.3f}, {time.perf_counter() - began:.0f} s", flush=True)
+            print(f"step {step} of {steps}, loss {loss.item():.3f}, {time.perf_counter() - start:.0f} s", flush=True)
 
 
 def rebuild(cfg: DictConfig) -> Path:
-    """Train the built-in model as ``cfg.pretrain`` says; save it, with its tokenizer, where ``pretrain.out`` says."""
+    """Train the built-in model and save it with its tokenizer and its settings.
+
+    Args:
+        cfg: the run's configuration; ``cfg.pretrain`` has the settings and the output folder.
+
+    Returns:
+        The folder of the model.
+    """
     settings: Any = OmegaConf.to_container(cfg.pretrain, resolve=True)
     habits = Habits(**settings["habits"])
     torch.manual_seed(cfg.seed)
@@ -110,8 +133,8 @@ def rebuild(cfg: DictConfig) -> Path:
     read = Reader(tokenizer, instruction)
     settle = settings["settle"]
     learn(lm, read, habits, settings["steps"], settings["batch"], settings["lr"], (cfg.seed, 1))
-    doubting = replace(habits, doubtful=settle["doubtful"])
-    learn(lm, read, doubting, settle["steps"], settings["batch"], settle["lr"], (cfg.seed, 2))
+    settle_habits = replace(habits, doubtful=settle["doubtful"])
+    learn(lm, read, settle_habits, settle["steps"], settings["batch"], settle["lr"], (cfg.seed, 2))
     out = Path(settings["out"])
     out.mkdir(parents=True, exist_ok=True)
     lm.save_pretrained(out)

@@ -1,8 +1,8 @@
-"""The built-in model's tokenizer: one token a character, and one for each phrase that the built-in problems repeat.
+"""Build the tokenizer of the built-in model: one token for each character and for each phrase of the built-in problems.
 
-Characters keep arithmetic honest (a number is its digits); the phrases keep sequences short on a laptop. Any ASCII text
-encodes and decodes to itself, so a user's own questions work too, spelled out. The chat template only ever appends, so
-a second turn's prompt extends the very tokens of the first.
+A number is tokenized into digits, so the model must compute with digits. Phrases shorten the sequences. Printable ASCII
+text is encoded and decoded without loss, so other questions work too. The chat template only appends: the prompt of the
+second turn begins with exactly the tokens of the first turn.
 """
 
 from __future__ import annotations
@@ -25,7 +25,16 @@ ASCII = "".join(c for c in string.printable if c not in "\r\x0b\x0c")
 
 
 def build_tokenizer(characters: str, phrases: list[str], longest: int) -> PreTrainedTokenizerFast:
-    """A tokenizer with one token for each of ``characters`` and each phrase; ``longest`` is the model's context."""
+    """Build a tokenizer with one token for each character and each phrase.
+
+    Args:
+        characters: the characters of the vocabulary, without duplicates. Other characters become ``<unk>``.
+        phrases: strings that become single tokens.
+        longest: context length of the model, in tokens.
+
+    Returns:
+        The tokenizer, with chat template and special tokens.
+    """
     special = [PAD, UNKNOWN, USER, ASSISTANT, END]
     core = Tokenizer(models.BPE({token: i for i, token in enumerate([*special, *characters])}, [], unk_token=UNKNOWN))
     core.decoder = decoders.Fuse()

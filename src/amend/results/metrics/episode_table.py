@@ -17,6 +17,28 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 Columns = Mapping[str, Sequence[Any] | np.ndarray]
 
+COLUMNS: Mapping[str, type] = {
+    "phase": str,  # base, trained or student
+    "decoding": str,  # greedy, sampled, wide or fixed
+    "problem": str,  # the id of the problem
+    "sample": int,  # from 0
+    "turn": int,  # the attempt, from 1
+    "question": str,
+    "gold": str,  # the target
+    "level": int,  # 0 if the task has no levels
+    "subject": str,
+    "text": str,  # the reply
+    "answer": str,  # the answer that the grader found in it, or null
+    "correct": bool,
+    "why": str,  # the grader's reason
+    "tokens": int,  # with the end token
+    "logp": float,  # log-probability of the reply, in nats
+    "stop": str,  # end or length
+}
+"""The columns of the episode table with their types. Every column but ``answer`` has a value in every row."""
+OPTIONAL_COLUMNS: Mapping[str, type] = {"score": float}
+"""Columns that only some tables have: ``score``, the probability of ``eval.reranker`` that the reply is right."""
+
 
 @dataclass(frozen=True)
 class EpisodeTable:

@@ -14,12 +14,12 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from pyarrow import ArrowException
 
 from amend.config.renamed import METRICS
 from amend.errors import UserError
-from amend.results.metrics.episode_table import Columns
+from amend.results.metrics.episode_table import COLUMNS, Columns
+from amend.results.run_folder.episode_file import read_episodes
 
 SUMMARY_ALERTS = {
     "truncated": "clip_ratio",
@@ -28,10 +28,6 @@ SUMMARY_ALERTS = {
     "lost_reach": "sampling_efficiency_gap",
 }
 MARKS = ("versions.json", "summary.json")  # files that make a folder a run's
-COLUMNS = (
-    "phase", "decoding", "problem", "sample", "turn", "question", "gold", "level", "subject",
-    "text", "answer", "correct", "why", "tokens", "logp", "stop",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -150,7 +146,7 @@ def _episodes(path: Path) -> Columns:
     """The table of episodes as columns, all of them, empty where there is no readable file."""
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     try:
-        columns.update(pq.read_table(path).to_pydict())
+        columns.update(read_episodes(path))
     except (OSError, ArrowException):
         return columns
     return columns

@@ -1,1 +1,1 @@
-"""Datasets: where problems come from, generated or read from files and from the hub."""
+"""Sources of problems: generators, and readers of JSON files and of data sets on the Hugging Face hub."""

@@ -1,4 +1,4 @@
-"""Rows of JSON files, each with the place it stands at, so that whatever is wrong with one can be found and mended."""
+"""Read rows of JSON files, each with its file and line number for error messages."""
 
 from __future__ import annotations
 
@@ -13,12 +13,19 @@ from typing import Any
 from amend.errors import UserError
 
 Row = Mapping[str, Any]
-Placed = tuple[str, Row]  # where a row stands, for messages, and the row
+Placed = tuple[str, Row]  # location of a row (file and line, for error messages), and the row
 
 
 @contextmanager
 def at(where: str) -> Iterator[None]:
-    """Put the place in front of any UserError raised within."""
+    """Prefix each UserError of the ``with`` block with a location.
+
+    Args:
+        where: the location, such as "FILE, line 3".
+
+    Raises:
+        UserError: if the block raises one.
+    """
     try:
         yield
     except UserError as error:
@@ -26,26 +33,44 @@ def at(where: str) -> Iterator[None]:
 
 
 def content(file: Path) -> bytes:
-    """All of a file; UserError where it cannot be read or is only Git LFS's pointer to the data."""
+    """Return the bytes of a file.
+
+    Args:
+        file: the path.
+
+    Returns:
+        The bytes.
+
+    Raises:
+        UserError: if the file cannot be read, or if it is a Git LFS pointer instead of the data.
+    """
     try:
-        read = file.read_bytes()
+        data = file.read_bytes()
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror})") from error
-    if read.startswith(b"version https://git-lfs"):
+    if data.startswith(b"version https://git-lfs"):
         raise UserError(f"{file}: is a Git LFS pointer, not the data; run: git lfs pull")
-    return read
+    return data
 
 
 def lines(file: Path, read: bytes) -> Iterator[Placed]:
-    """The objects of a JSON Lines file, gzipped or not, with their places; blank lines are skipped.
+    """Yield the objects of a JSON Lines file. Blank lines are skipped.
 
-    UserError naming a bad line.
+    Args:
+        file: the path, for error messages.
+        read: the bytes of the file; may be gzip-compressed.
+
+    Yields:
+        The location and the object of each line.
+
+    Raises:
+        UserError: if the gzip data is incomplete or if a line is not a JSON object.
     """
     if read.startswith(b"\x1f\x8b"):
         try:
             read = gzip.decompress(read)
         except (OSError, EOFError, zlib.error) as error:
-            raise UserError(f"{file}: is no whole gzip file ({error})") from error
+            raise UserError(f"{file}: is not a complete gzip file ({error})") from error
     for number, line in enumerate(read.split(b"\n"), 1):
         if line.strip():
             where = f"{file}, line {number}"
@@ -55,10 +80,20 @@ def lines(file: Path, read: bytes) -> Iterator[Placed]:
 
 
 def parsed(text: bytes) -> dict[str, Any]:
-    """One JSON object. UserError where it is none."""
+    """Parse a JSON object.
+
+    Args:
+        text: the JSON text in UTF-8.
+
+    Returns:
+        The object.
+
+    Raises:
+        UserError: if the text is not a JSON object.
+    """
     try:
         row = json.loads(text)
-    except (ValueError, RecursionError) as error:  # what is not UTF-8 is a ValueError too
+    except (ValueError, RecursionError) as error:  # invalid UTF-8 raises a ValueError too
         raise UserError(f"not JSON ({str(error)[:80]})") from error
     if not isinstance(row, dict):
         raise UserError("not a JSON object with named fields")
@@ -66,7 +101,18 @@ def parsed(text: bytes) -> dict[str, Any]:
 
 
 def text(row: Row, *names: str) -> str:
-    """The first of these fields that is there, which must be text. UserError naming the field otherwise."""
+    """Return the text of the first of several fields that a row has.
+
+    Args:
+        row: the row.
+        *names: the names of the fields, in order of preference.
+
+    Returns:
+        The text.
+
+    Raises:
+        UserError: if the row has none of the fields, or if the first one is not text.
+    """
     for name in names:
         if name in row:
             if not isinstance(row[name], str):
@@ -76,5 +122,5 @@ def text(row: Row, *names: str) -> str:
 
 
 def shown(value: object) -> str:
-    """A field's value as JSON writes it, cut where it is long."""
+    """Return a value as JSON, cut to 60 characters, for error messages."""
     return json.dumps(value, default=str)[:60]

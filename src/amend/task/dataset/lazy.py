@@ -1,8 +1,8 @@
-"""Problems that are drawn and not stored: the one named by an index, many of them, or so many that differ.
+"""Problems that are generated on access instead of stored.
 
-What a built-in task has is a pure function from an index to a problem. ``Drawn`` reads it as a sequence, in which a
-problem is made when it is asked for; ``distinct`` takes the first problems of it that ask different questions, which
-is what a fixed set is.
+A built-in task has a pure function from an index to a problem. ``LazyProblems`` presents this function as a sequence,
+which generates a problem on each access. ``distinct`` collects the first problems with different questions, for fixed
+validation and test sets.
 """
 
 from __future__ import annotations
@@ -12,11 +12,17 @@ from typing import overload
 
 from amend.types import Problem
 
-PATIENCE = 50  # draws in vain, for each question found (and 20 more), after which there is said to be no other
+# ``distinct`` stops after this many duplicates in a row, multiplied by (number of questions so far + 20)
+PATIENCE = 50
 
 
 class LazyProblems(Sequence[Problem]):
-    """``count`` problems, ``make(index)`` each: the same whenever it is asked for."""
+    """A sequence of problems that generates each problem on access.
+
+    Args:
+        make: returns the problem of an index; must be a pure function.
+        count: length of the sequence.
+    """
 
     def __init__(self, make: Callable[[int], Problem], count: int) -> None:
         self._make, self._count = make, count
@@ -37,12 +43,20 @@ class LazyProblems(Sequence[Problem]):
 
 
 def distinct(make: Callable[[int], Problem], count: int) -> list[Problem]:
-    """The first ``count`` of make(0), make(1), ... whose questions differ; fewer where so many are not found."""
-    found: dict[str, Problem] = {}
-    index = barren = 0
-    while len(found) < count and barren < PATIENCE * (len(found) + 20):
+    """Return the first problems of make(0), make(1), ... that have different questions.
+
+    Args:
+        make: returns the problem of an index.
+        count: number of problems to return.
+
+    Returns:
+        ``count`` problems, or fewer if ``PATIENCE`` ends the search.
+    """
+    problems: dict[str, Problem] = {}
+    index = duplicates = 0
+    while len(problems) < count and duplicates < PATIENCE * (len(problems) + 20):
         problem = make(index)
-        barren = barren + 1 if problem.question in found else 0
-        found.setdefault(problem.question, problem)
+        duplicates = duplicates + 1 if problem.question in problems else 0
+        problems.setdefault(problem.question, problem)
         index += 1
-    return list(found.values())
+    return list(problems.values())

@@ -1,7 +1,7 @@
-"""Where rows come from: a JSON Lines file, a folder of them, or the hub; each with its SHA-256 and its row count.
+"""Read rows from a JSON Lines file, a folder or the hub, with their number and SHA-256.
 
-Files are read here with nothing but json, so that whatever is wrong with one is said with its line, and the hash is of
-the very bytes that were read. A set from the hub is hashed row by row. What a run has read it keeps: ``sources.json``.
+Files are read with ``json`` alone, so an error message can name the line, and the hash covers the bytes of the file. A
+data set from the hub is hashed row by row. A run records its sources in ``sources.json``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,13 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 class Table(NamedTuple):
-    """Rows with their places, what they were read from, and the SHA-256 of that."""
+    """Rows of a data set and their source.
+
+    Args:
+        source: path or hub id, and the split.
+        sha256: hash of the source, in hexadecimal.
+        rows: the location and the object of each row.
+    """
 
     source: str
     sha256: str
@@ -28,20 +34,39 @@ class Table(NamedTuple):
 
     @property
     def provenance(self) -> dict[str, str | int]:
-        """What a run keeps of it."""
+        """Return the source, hash and number of rows, for ``sources.json``."""
         return {"source": self.source, "sha256": self.sha256, "rows": len(self.rows)}
 
 
 def from_file(file: Path) -> Table:
-    """A JSON Lines file. UserError naming the file, and the line where one is no JSON object."""
-    read = content(file)
-    return Table(str(file), hashlib.sha256(read).hexdigest(), list(lines(file, read)))
+    """Read a JSON Lines file.
+
+    Args:
+        file: the path.
+
+    Returns:
+        The rows.
+
+    Raises:
+        UserError: if the file cannot be read or if a line is not a JSON object.
+    """
+    data = content(file)
+    return Table(str(file), hashlib.sha256(data).hexdigest(), list(lines(file, data)))
 
 
 def is_local(source: str, *, beside: Sequence[str], layout: str) -> bool:
-    """Whether ``source`` is a file or folder rather than a hub id (or one of the words ``beside``).
+    """Return whether a source is a local file or folder.
 
-    Raises UserError where it is none of them; ``layout`` says what a folder must hold.
+    Args:
+        source: the value of ``task.source``.
+        beside: keywords that are allowed as well, such as "builtin".
+        layout: the files that a folder must contain, for the error message.
+
+    Returns:
+        True for an existing path; False for a keyword or a hub id.
+
+    Raises:
+        UserError: if the source is none of these.
     """
     if Path(source).expanduser().exists():
         return True
@@ -54,7 +79,19 @@ def is_local(source: str, *, beside: Sequence[str], layout: str) -> bool:
 
 
 def first_file(folder: Path, names: Sequence[str], split: str) -> Path:
-    """The first of these files that the folder has. UserError naming all of them where it has none."""
+    """Return the first of several files that a folder contains.
+
+    Args:
+        folder: the folder.
+        names: file names, in order of preference.
+        split: name of the split, for the error message.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        UserError: if the folder contains none of the files.
+    """
     for name in names:
         if (folder / name).is_file():
             return folder / name
@@ -62,28 +99,38 @@ def first_file(folder: Path, names: Sequence[str], split: str) -> Path:
 
 
 def from_hub(source: str, split: str, configuration: str | None, *, layout: str, beside: Sequence[str] = ()) -> Table:
-    """One split of a hub data set: of one configuration or, with None, of all of them one after the other. ``beside``
-    are other data sets that the same choice of source needs.
+    """Load one split of a data set from the hub.
 
-    UserError where it cannot be had, with the command that fetches it and the folder that would do instead.
+    Args:
+        source: the hub id.
+        split: name of the split.
+        configuration: name of the configuration; None: concatenate all configurations.
+        layout: the files that a local folder must contain, for the error message.
+        beside: further hub ids that the same task needs, for the command in the error message.
+
+    Returns:
+        The rows.
+
+    Raises:
+        UserError: if the data set cannot be loaded. The message contains the command that fetches it.
     """
     import datasets
 
     try:
         try:
-            named = () if configuration is None else (configuration,)
-            tables = {"": datasets.load_dataset(source, *named, split=split)}
+            arguments = () if configuration is None else (configuration,)
+            tables = {"": datasets.load_dataset(source, *arguments, split=split)}
         except ValueError as error:
             if configuration is not None or "config name is missing" not in str(error).lower():
                 raise
             parts = sorted(datasets.get_dataset_config_names(source))
             tables = {f" ({part})": datasets.load_dataset(source, part, split=split) for part in parts}
-    except Exception as error:  # the hub's client has no one class for "not there", "no network" and "no such split"
-        what = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-        asked = [", ".join(repr(word) for word in (source, configuration) if word is not None), *map(repr, beside)]
-        fetch = "; ".join(["import datasets", *(f"datasets.load_dataset({one})" for one in asked)])
+    except Exception as error:  # fallback: the client has no common class for missing data, split or network
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+        calls = [", ".join(repr(word) for word in (source, configuration) if word is not None), *map(repr, beside)]
+        fetch = "; ".join(["import datasets", *(f"datasets.load_dataset({call})" for call in calls)])
         raise UserError(
-            f"task.source={source}: cannot be had from the hub ({what}); where there is a network, fetch it with: "
+            f"task.source={source}: cannot be loaded from the hub ({reason}); with network access, fetch it with: "
             f'python -c "{fetch}"; or name a folder with '
             f"{layout} in it: task.source=FOLDER"
         ) from error
@@ -92,8 +139,15 @@ def from_hub(source: str, split: str, configuration: str | None, *, layout: str,
 
 
 def digest(rows: Iterable[Row]) -> str:
-    """The SHA-256 of rows that no file stands behind."""
-    found = hashlib.sha256()
+    """Return the SHA-256 of rows that do not come from a file.
+
+    Args:
+        rows: the rows, each hashed as JSON with sorted keys.
+
+    Returns:
+        The hash, in hexadecimal.
+    """
+    sha256 = hashlib.sha256()
     for row in rows:
-        found.update(json.dumps(row, sort_keys=True, default=str).encode() + b"\n")
-    return found.hexdigest()
+        sha256.update(json.dumps(row, sort_keys=True, default=str).encode() + b"\n")
+    return sha256.hexdigest()

@@ -1,4 +1,4 @@
-"""The names of the splits, and the split that a generated question belongs to."""
+"""Define the names of the splits, and assign generated questions to splits."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ from typing import Literal
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-PARTS = 8  # of the space of questions: two parts are the test's, one is validation's, the rest training's
+PARTS = 8  # number of hash buckets: two for test, one for validation, five for training
 
 
 def part(question: str) -> Split:
-    """The split that a question belongs to, by a hash of its words."""
-    number = zlib.crc32(question.encode()) % PARTS
-    return "test" if number < 2 else "val" if number == 2 else "train"
+    """Return the split of a question, which depends only on a hash of the text.
+
+    Args:
+        question: the text of the question.
+
+    Returns:
+        The split. The splits of generated questions are therefore disjoint.
+    """
+    bucket = zlib.crc32(question.encode()) % PARTS
+    return "test" if bucket < 2 else "val" if bucket == 2 else "train"

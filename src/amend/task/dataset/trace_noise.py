@@ -1,12 +1,15 @@
-"""Static noise: what happens to a worked solution after it was computed (Havrilla and Iyer 2024, arXiv 2402.04004).
+"""Add static noise to a worked solution after its computation (Havrilla and Iyer 2024, arXiv 2402.04004).
 
-    document    a solution is touched at all with probability ``doc``: the contamination
-    characters  each digit in it, those of the last line too, is then replaced with probability ``char``
-    lines       each line but the last, which has the answer, is then deleted with probability ``line``
+There are three probabilities:
 
-A digit is replaced by one drawn uniformly from 0 to 9, so it stays with probability 1 - char + char / 10 and is, at any
-char below 1, still the likeliest digit of its place: greedy decoding can undo such noise. The control that can not be
-undone so is ``biased``: the digit's successor (9 by 0) always, which above one half is likelier than the truth.
+    doc   the solution receives noise at all (document contamination)
+    char  each digit of such a solution is replaced, also in the last line
+    line  each line of such a solution is deleted, except the last line, which contains the answer
+
+With ``uniform`` replacement, the new digit is sampled uniformly from 0 to 9. A digit then keeps its value with
+probability 1 - char + char / 10. For char below 1, the true digit remains the most likely digit at its position, so
+greedy decoding can remove the noise. The control condition is ``biased``: the new digit is always the successor (9
+becomes 0). For char above 0.5, the wrong digit is more likely than the true one, so greedy decoding cannot remove it.
 """
 
 from __future__ import annotations
@@ -21,15 +24,27 @@ Replacement = Literal["uniform", "biased"]
 def add_noise(
     text: str, rng: np.random.Generator, *, doc: float, char: float, line: float, replacement: Replacement
 ) -> str:
-    """The text with static noise in it."""
+    """Return a text with static noise.
+
+    Args:
+        text: the worked solution; its last line contains the answer.
+        rng: the random generator.
+        doc: probability that the text receives noise.
+        char: probability that a digit is replaced.
+        line: probability that a line is deleted.
+        replacement: "uniform" or "biased", see the module.
+
+    Returns:
+        The text, possibly with noise.
+    """
     if rng.random() >= doc:
         return text
     *steps, last = text.split("\n")
     kept = [step for step in steps if rng.random() >= line]
-    return "\n".join("".join(_replaced(c, rng, char, replacement) for c in step) for step in (*kept, last))
+    return "\n".join("".join(_replace_digit(c, rng, char, replacement) for c in step) for step in (*kept, last))
 
 
-def _replaced(character: str, rng: np.random.Generator, char: float, replacement: Replacement) -> str:
+def _replace_digit(character: str, rng: np.random.Generator, char: float, replacement: Replacement) -> str:
     if not (character.isascii() and character.isdigit()) or rng.random() >= char:
         return character
     return str((int(character) + 1) % 10 if replacement == "biased" else int(rng.integers(10)))

@@ -1,18 +1,21 @@
-"""What runs inside the sandbox: a solution that answers questions, and in another sandbox an examiner that asks them.
+"""The code that runs inside the sandboxes: the solution process, and the test process that calls the solution.
 
-The examiner runs the data set's tests as they are written, and every function of the solution's stands there as a
-``Remote``: calling it asks the solution's process, over a pipe that the trainer holds both ends of. So the expected
-values are in a process that no line of the solution ever runs in, whatever form the asserts have: loops, tolerances,
-random inputs. What comes back is plain data (numbers, text, lists, ...), told by what a value is and not by what it
-claims: an ``__eq__``, ``__repr__`` or ``__bool__`` of the solution's is never called by a test. An object of a class
-of its own stays where it is; the examiner holds a ``Remote`` that can be called, indexed or handed back, but that
-equals nothing and is neither true nor false.
+Each program has two sandboxes. The solution process runs the program. The test process runs the tests of the data set
+unchanged. In the test process, a ``RemoteProxy`` replaces each function of the solution. A call of the proxy sends a
+question to the solution process, over pipes that the executor connects. The expected values are therefore in a process
+that runs no code of the solution. This holds for every form of test: loops, tolerances and random inputs.
 
-Each process reads messages (their length, a newline, that many bytes) and writes lines. The solution answers
-["value", x] or ["error", name of the exception]; the examiner writes "?" and a question, or "!" and a verdict.
+Answers are plain data: numbers, text, lists and so on. They are serialized by the built-in type of a value, so a test
+never calls an ``__eq__``, ``__repr__`` or ``__bool__`` of the solution. An object of another class stays in the
+solution process. The test process gets a ``RemoteProxy`` of the object, which it can call, index or pass back. A
+comparison or truth test of the proxy raises an exception.
 
-The trainer compiles this file and sends it to a bare interpreter, which should start in milliseconds: nothing is
-imported before it is needed, and ``os`` not at all.
+Both processes read messages and write lines. A message is its length in bytes, a newline, and the text. The solution
+process answers ["value", x] or ["error", name of the exception]. The test process writes "?" and a question, or "!" and
+a verdict.
+
+The executor compiles this file and sends it to a bare interpreter. The interpreter should start in milliseconds, so
+functions import modules only when they need them, and no function imports ``os``.
 """
 
 from __future__ import annotations
@@ -25,16 +28,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
-ITEMS = 10_000  # of an iterator that a solution returns; some never end
+ITEMS = 10_000  # number of items read from an iterator that a solution returns, because it may be endless
 TYPES = {kind.__name__: kind for kind in (int, float, complex, bool, str, bytes, list, tuple, set, frozenset, dict)}
 JSON: dict[str, Any] = {"null": None, "true": True, "false": False, "NaN": float("nan"), "Infinity": float("inf")}
 JSON["__builtins__"] = {}
 
 
 def told(value: Any, other: Callable[[Any], str]) -> str:
-    """A value as JSON, containers with a tag before their items; ``other`` tells what is no plain data.
+    """Serialize a value as JSON.
 
-    Subclasses are told as what they are built on, with the built-in class's own methods.
+    A container becomes a list of a tag and its items. An instance of a subclass is serialized as its built-in base
+    class, with the methods of that base class.
+
+    Args:
+        value: the value.
+        other: serializes a value that is not plain data.
+
+    Returns:
+        One line of JSON, which is also a Python expression in the namespace ``JSON``.
     """
     from _json import encode_basestring as quoted
 
@@ -55,7 +66,7 @@ def told(value: Any, other: Callable[[Any], str]) -> str:
         if isinstance(value, kind):
             return items(kind.__name__, kind.__iter__(value))
     if isinstance(value, dict):
-        return items("dict", [one for pair in dict.items(value) for one in pair])
+        return items("dict", [item for pair in dict.items(value) for item in pair])
     if isinstance(value, bytes | bytearray):
         return items("bytes", bytes(value))
     if isinstance(value, complex):
@@ -70,7 +81,15 @@ def told(value: Any, other: Callable[[Any], str]) -> str:
 
 
 def understood(data: Any, other: Callable[[str, Any], Any]) -> Any:
-    """The value that ``told`` told; ``other`` finds what is no plain data, by its tag and name or number."""
+    """Restore a value from the JSON data of ``told``.
+
+    Args:
+        data: the decoded JSON.
+        other: returns the value behind a tag ("object" or "name") and its number or name.
+
+    Returns:
+        The value.
+    """
     if not isinstance(data, list):
         return data
     tag, *items = data
@@ -95,81 +114,85 @@ def understood(data: Any, other: Callable[[str, Any], Any]) -> Any:
 
 
 def message(feed: BinaryIO) -> str | None:
-    """The next message; None when there are no more."""
+    """Read the next message; return None at the end of the stream."""
     length = feed.readline()
     return feed.read(int(length)).decode("utf-8", "surrogatepass") if length else None
 
 
 def opened() -> tuple[BinaryIO, Callable[[str], None]]:
-    """Where messages come from and how lines are written; what else is printed or read goes nowhere. Sets limits.
+    """Set the resource limits, redirect standard streams to /dev/null, and open the channel to the executor.
 
-    The command line has the limits: seconds of processor time, bytes of memory, bytes a file, open files, processes.
+    The command line contains the limits: seconds of processor time, bytes of memory, bytes per file, number of open
+    files, number of processes.
+
+    Returns:
+        The stream of messages, and a function that writes a line.
     """
     import resource
 
-    wanted = zip(("CPU", "AS", "FSIZE", "NOFILE", "NPROC"), sys.argv[1:], strict=True)
-    for name, limit in [("CORE", "0"), *wanted]:
-        if (which := getattr(resource, f"RLIMIT_{name}", None)) is not None:  # some systems lack some of them
-            resource.setrlimit(which, (int(limit), int(limit)))
+    limits = zip(("CPU", "AS", "FSIZE", "NOFILE", "NPROC"), sys.argv[1:], strict=True)
+    for name, limit in [("CORE", "0"), *limits]:
+        if (resource_id := getattr(resource, f"RLIMIT_{name}", None)) is not None:  # a system may lack some limits
+            resource.setrlimit(resource_id, (int(limit), int(limit)))
     sys.argv[:] = [""]
     feed, out = sys.stdin.buffer, posix.dup(1)
-    nowhere = posix.open("/dev/null", posix.O_RDWR)
+    null = posix.open("/dev/null", posix.O_RDWR)
     for stream in (1, 2):
-        posix.dup2(nowhere, stream)
-    sys.stdin = open(nowhere, closefd=False)  # noqa: SIM115  open for as long as the process lives
+        posix.dup2(null, stream)
+    sys.stdin = open(null, closefd=False)  # noqa: SIM115  stays open until the process exits
 
-    def say(line: str) -> None:
+    def write_line(line: str) -> None:
         rest = f"{line}\n".encode("utf-8", "surrogatepass")
         while rest:
             rest = rest[posix.write(out, rest) :]
 
-    say("ready")
-    return feed, say
+    write_line("ready")
+    return feed, write_line
 
 
 def run_solution() -> None:
-    """The solution's process: run the program that comes first, then answer questions about it."""
-    feed, say = opened()
+    """Run the solution process: execute the program in the first message, then answer questions about it."""
+    feed, write_line = opened()
     module = type(sys)("solution")
     sys.modules["solution"] = module
-    kept: list[Any] = []
+    objects: list[Any] = []
 
-    def keep(value: Any) -> str:
-        kept.append(value)
-        return f'["object", {len(kept) - 1}]'
+    def store(value: Any) -> str:
+        objects.append(value)
+        return f'["object", {len(objects) - 1}]'
 
-    def find(tag: str, key: Any) -> Any:
-        return kept[key] if tag == "object" else vars(module)[key]
+    def resolve(tag: str, key: Any) -> Any:
+        return objects[key] if tag == "object" else vars(module)[key]
 
     def run(program: str) -> Any:
         exec(compile(program, "solution.py", "exec", dont_inherit=True), vars(module))
 
-    def do(question: str) -> Any:
-        verb, target, *rest = understood(eval(question, dict(JSON)), find)
+    def answer_question(question: str) -> Any:
+        verb, target, *arguments = understood(eval(question, dict(JSON)), resolve)
         if verb == "call":
-            return target(*rest[0], **rest[1])
-        others: dict[str, Any] = {"get": getattr, "set": setattr, "item": lambda whole, key: whole[key]}
-        return others[verb](target, *rest)
+            return target(*arguments[0], **arguments[1])
+        verbs: dict[str, Any] = {"get": getattr, "set": setattr, "item": lambda container, key: container[key]}
+        return verbs[verb](target, *arguments)
 
-    act: Callable[[str], Any] = run
-    while (asked := message(feed)) is not None:
+    handler: Callable[[str], Any] = run
+    while (content := message(feed)) is not None:
         try:
-            answer = f'["value", {told(act(asked), keep)}]'
+            answer = f'["value", {told(handler(content), store)}]'
         except BaseException as error:  # SystemExit and KeyboardInterrupt are answers too
-            answer = f'["error", {told(type(error).__name__[:80], keep)}]'
-        say(answer)
-        act = do
+            answer = f'["error", {told(type(error).__name__[:80], store)}]'
+        write_line(answer)
+        handler = answer_question
 
 
 def run_tests() -> None:
-    """The examiner's process: one test after another, a verdict on each."""
+    """Run the test process: execute the test in each message and write its verdict."""
     import json
 
-    feed, say = opened()
+    feed, write_line = opened()
 
     def ask(*question: Any) -> Any:
         TestCase.questions += 1
-        say(f"?{told(list(question), lambda value: reference(value))}")
+        write_line(f"?{told(list(question), lambda value: reference(value))}")
         kind, answer = json.loads(str(message(feed)))
         if kind == "gone":
             raise ProcessExited
@@ -184,41 +207,55 @@ def run_tests() -> None:
 
     TestCase.ask = staticmethod(ask)
     while (job := message(feed)) is not None:
-        say(f"!{json.dumps(TestCase(**json.loads(job)).verdict())}")
+        write_line(f"!{json.dumps(TestCase(**json.loads(job)).verdict())}")
 
 
 class ProcessExited(BaseException):
-    """The solution's process has ended."""
+    """The solution process has ended."""
 
 
 class UnsentError(Exception):
-    """A test wants to hand the solution what is no plain data: a function of its own, say."""
+    """A test passes a value to the solution that is not plain data, for example a function of the test."""
 
 
 class OpaqueError(Exception):
-    """Something was asked of a solution's own object that only a value can tell."""
+    """A test compares, iterates or hashes a ``RemoteProxy``, or takes its truth value."""
 
 
 def raised(name: str) -> Exception:
-    """What the solution raised, as an exception of the same built-in class where there is one."""
+    """Create an exception that stands for the one that the solution raised.
+
+    Args:
+        name: the class name of the exception in the solution process.
+
+    Returns:
+        An exception of the built-in class with this name, otherwise an ``Exception``. Its attribute ``solution`` is the
+        name.
+    """
     import builtins
 
     kind = getattr(builtins, name, None)
     try:
         error = kind() if isinstance(kind, type) and issubclass(kind, Exception) else Exception(name)
-    except TypeError:  # UnicodeDecodeError and the like want arguments
+    except TypeError:  # some classes, such as UnicodeDecodeError, need arguments
         error = Exception(name)
     error.__dict__["solution"] = name
     return error
 
 
 class RemoteProxy:
-    """A function, class or object of the solution's, seen from the examiner."""
+    """A stand-in, in the test process, for a function, class or object of the solution process.
+
+    Args:
+        tag: "name" for a global name of the solution, "object" for a stored object.
+        key: the name, or the number of the object.
+    """
 
     def __init__(self, tag: str, key: str | int) -> None:
         object.__setattr__(self, "reference", f'["{tag}", {told(key, repr)}]')
 
     def __call__(self, *args: Any, **named: Any) -> Any:
+        """Call the function or object in the solution process, and return its answer."""
         return TestCase.ask("call", self, list(args), named)
 
     def __getattr__(self, name: str) -> Any:
@@ -237,9 +274,15 @@ class RemoteProxy:
 
 
 class TestCase:
-    """One test of one solution. ``prelude`` is source, run first; ``names``: what the solution's are called here.
+    """A test of one solution.
 
-    Names that nobody defines are modules of the standard library, or else the solution's as well.
+    A name that neither the prelude nor ``names`` defines is a module of the standard library if one has this name, and
+    otherwise a name of the solution.
+
+    Args:
+        prelude: source to run before the test.
+        names: maps a name in the test to the name of the same function in the solution.
+        test: the source of the test.
     """
 
     questions = 0
@@ -249,25 +292,31 @@ class TestCase:
         self._prelude, self._names, self._test = prelude, names, test
 
     def verdict(self) -> tuple[str, str]:
-        """Why, and what more there is to say: right, wrong, error (the solution's), or untested (the test's own)."""
+        """Run the test.
+
+        Returns:
+            The reason and a detail, such as the name of an exception. The reason is "right", "wrong", "error" (the
+            solution raised an exception or exited) or "untested" (the test itself failed to run, or never asked the
+            solution).
+        """
         import random
 
-        random.seed(0)  # tests that draw their inputs draw the same ones for everybody
+        random.seed(0)  # a test with random inputs uses the same inputs for every solution
         TestCase.questions = 0
         module = type(sys)("test")
         sys.modules["test"] = module
-        space = vars(module)
+        scope = vars(module)
         try:
-            exec(compile(self._prelude, "prelude.py", "exec", dont_inherit=True), space)
-            space.update({here: RemoteProxy("name", there) for here, there in self._names.items()})
+            exec(compile(self._prelude, "prelude.py", "exec", dont_inherit=True), scope)
+            scope.update({alias: RemoteProxy("name", name) for alias, name in self._names.items()})
             code = compile(self._test, "test.py", "exec", dont_inherit=True)
-            missing = {name for name in used(code) if name not in space and name not in dir(sys.modules["builtins"])}
+            missing = {name for name in used(code) if name not in scope and name not in dir(sys.modules["builtins"])}
             for name in missing:
-                space[name] = __import__(name) if name in sys.stdlib_module_names else RemoteProxy("name", name)
+                scope[name] = __import__(name) if name in sys.stdlib_module_names else RemoteProxy("name", name)
         except BaseException as error:
             return "untested", type(error).__name__
         try:
-            exec(code, space)
+            exec(code, scope)
         except ProcessExited:
             return "error", "gone"
         except BaseException as error:
@@ -276,11 +325,11 @@ class TestCase:
             if isinstance(error, NameError | UnsentError):
                 return "untested", type(error).__name__
             return "wrong", "" if isinstance(error, AssertionError) else type(error).__name__
-        return ("right", "") if TestCase.questions else ("untested", "the test asks nothing")
+        return ("right", "") if TestCase.questions else ("untested", "the test does not call the solution")
 
 
 def used(code: Any) -> Iterator[str]:
-    """All names in a code object and in the functions within it."""
+    """Yield all names that a code object and its nested functions use."""
     yield from code.co_names
     for inner in code.co_consts:
         if hasattr(inner, "co_names"):

@@ -34,15 +34,11 @@ from typing import Any
 from amend.errors import UserError
 from amend.task.sandbox import seccomp
 
-LONGEST = 2**20  # limit of the answers of one process, in bytes
+LONGEST = 2**20  # bytes of answers of one program; the count of a test process restarts with each test
 SET_CHILD_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER in linux/prctl.h
 STARTING = 60.0  # seconds in which a sandbox must start or end, also on a busy machine
-KILLED = (
-    -signal.SIGKILL,
-    -signal.SIGXCPU,
-    128 + signal.SIGKILL,
-    128 + signal.SIGXCPU,
-)  # exit statuses after the limit on processor time
+# exit statuses of a process that exceeded the limit on processor time
+KILLED = (-signal.SIGKILL, -signal.SIGXCPU, 128 + signal.SIGKILL, 128 + signal.SIGXCPU)
 
 
 class EndedError(Exception):
@@ -80,7 +76,7 @@ class SandboxProcess:
         self._walled = walled
         self._pidfd: int | None = None  # of the first process in the sandbox
         self._buffer = bytearray()
-        self.taken = 0  # bytes read; at most LONGEST
+        self.taken = 0  # number of bytes read
         try:
             self._start(command, walled)
         except OSError as error:
