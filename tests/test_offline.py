@@ -41,7 +41,7 @@ def test_a_folder_is_a_policy_and_a_folder_is_a_task(tmp_path: Path) -> None:
     )  # fmt: skip
     assert said.returncode == 0, said.stderr
     (run,) = (path.parent for path in (tmp_path / "runs").glob("gsm8k/score/*/report.html"))
-    assert said.stderr.count("logging failed and the run goes on without it: WandbService") == 1, said.stderr
+    assert said.stderr.count("logging failed; the run continues without it: WandbService") == 1, said.stderr
     table = pq.read_table(run / "episodes.parquet").to_pydict()
     assert set(zip(table["gold"], table["why"], strict=True)) == {
         ("0", "wrong"), ("2", "right"), ("4", "wrong"), ("6", "wrong")

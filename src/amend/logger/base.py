@@ -18,11 +18,11 @@ class Logger:
     """Catch and count the errors of a tracker. A subclass overrides ``_log``, ``_table``, ``_figures`` and ``_finish``.
 
     Args:
-        folder: the run folder.
-        config: the resolved configuration of the run.
+        folder: The run folder.
+        config: The resolved configuration of the run.
 
     Attributes:
-        errors: number of calls that have failed.
+        errors: Number of calls that have failed.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
@@ -32,8 +32,8 @@ class Logger:
         """Log the metrics of one iteration.
 
         Args:
-            row: metric names and values.
-            step: number of the iteration, from 1.
+            row: Metric names and values.
+            step: Number of the iteration, from 1.
         """
         self._try(self._log, row, step)
 
@@ -41,8 +41,8 @@ class Logger:
         """Log the first rows of a table of episodes.
 
         Args:
-            name: name of the table.
-            columns: the values of each column, all of the same length.
+            name: Name of the table.
+            columns: The values of each column, all of the same length.
         """
         self._try(self._table, name, columns)
 
@@ -50,7 +50,7 @@ class Logger:
         """Log the charts of the run.
 
         Args:
-            pictures: the text of an SVG file for each name.
+            pictures: The text of an SVG file for each name.
         """
         self._try(self._figures, pictures)
 
@@ -58,8 +58,8 @@ class Logger:
         """Log the final metrics and episodes, and close the tracker. Nothing can be logged afterwards.
 
         Args:
-            summary: the content of summary.json.
-            columns: the table of episodes; empty if there is none.
+            summary: The content of summary.json.
+            columns: The table of episodes; empty if there is none.
         """
         if columns:
             self.table("episodes", columns)
@@ -91,7 +91,7 @@ def stamp(folder: Path) -> dict[str, Any]:
     """Read the provenance of a run from its folder.
 
     Args:
-        folder: the run folder.
+        folder: The run folder.
 
     Returns:
         The commit, the hash of the lockfile, the Python version and the command; empty if versions.json is unreadable.
@@ -107,8 +107,8 @@ def numbers(value: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     """Flatten a nested mapping to its numbers.
 
     Args:
-        value: a mapping with string keys.
-        prefix: text before each key of the result.
+        value: A mapping with string keys.
+        prefix: Text before each key of the result.
 
     Returns:
         The numbers by dotted key. Booleans and other values are left out.

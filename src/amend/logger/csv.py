@@ -17,8 +17,8 @@ class Csv(Logger):
     column is empty in earlier rows.
 
     Args:
-        folder: the run folder.
-        config: the resolved configuration of the run.
+        folder: The run folder.
+        config: The resolved configuration of the run.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:

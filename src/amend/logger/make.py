@@ -20,8 +20,8 @@ def make(cfg: DictConfig, folder: Path) -> Logger:
     """Create the logger that the configuration selects.
 
     Args:
-        cfg: the run's configuration; ``cfg.logger`` has the class and its arguments.
-        folder: the run folder.
+        cfg: The run's configuration; ``cfg.logger`` has the class and its arguments.
+        folder: The run folder.
 
     Returns:
         The logger.

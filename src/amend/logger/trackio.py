@@ -17,10 +17,10 @@ class Trackio(Logger):
     """Log to the trackio database in <runs_dir>/.trackio. This needs ``pip install "amend[trackio]"``.
 
     Args:
-        folder: the run folder.
-        config: the resolved configuration of the run.
-        project: name of the trackio project.
-        group: group of the run; None for no group.
+        folder: The run folder.
+        config: The resolved configuration of the run.
+        project: Name of the trackio project.
+        group: Group of the run; None for no group.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any], *, project: str, group: str | None) -> None:

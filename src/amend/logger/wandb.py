@@ -18,15 +18,15 @@ class Wandb(Logger):
     this process, the logger uses the run of the agent.
 
     Args:
-        folder: the run folder.
-        config: the resolved configuration of the run.
-        project: name of the W&B project.
-        group: group of the run; None for the value of WANDB_RUN_GROUP, if it is set.
-        tags: tags of the run.
+        folder: The run folder.
+        config: The resolved configuration of the run.
+        project: Name of the W&B project.
+        group: Group of the run; None for the value of WANDB_RUN_GROUP, if it is set.
+        tags: Tags of the run.
     """
 
     mode: str | None = None
-    """"online" or "offline"; None for the value of WANDB_MODE."""
+    """The W&B mode, "online" or "offline"; None for the value of WANDB_MODE."""
 
     def __init__(
         self,

@@ -39,25 +39,25 @@ class Algorithmic:
     """Arithmetic problems on random integers.
 
     Args:
-        operations: names of the operations to sample from, such as "add" or "gcd".
-        digits: largest number of digits of an operand, at most 12.
-        sampling: distribution of operands. "length": uniform over the number of digits; "magnitude": uniform over
+        operations: Names of the operations to sample from, such as "add" or "gcd".
+        digits: Largest number of digits of an operand, at most 12.
+        sampling: Distribution of operands. "length": uniform over the number of digits; "magnitude": uniform over
             the numbers with at most ``digits`` digits.
-        items: number of operands of sort and median, at most 20.
+        items: Number of operands of sort and median, at most 20.
         form: "trace" or "answer", the content of a training solution.
-        doc_noise: probability that a training solution has static noise.
-        char_noise: static noise: probability that a digit is replaced.
-        line_noise: static noise: probability that a line is deleted. The last line is never deleted.
+        doc_noise: Probability that a training solution has static noise.
+        char_noise: Static noise: probability that a digit is replaced.
+        line_noise: Static noise: probability that a line is deleted. The last line is never deleted.
         replacement: "uniform": a replaced digit is uniform over 0 to 9; "biased": it is always the next digit.
-        dynamic_noise: probability that a digit is replaced when the execution computes a number.
-        dynamic_doc: probability that a training solution is computed with dynamic noise.
-        seed: seed of all problems.
-        train: number of training problems.
-        validation: number of validation problems.
-        test: number of test problems.
+        dynamic_noise: Probability that a digit is replaced when the execution computes a number.
+        dynamic_doc: Probability that a training solution is computed with dynamic noise.
+        seed: Seed of all problems.
+        train: Number of training problems.
+        validation: Number of validation problems.
+        test: Number of test problems.
 
     Raises:
-        UserError: if a value is out of range, has no effect, or leaves too few different questions.
+        UserError: If a value is out of range, has no effect, or leaves too few different questions.
     """
 
     def __init__(
@@ -109,13 +109,13 @@ class Algorithmic:
 
         Args:
             split: "train", "val" or "test".
-            index: index of the problem, from 0. It may exceed the size of the split.
+            index: Index of the problem, from 0. It may exceed the size of the split.
 
         Returns:
             The problem. ``meta`` has ``level`` (digits of the longest operand), ``subject`` and ``solution``.
 
         Raises:
-            UserError: if the split has almost no questions of this size.
+            UserError: If the split has almost no questions of this size.
         """
         rng, noise = (
             np.random.default_rng(np.random.SeedSequence([self._seed, SPLITS.index(split), index, stream]))
@@ -170,10 +170,10 @@ class Algorithmic:
         """Return the problem that the field ``id`` of a row names."""
         if "id" not in row:
             raise UserError("field 'id' is missing")
-        found = _ID.fullmatch(str(row["id"]))
-        if found is None:
+        match = _ID.fullmatch(str(row["id"]))
+        if match is None:
             raise UserError(f"field 'id' is {str(row['id'])[:60]!r}, which this task does not know")
-        return self.problem(next(split for split in SPLITS if split == found.group(1)), int(found.group(2)))
+        return self.problem(next(split for split in SPLITS if split == match.group(1)), int(match.group(2)))
 
     def _operands(self, name: str, rng: np.random.Generator) -> list[int]:
         count = self._items if name in ("sort", "median") else 2
@@ -204,8 +204,8 @@ def posed(name: str, operands: Sequence[int]) -> str:
     """Return the question of an operation: ``4 7 + 1 2 =``, ``gcd ( 4 7 , 1 2 ) =``.
 
     Args:
-        name: name of the operation.
-        operands: its operands.
+        name: Name of the operation.
+        operands: Its operands.
 
     Returns:
         The question, with a space between digits so that each digit is one token.

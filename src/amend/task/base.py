@@ -35,7 +35,7 @@ class Task(Protocol):
         """Return the conversation that poses a problem.
 
         Args:
-            problem: a problem of this task.
+            problem: A problem of this task.
 
         Returns:
             The messages before the first reply. The last one is a user message.
@@ -46,8 +46,8 @@ class Task(Protocol):
         """Grade one reply.
 
         Args:
-            problem: the problem that the reply answers.
-            reply: the decoded text of the reply. Any string is valid.
+            problem: The problem that the reply answers.
+            reply: The decoded text of the reply. Any string is valid.
 
         Returns:
             The extracted answer, whether it is correct, and the reason.
@@ -58,7 +58,7 @@ class Task(Protocol):
         """Grade many replies; a slow grader may work in parallel.
 
         Args:
-            pairs: problems with the replies to grade.
+            pairs: Problems with the replies to grade.
 
         Returns:
             One verdict per pair, in order, each equal to the verdict of ``grade``.
@@ -69,12 +69,12 @@ class Task(Protocol):
         """Return the problem that a row of a file refers to.
 
         Args:
-            row: a JSON object. It has the ``id`` of a problem or the fields of the data set.
+            row: A JSON object. It has the ``id`` of a problem or the fields of the data set.
 
         Returns:
             The problem.
 
         Raises:
-            UserError: if a field is missing or invalid. The message names the field; the caller adds file and line.
+            UserError: If a field is missing or invalid. The message names the field; the caller adds file and line.
         """
         ...

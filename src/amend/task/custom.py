@@ -21,27 +21,27 @@ from amend.task.grading.text_answers import said, same_text
 from amend.task.tabular import Layout, TableConfig, Tabular
 from amend.types import Message, Problem, Verdict
 
-SECONDS = 3.0  # limit of one comparison: the delay that one adversarial answer can cause
+SECONDS = 3.0  # time limit of one comparison; bounds the delay that one adversarial answer causes
 
 
 class Custom(Tabular):
     """Questions and answers with configurable field names.
 
     Args:
-        configuration: configuration of the hub data set; None if it has none.
-        train_split: hub split, or file of a folder without ``.jsonl``, with the training problems.
-        test_split: the same for the test problems. If it equals ``train_split``, that table is divided.
-        question: name of the field with the question.
-        answer: name of the field with the gold answer.
-        solution: name of the field with a worked solution; None if there is none.
-        level: name of the field with the level, an integer or "Level 3"; None if there is none.
-        subject: name of the field with the subject; None if there is none.
-        prompt: the user message, which contains ``{question}`` once.
-        kind: the grader, see the module docstring.
-        **table: source and sizes, see ``TableConfig``.
+        configuration: Configuration of the hub data set; None if it has none.
+        train_split: Hub split, or file of a folder without ``.jsonl``, with the training problems.
+        test_split: The same for the test problems. If it equals ``train_split``, that table is divided.
+        question: Name of the field with the question.
+        answer: Name of the field with the gold answer.
+        solution: Name of the field with a worked solution; None if there is none.
+        level: Name of the field with the level, an integer or "Level 3"; None if there is none.
+        subject: Name of the field with the subject; None if there is none.
+        prompt: The user message, which contains ``{question}`` once.
+        kind: The grader, see the module docstring.
+        **table: Source and sizes, see ``TableConfig``.
 
     Raises:
-        UserError: if the prompt is invalid or a row lacks a field.
+        UserError: If the prompt is invalid or a row lacks a field.
     """
 
     prefix = "custom"

@@ -22,7 +22,7 @@ from amend.task.tabular import Layout, TableConfig, Tabular
 from amend.task.tools import MARK, Calculator, without_marks
 from amend.types import Message, Problem, Verdict
 
-SECONDS = 3.0  # limit of one comparison: the delay that one adversarial answer can cause
+SECONDS = 3.0  # time limit of one comparison; bounds the delay that one adversarial answer causes
 FILES = (("gsm8k_train.jsonl", "train.jsonl"), ("gsm8k_test.jsonl", "test.jsonl"))
 PROMPT = (
     "Solve the problem below step by step. End with a line of its own that has #### and then the answer, "
@@ -38,11 +38,11 @@ class GSM8K(Tabular):
     """The GSM8K data set.
 
     Args:
-        calculator: whether the policy can call a calculator.
-        **table: source and sizes, see ``TableConfig``.
+        calculator: Whether the policy can call a calculator.
+        **table: Source and sizes, see ``TableConfig``.
 
     Raises:
-        UserError: if the source cannot be read or a row lacks a field.
+        UserError: If the source cannot be read or a row lacks a field.
     """
 
     prefix = "gsm8k"

@@ -43,16 +43,16 @@ class HumanEval:
     """HumanEval as test split, MBPP as training and validation splits.
 
     Args:
-        source: file, folder or hub id of HumanEval.
-        train: file, folder or hub id of MBPP; None if the run does not train.
-        shots: number of MBPP examples before a training or validation problem.
-        sandbox: the kind of sandbox for replies, see ``amend.task.sandbox``.
-        seconds: limit of processor time for each program, in seconds.
-        validation: maximal number of validation problems.
-        test: maximal number of test problems.
+        source: File, folder or hub id of HumanEval.
+        train: File, folder or hub id of MBPP; None if the run does not train.
+        shots: Number of MBPP examples before a training or validation problem.
+        sandbox: The kind of sandbox for replies, see ``amend.task.sandbox``.
+        seconds: Limit of processor time for each program, in seconds.
+        validation: Maximal number of validation problems.
+        test: Maximal number of test problems.
 
     Raises:
-        UserError: if a source cannot be read, a row is invalid, or the sandbox does not work.
+        UserError: If a source cannot be read, a row is invalid, or the sandbox does not work.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class HumanEval:
             The problems.
 
         Raises:
-            UserError: if the split needs MBPP and ``train`` is None.
+            UserError: If the split needs MBPP and ``train`` is None.
         """
         if split == "test":
             return self._test
@@ -133,23 +133,23 @@ def problem(row: Row) -> Problem:
     """Return the problem of a row.
 
     Args:
-        row: a row of HumanEval.
+        row: A row of HumanEval.
 
     Returns:
         The problem. ``meta`` has the fields that ``CodeGrader`` needs.
 
     Raises:
-        UserError: if a field is missing or invalid. The message names the field.
+        UserError: If a field is missing or invalid. The message names the field.
     """
     prompt, entry, test = text(row, "prompt"), text(row, "entry_point"), text(row, "test")
     solution = text(row, "canonical_solution") if "canonical_solution" in row else ""
-    given, head = parts(prompt, entry)
+    helpers, head = parts(prompt, entry)
     meta = {
         "level": 1,
         "subject": "HumanEval",
         "solution": f"```python\n{prompt}{solution}\n```",
         "entry": entry,
-        "given": given,
+        "given": helpers,
         "head": head,
         "test": f"{test}\n\ncheck(candidate)\n",
         "prelude": prompt + solution,
@@ -163,13 +163,13 @@ def parts(prompt: str, entry: str) -> tuple[str, str]:
 
     Args:
         prompt: Python source that ends in the head and docstring of the function.
-        entry: the name of the function.
+        entry: The name of the function.
 
     Returns:
         The source of the imports and helpers, and the source of the head without its docstring.
 
     Raises:
-        UserError: if the prompt is not valid Python or does not define the function.
+        UserError: If the prompt is not valid Python or does not define the function.
     """
     try:
         tree = ast.parse(prompt)

@@ -27,11 +27,11 @@ class Identity:
     """Repeat one of several symbols.
 
     Args:
-        symbols: number of different symbols: the digits, then lower-case letters.
-        test: number of problems of the test split, and of the validation split.
+        symbols: Number of different symbols: the digits, then lower-case letters.
+        test: Number of problems of the test split, and of the validation split.
 
     Raises:
-        UserError: if a value is out of range.
+        UserError: If a value is out of range.
     """
 
     def __init__(self, *, symbols: Count, test: Count) -> None:

@@ -27,7 +27,7 @@ from amend.task.grading.math_grader import Grader
 from amend.types import Message, Problem, Verdict
 from amend.value_types import Count, Level, Natural
 
-SECONDS = 3.0  # limit of one comparison: the delay that one adversarial answer can cause
+SECONDS = 3.0  # time limit of one comparison; bounds the delay that one adversarial answer causes
 _BUILTIN_ID = re.compile(r"builtin-(train|val|test)-([0-9]{1,10})")
 
 
@@ -38,14 +38,14 @@ class Math:
 
     Args:
         source: "builtin", "hendrycks", a hub id or a folder; ``amend.task.dataset.hendrycks_math`` has the formats.
-        prompt: prompt for MATH problems, which contains ``{question}``. Built-in problems have a fixed prompt.
-        levels: the levels to use, from 1 to 5.
-        families: the families of built-in problems to use. Other sources ignore it.
-        validation: number of validation problems.
-        test: maximal number of test problems.
+        prompt: Prompt for MATH problems, which contains ``{question}``. Built-in problems have a fixed prompt.
+        levels: The levels to use, from 1 to 5.
+        families: The families of built-in problems to use. Other sources ignore it.
+        validation: Number of validation problems.
+        test: Maximal number of test problems.
 
     Raises:
-        UserError: if a value is invalid or the source cannot be read.
+        UserError: If a value is invalid or the source cannot be read.
     """
 
     def __init__(
@@ -94,13 +94,13 @@ class Math:
         """Return the problem that ``id`` names, else the problem of the fields ``problem`` and ``answer``.
 
         Args:
-            row: a JSON object. ``solution`` may replace ``answer`` if it contains a box.
+            row: A JSON object. ``solution`` may replace ``answer`` if it contains a box.
 
         Returns:
             The problem. A built-in question without a known id is recognized by its text.
 
         Raises:
-            UserError: if the row has neither a known ``id`` nor a ``problem`` with an answer.
+            UserError: If the row has neither a known ``id`` nor a ``problem`` with an answer.
         """
         identity = row.get("id")
         if isinstance(identity, str) and (known := self._by_id(identity)) is not None:
@@ -126,26 +126,26 @@ class Math:
     def _by_id(self, identity: str) -> Problem | None:
         if self._real is not None:
             return self._real.by_id.get(identity)
-        found = _BUILTIN_ID.fullmatch(identity)
-        if found is None or self._builtin is None or int(found.group(2)) >= 2**31:
+        match = _BUILTIN_ID.fullmatch(identity)
+        if match is None or self._builtin is None or int(match.group(2)) >= 2**31:
             return None
-        split: Split = next(name for name in SPLITS if name == found.group(1))
-        return self._builtin.problem(split, int(found.group(2)))
+        split: Split = next(name for name in SPLITS if name == match.group(1))
+        return self._builtin.problem(split, int(match.group(2)))
 
 
 def known_facts(question: str, answer: str) -> dict[str, object]:
     """Recover the family and parameters of a built-in problem from its question and one right answer.
 
     Args:
-        question: the text of the question.
-        answer: a right answer.
+        question: The text of the question.
+        answer: A right answer.
 
     Returns:
         ``family`` and ``facts`` for ``Problem.meta``; empty if this is not a built-in question.
     """
-    asked, answered = ([int(n) for n in re.findall(r"-?[0-9]{1,9}", words)] for words in (question, answer))
+    in_question, in_answer = ([int(n) for n in re.findall(r"-?[0-9]{1,9}", words)] for words in (question, answer))
     for family in FAMILIES.values():
-        for numbers in (asked, asked[1:] + asked[:1], answered + asked):
+        for numbers in (in_question, in_question[1:] + in_question[:1], in_answer + in_question):
             facts: ProblemParams = tuple(numbers)
             try:
                 if family.ask(facts) == question and family.right(facts, answer):

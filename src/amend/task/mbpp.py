@@ -41,17 +41,17 @@ class MBPP:
     """The MBPP data set, or MBPP-R if ``first_attempts`` is set.
 
     Args:
-        source: file, folder or hub id.
-        shots: number of examples in the prompt, at most 3.
+        source: File, folder or hub id.
+        shots: Number of examples in the prompt, at most 3.
         first_attempts: JSON Lines file with attempts to repair; None for MBPP itself.
-        instruction: the user message that asks for a repair; used only with ``first_attempts``.
-        sandbox: the kind of sandbox for replies, see ``amend.task.sandbox``.
-        seconds: limit of processor time for each program, in seconds.
-        validation: maximal number of validation problems.
-        test: maximal number of test problems.
+        instruction: The user message that asks for a repair; used only with ``first_attempts``.
+        sandbox: The kind of sandbox for replies, see ``amend.task.sandbox``.
+        seconds: Limit of processor time for each program, in seconds.
+        validation: Maximal number of validation problems.
+        test: Maximal number of test problems.
 
     Raises:
-        UserError: if a source cannot be read, a row is invalid, or the sandbox does not work.
+        UserError: If a source cannot be read, a row is invalid, or the sandbox does not work.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class MBPP:
             The problems. "val" may be empty.
 
         Raises:
-            UserError: if the source has no training or test problems and this split is requested.
+            UserError: If the source has no training or test problems and this split is requested.
         """
         if not self._splits[split] and split != "val":
             raise UserError(f"task=mbpp: the source has no {split} problems (task ids {RANGES[split]})")
@@ -163,13 +163,13 @@ def read(source: str) -> dict[str, Table]:
     """Read the rows of MBPP.
 
     Args:
-        source: a JSON Lines file, a folder with mbpp.jsonl, or a hub id.
+        source: A JSON Lines file, a folder with mbpp.jsonl, or a hub id.
 
     Returns:
         The tables by split of the hub; a file is one table with the name "all".
 
     Raises:
-        UserError: if the source cannot be read.
+        UserError: If the source cannot be read.
     """
     if is_local(source, beside=(), layout=NAMES[0]):
         path = Path(source).expanduser()
@@ -181,13 +181,13 @@ def problem(row: Row) -> Problem:
     """Return the problem of a row.
 
     Args:
-        row: a row of MBPP.
+        row: A row of MBPP.
 
     Returns:
         The problem. ``meta`` has the fields that ``CodeGrader`` needs.
 
     Raises:
-        UserError: if a field is missing or invalid. The message names the field.
+        UserError: If a field is missing or invalid. The message names the field.
     """
     tests, imports = texts(row, "test_list"), texts(row, "test_imports") if "test_imports" in row else []
     number = row.get("task_id")
@@ -216,14 +216,14 @@ def texts(row: Row, name: str) -> list[str]:
     """Return a field that is a list of strings.
 
     Args:
-        row: a row of MBPP.
-        name: name of the field.
+        row: A row of MBPP.
+        name: Name of the field.
 
     Returns:
         The strings. Only a field whose name contains "imp", such as ``test_imports``, may be empty.
 
     Raises:
-        UserError: if the field is missing or is not such a list.
+        UserError: If the field is missing or is not such a list.
     """
     if name not in row:
         raise UserError(f"field '{name}' is missing")

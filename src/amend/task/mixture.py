@@ -29,11 +29,11 @@ class Mixture:
     """A task made of other tasks. ``provenance`` combines the records of all tasks.
 
     Args:
-        tasks: the tasks by name, at least two.
-        shares: number of consecutive problems of each task in a cycle, in the order of ``tasks``.
+        tasks: The tasks by name, at least two.
+        shares: Number of consecutive problems of each task in a cycle, in the order of ``tasks``.
 
     Raises:
-        UserError: if the shares do not match the tasks, or if the tasks have different kinds of tools.
+        UserError: If the shares do not match the tasks, or if the tasks have different kinds of tools.
     """
 
     composite = True  # the configuration of each part is a task with its own `_target_`
@@ -87,13 +87,13 @@ class Mixture:
         """Return the problem of a row.
 
         Args:
-            row: a JSON object. Its ``id`` begins with the name of the task; without an id, ``task`` has the name.
+            row: A JSON object. Its ``id`` begins with the name of the task; without an id, ``task`` has the name.
 
         Returns:
             The problem.
 
         Raises:
-            UserError: if the row names no task of the mixture, or if that task does not accept the row.
+            UserError: If the row names no task of the mixture, or if that task does not accept the row.
         """
         name, _, original_id = str(row.get("id", "")).partition("/")
         name = str(row.get("task", name))

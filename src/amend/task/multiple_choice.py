@@ -31,16 +31,16 @@ class Choice(Tabular):
     """Multiple-choice questions with configurable field names.
 
     Args:
-        configuration: configuration of the hub data set; None if it has none.
-        train_split: hub split, or file of a folder without ``.jsonl``, with the training problems.
-        test_split: the same for the test problems. If it equals ``train_split``, that table is divided.
-        question: name of the field with the question.
-        options: name of the field with the options.
-        answer: name of the field with the right answer.
-        **table: source and sizes, see ``TableConfig``.
+        configuration: Configuration of the hub data set; None if it has none.
+        train_split: Hub split, or file of a folder without ``.jsonl``, with the training problems.
+        test_split: The same for the test problems. If it equals ``train_split``, that table is divided.
+        question: Name of the field with the question.
+        options: Name of the field with the options.
+        answer: Name of the field with the right answer.
+        **table: Source and sizes, see ``TableConfig``.
 
     Raises:
-        UserError: if the source cannot be read or a row is invalid.
+        UserError: If the source cannot be read or a row is invalid.
     """
 
     prefix = "choice"

@@ -26,16 +26,16 @@ class StrategyQA(Tabular):
     """Yes-or-no questions with configurable field names.
 
     Args:
-        configuration: configuration of the hub data set; None if it has none.
-        train_split: hub split, or file of a folder without ``.jsonl``, with the training problems.
-        test_split: the same for the test problems. If it equals ``train_split``, that table is divided.
-        question: name of the field with the question.
-        answer: name of the field with the right answer.
-        facts: name of the field with a text or a list of texts that becomes the worked solution; None if there is none.
-        **table: source and sizes, see ``TableConfig``.
+        configuration: Configuration of the hub data set; None if it has none.
+        train_split: Hub split, or file of a folder without ``.jsonl``, with the training problems.
+        test_split: The same for the test problems. If it equals ``train_split``, that table is divided.
+        question: Name of the field with the question.
+        answer: Name of the field with the right answer.
+        facts: Name of the field with a text or a list of texts that becomes the worked solution; None if there is none.
+        **table: Source and sizes, see ``TableConfig``.
 
     Raises:
-        UserError: if the source cannot be read or a row is invalid.
+        UserError: If the source cannot be read or a row is invalid.
     """
 
     prefix = "strategyqa"

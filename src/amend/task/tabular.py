@@ -34,9 +34,9 @@ class Layout(NamedTuple):
     """The names of the tables of a task, on the hub and in a folder.
 
     Attributes:
-        configuration: configuration of the hub data set; None if it has none.
-        splits: hub splits for (training, test). If both are equal, that table is divided.
-        files: candidate file names for (training, test). The first file that exists is read.
+        configuration: Configuration of the hub data set; None if it has none.
+        splits: Hub splits for (training, test). If both are equal, that table is divided.
+        files: Candidate file names for (training, test). The first file that exists is read.
     """
 
     configuration: str | None
@@ -48,9 +48,9 @@ class Layout(NamedTuple):
         """Return a layout whose files are named after the splits.
 
         Args:
-            configuration: configuration of the hub data set; None if it has none.
-            train: name of the training split.
-            test: name of the test split.
+            configuration: Configuration of the hub data set; None if it has none.
+            train: Name of the training split.
+            test: Name of the test split.
 
         Returns:
             The layout, with the files ``<train>.jsonl`` and ``<test>.jsonl``.
@@ -77,11 +77,11 @@ class Tabular(ABC):
     """A task with three splits from a table. ``provenance`` has source, SHA-256 and row count of each table.
 
     Args:
-        layout: names of the tables.
-        **table: source and sizes, see ``TableConfig``.
+        layout: Names of the tables.
+        **table: Source and sizes, see ``TableConfig``.
 
     Raises:
-        UserError: if the source cannot be read, a row is invalid, or a split would be empty. The message names file,
+        UserError: If the source cannot be read, a row is invalid, or a split would be empty. The message names file,
             line and field.
     """
 
@@ -121,15 +121,15 @@ class Tabular(ABC):
         """Return the problem of a row.
 
         Args:
-            identity: id of the problem.
-            row: a row of the table, or a line of the output of job=grade. Such a line has the gold answer in ``gold``,
+            identity: Id of the problem.
+            row: A row of the table, or a line of the output of job=grade. Such a line has the gold answer in ``gold``,
                 because its ``answer`` is the answer of the reply.
 
         Returns:
             The problem. ``meta`` has at least ``level``, ``subject`` and ``solution``.
 
         Raises:
-            UserError: if a field is missing or invalid. The message names the field.
+            UserError: If a field is missing or invalid. The message names the field.
         """
 
     @abstractmethod
@@ -137,7 +137,7 @@ class Tabular(ABC):
         """Return the conversation that poses a problem.
 
         Args:
-            problem: a problem of this task.
+            problem: A problem of this task.
 
         Returns:
             The messages before the first reply.
@@ -148,7 +148,7 @@ class Tabular(ABC):
         """Grade many replies.
 
         Args:
-            pairs: problems with the replies to grade. Any string is a valid reply.
+            pairs: Problems with the replies to grade. Any string is a valid reply.
 
         Returns:
             One verdict per pair, in order.

@@ -25,7 +25,7 @@ class Tool(Protocol):
         """Return the text that the tool appends to an unfinished reply.
 
         Args:
-            text: the reply so far.
+            text: The reply so far.
 
         Returns:
             The text to append; None if the reply does not end in a valid call.
@@ -36,7 +36,7 @@ class Tool(Protocol):
         """Split a complete reply into the parts of the policy and the parts of the tool.
 
         Args:
-            text: the reply.
+            text: The reply.
 
         Returns:
             (part, whether the tool wrote it), in order. The parts concatenate to ``text``.
@@ -48,7 +48,7 @@ def tool_of(task: Task) -> Tool | None:
     """Return the tool of a task.
 
     Args:
-        task: a task, which may have the attribute ``tool``.
+        task: A task, which may have the attribute ``tool``.
 
     Returns:
         The tool; None if the task has none.
@@ -72,7 +72,7 @@ def evaluate(expression: str) -> Fraction | None:
     Thousands separators, dollar signs and percent signs are accepted: ``$1,000*5%`` is 50.
 
     Args:
-        expression: any string.
+        expression: Any string.
 
     Returns:
         The value; None if the string is not an expression, is longer than ``LONGEST``, or divides by zero.
@@ -110,7 +110,7 @@ def shown(value: Fraction) -> str:
     """Format a value as in GSM8K: ``24``, ``0.2``, and ``0.333333`` for a third.
 
     Args:
-        value: an exact number.
+        value: An exact number.
 
     Returns:
         A decimal number with at most ``PLACES`` decimal places and no trailing zeros.

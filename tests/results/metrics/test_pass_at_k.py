@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference_statistics import maj_sampled
 
-from amend.results.metrics.pass_at_k import maj_at_k, maj_sampled, pass_at_k, pass_curve
+from amend.results.metrics.pass_at_k import maj_at_k, pass_at_k, pass_curve
 
 
 def vote(drawn: list[tuple[str | None, bool]]) -> float:

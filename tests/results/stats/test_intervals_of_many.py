@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from reference_statistics import crossed_bootstrap
 
-from amend.results.stats.intervals import bootstrap, bootstrap_many, crossed_bootstrap
+from amend.results.stats.intervals import bootstrap, bootstrap_many
 from amend.results.stats.random_effects import interval_over_runs, seed_interval
 
 
@@ -36,7 +37,7 @@ def test_with_several_seeds_it_is_the_crossed_bootstrap() -> None:
 def test_its_chunks_are_one_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
     x = values(2, 3, 50)
     whole = bootstrap_many(x, np.random.default_rng(0))
-    monkeypatch.setattr("amend.results.stats.intervals._MANY_CHUNK", 5_000)
+    monkeypatch.setattr("amend.results.stats.intervals._CHUNK", 5_000)
     for one, other in zip(whole, bootstrap_many(x, np.random.default_rng(0)), strict=True):
         assert one == pytest.approx(other, abs=0.02)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from jaxtyping import TypeCheckError
+from reference_statistics import crossed_bootstrap
 
-from amend.results.stats.intervals import crossed_bootstrap
 from amend.results.stats.power_analysis import (
     describe_sample_size,
     required_for_difference,

@@ -32,12 +32,12 @@ class Habits:
     """Probabilities of a document. A mix has the probabilities of (read, change, restart).
 
     Attributes:
-        first_right: probability that a new attempt is right.
-        hard: level from which right attempts are doubted more often.
-        sound: mix after a right first attempt at a level below ``hard``.
-        doubtful: mix after a right first attempt at level ``hard`` or above.
-        failed: mix after a wrong first attempt.
-        luck: probability that the habit "change" turns a wrong attempt into a right one.
+        first_right: Probability that a new attempt is right.
+        hard: Level from which right attempts are doubted more often.
+        sound: Mix after a right first attempt at a level below ``hard``.
+        doubtful: Mix after a right first attempt at level ``hard`` or above.
+        failed: Mix after a wrong first attempt.
+        luck: Probability that the habit "change" turns a wrong attempt into a right one.
     """
 
     first_right: float
@@ -60,8 +60,8 @@ def document(rng: np.random.Generator, habits: Habits) -> Document:
     """Sample a document about a question of the training split, of any family and level.
 
     Args:
-        rng: random generator.
-        habits: probabilities of the attempts.
+        rng: Random generator.
+        habits: Probabilities of the attempts.
 
     Returns:
         The question and two attempts, as text.
@@ -87,12 +87,12 @@ def again(
     """Sample a second attempt.
 
     Args:
-        family: family of the problem.
-        facts: parameters of the problem.
-        first: answer of the first attempt.
-        level: level of the problem.
-        habits: probabilities of the attempts.
-        rng: random generator.
+        family: Family of the problem.
+        facts: Parameters of the problem.
+        first: Answer of the first attempt.
+        level: Level of the problem.
+        habits: Probabilities of the attempts.
+        rng: Random generator.
 
     Returns:
         The opener and the answer of the second attempt.

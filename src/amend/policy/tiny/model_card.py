@@ -1,7 +1,7 @@
 """Write the model card of the built-in model: its design, its training, and its accuracy on test problems.
 
-The card reports the properties that a base model needs for the study of self-correction: about half of the first
-attempts are right, second attempts differ but are not better, and sampling finds right answers.
+The card shows whether the model is a suitable base model for the study of self-correction. About half of its first
+attempts should be right. Second attempts should differ but not be better. Sampling should find right answers.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ def write_card(folder: Path, figures: Mapping[str, Any], passes: Mapping[int, fl
     """Write README.md, the model card, into the folder of the model.
 
     Args:
-        folder: folder of the model, which contains ``pretrain.json``.
-        figures: summary of the greedy evaluation of the model, from ``summarise``.
-        passes: pass@k of first attempts at temperature 1, for k = 1 and k = ``SAMPLES``. Range 0 to 1.
-        seconds: duration of the training, in seconds.
+        folder: Folder of the model, which contains ``pretrain.json``.
+        figures: Summary of the greedy evaluation of the model, from ``summarise``.
+        passes: Pass@k of first attempts at temperature 1, for k = 1 and k = ``SAMPLES``. Range 0 to 1.
+        seconds: Duration of the training, in seconds.
 
     Returns:
         The path of the model card.

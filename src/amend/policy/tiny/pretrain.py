@@ -1,8 +1,9 @@
 """Pretrain the built-in model from random weights: ``python run.py job=pretrain``.
 
-The built-in model imitates the base models of the papers (SCoRe, section 3): about half of its first attempts are
+The built-in model imitates the base models of the papers (SCoRe, section 3). About half of its first attempts are
 right, and its second attempts differ but are not better. It is a small Llama that is trained on synthetic documents
-with this behaviour: a problem, a first attempt with a check of its result, and a second attempt (``documents.py``).
+with this behaviour. A document has a problem, a first attempt with a check of its result, and a second attempt.
+``documents.py`` samples the documents.
 
 The documents contain successful self-correction: second attempts that read the check. Most second attempts ignore the
 check, so the model does not use it by default. Reinforcement learning must find this behaviour, because nothing in a
@@ -34,8 +35,8 @@ class Reader:
     """Convert documents to tokens with a loss mask that covers only the two attempts.
 
     Args:
-        tokenizer: tokenizer of the built-in model.
-        instruction: the user message before the second attempt.
+        tokenizer: Tokenizer of the built-in model.
+        instruction: The user message before the second attempt.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, instruction: str) -> None:
@@ -53,7 +54,7 @@ class Reader:
         """Return the tokens [b t], padded on the right, and the loss mask [b t].
 
         Args:
-            documents: b documents.
+            documents: B documents.
 
         Returns:
             Token ids, and a boolean mask that is true for the tokens of attempts and their end tokens.
@@ -78,13 +79,13 @@ def learn(
     """Train with AdamW on newly sampled documents; the learning rate has a warmup and a linear decay to 0.
 
     Args:
-        lm: the model, which is changed in place.
-        read: converts documents to tokens and a loss mask.
-        habits: probabilities of the documents.
-        steps: number of optimizer steps.
-        batch: number of documents in a step.
-        lr: peak learning rate.
-        seed: seed of the documents.
+        lm: The model, which is changed in place.
+        read: Converts documents to tokens and a loss mask.
+        habits: Probabilities of the documents.
+        steps: Number of optimizer steps.
+        batch: Number of documents in a step.
+        lr: Peak learning rate.
+        seed: Seed of the documents.
     """
     start = time.perf_counter()
     optimizer = torch.optim.AdamW(lm.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=0.01)
@@ -109,7 +110,7 @@ def rebuild(cfg: DictConfig) -> Path:
     """Train the built-in model and save it with its tokenizer and its settings.
 
     Args:
-        cfg: the run's configuration; ``cfg.pretrain`` has the settings and the output folder.
+        cfg: The run's configuration; ``cfg.pretrain`` has the settings and the output folder.
 
     Returns:
         The folder of the model.

@@ -28,9 +28,9 @@ def build_tokenizer(characters: str, phrases: list[str], longest: int) -> PreTra
     """Build a tokenizer with one token for each character and each phrase.
 
     Args:
-        characters: the characters of the vocabulary, without duplicates. Other characters become ``<unk>``.
-        phrases: strings that become single tokens.
-        longest: context length of the model, in tokens.
+        characters: The characters of the vocabulary, without duplicates. Other characters become ``<unk>``.
+        phrases: Strings that become single tokens.
+        longest: Context length of the model, in tokens.
 
     Returns:
         The tokenizer, with chat template and special tokens.

@@ -94,32 +94,6 @@ def maj_at_k(answer: Shaped[np.ndarray, "p n"], correct: Bool[np.ndarray, "p n"]
     return np.array([_one(a, c, n, k) for a, c in zip(answer.tolist(), correct.tolist(), strict=True)], dtype=float)
 
 
-def maj_sampled(
-    answer: Shaped[np.ndarray, "p n"],
-    correct: Bool[np.ndarray, "p n"],
-    k: int,
-    draws: int,
-    generator: np.random.Generator,
-) -> Float[np.ndarray, " p"]:
-    """maj@k of each problem as the papers estimate it: the mean of ``draws`` votes among k drawn without replacement.
-
-    The same rules as ``maj_at_k``, which it tends to as ``draws`` grows. Raises ValueError for k outside 1 to n.
-    """
-    _samples(correct, k)
-    found = []
-    for answers, verdicts in zip(answer.tolist(), correct.tolist(), strict=True):
-        known = {a: i for i, a in enumerate(dict.fromkeys(a for a in answers if a is not None))}
-        voted = np.array([known.get(a, len(known)) for a in answers])  # the last column takes those that do not vote
-        judged = np.bincount(voted, weights=np.array(verdicts, dtype=float), minlength=len(known) + 1)
-        right = judged / np.maximum(np.bincount(voted, minlength=len(known) + 1), 1)
-        chosen = generator.permuted(np.tile(voted, (draws, 1)), axis=1)[:, :k]
-        votes = (chosen[:, :, None] == np.arange(len(known))).sum(axis=1)
-        winners = (votes == votes.max(axis=1, keepdims=True, initial=1)) & (votes > 0)
-        share = winners / np.maximum(winners.sum(axis=1, keepdims=True), 1)  # a fair draw among the tied
-        found.append(float((share @ right[: len(known)]).mean()))
-    return np.array(found, dtype=float)
-
-
 def _samples(correct: Bool[np.ndarray, "p n"], k: int) -> int:
     n = correct.shape[1]
     if not 1 <= k <= n:

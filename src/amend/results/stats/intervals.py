@@ -1,24 +1,16 @@
-r"""Intervals for the figures of an evaluation. Problems and training seeds are separate sources of noise.
+r"""Intervals of means over problems. Problems and training seeds are separate sources of uncertainty.
 
-Wilson (1927) for a share of independent yes-or-no outcomes, k of n, z the normal quantile:
+Wilson (1927), for k successes in n independent trials, with p = k/n and the normal quantile z:
 
-    (p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n),      p = k/n
+    (p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)
 
-which keeps its coverage for small n and near 0 and 1, where the textbook interval does not.
+It keeps its coverage for small n and near 0 and 1.
 
-The bootstrap (Efron 1979), percentile form, for means over problems: of differences of two systems on the same problems
-(so paired), or of problems with several samples each (so clustered: a problem is drawn with all its samples, as Miller
-2024, "Adding Error Bars to Evals", asks). Where no problem differs its width is 0, so read it beside Wilson's.
+The percentile bootstrap (Efron 1979) resamples problems, with all samples of a problem together (Miller 2024, "Adding
+Error Bars to Evals"). If all problems have the same value its width is 0, so read it together with Wilson's interval.
 
-The crossed bootstrap (Owen 2007, "The pigeonhole bootstrap") for several seeds evaluated on the SAME problems: seeds
-and problems are both resampled, each for itself. Only an interval that resamples seeds speaks of the algorithm rather
-than of one trained model. With S seeds, resampling sees (S-1)/S of the variance between them, so few seeds that differ
-much give too narrow an interval: simulated with 1,000 problems and three seeds, 95 % intervals held the truth in 95 %
-of cases where the seeds' own values had a standard deviation of 1 point, in 91 % at 2 points, in 80 % at 5.
-``amend.stat.seeds`` has the interval for few seeds.
-
-The hierarchical bootstrap (Davison and Hinkley 1997, section 3.8) is for seeds that were each evaluated on problems of
-their own: seeds are resampled, and then, within each drawn seed, its problems.
+These intervals do not count the variance between training seeds, except for ``bootstrap_many``, which resamples seeds
+as well. A bootstrap over few seeds is too narrow, so ``random_effects`` has the interval for several seeds.
 """
 
 from __future__ import annotations
@@ -31,13 +23,12 @@ from scipy.stats import norm
 
 LEVEL = 0.95
 RESAMPLES = 10_000
-_MANY_CHUNK = 4_000_000  # weights held at once by bootstrap_many, about 32 MB
-_CHUNK = 4_000_000  # numbers held at once while resampling, about 32 MB
-_DRAWS = 6  # problems that are drawn one by one in the time in which one value's count is drawn
+_CHUNK = 4_000_000  # numbers in memory at once while resampling, about 32 MB
+_DRAWS = 6  # problems that can be sampled in the time of sampling the count of one distinct value
 
 
 class Interval(NamedTuple):
-    """A figure and the ends of its interval, all in the units of what was averaged."""
+    """A mean and the ends of its interval, all in the units of the values that were averaged."""
 
     mean: float
     low: float
@@ -45,14 +36,26 @@ class Interval(NamedTuple):
 
 
 def wilson(successes: int, n: int, level: float = LEVEL) -> Interval:
-    """The share ``successes / n`` with its Wilson interval. Raises ValueError unless 0 <= successes <= n and n >= 1."""
+    """Return the share ``successes / n`` with its Wilson interval.
+
+    Args:
+        successes: The number k of successes.
+        n: The number of trials.
+        level: The coverage of the interval.
+
+    Returns:
+        The share and its interval, as fractions.
+
+    Raises:
+        ValueError: Unless 0 <= successes <= n and n >= 1.
+    """
     if not 0 <= successes <= n or n < 1:
         raise ValueError(f"{successes} successes of {n}")
     z = float(norm.ppf(0.5 + level / 2))
     share = successes / n
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    # Exact at the ends, where rounding would leave 1e-17 beyond the share itself.
+    # Rounding would put the end 1e-17 beyond the share itself.
     low = 0.0 if successes == 0 else float(middle - half)
     high = 1.0 if successes == n else float(middle + half)
     return Interval(share, low, high)
@@ -61,11 +64,22 @@ def wilson(successes: int, n: int, level: float = LEVEL) -> Interval:
 def bootstrap(
     values: Float[np.ndarray, " p"], generator: np.random.Generator, level: float = LEVEL, resamples: int = RESAMPLES
 ) -> Interval:
-    """The mean over problems with its percentile bootstrap interval; one value a problem. Raises ValueError for none.
+    """Return the mean over problems with its percentile bootstrap interval.
 
-    Drawing p problems with replacement and averaging needs only how often each distinct value was drawn, which is
-    multinomial: the same distribution, at the price of the distinct values instead of the problems. Where nearly every
-    problem has a value of its own, the problems themselves are drawn, which is cheaper.
+    The mean of p resampled problems depends only on how often each distinct value occurs, which is multinomial. If
+    there are few distinct values the counts are sampled, otherwise the problems: the distribution is the same.
+
+    Args:
+        values: One value for each of p problems.
+        generator: The source of randomness.
+        level: The coverage of the interval.
+        resamples: The number of bootstrap samples.
+
+    Returns:
+        The mean and its interval.
+
+    Raises:
+        ValueError: If there is no problem.
     """
     if values.size == 0:
         raise ValueError("no problem to average over")
@@ -81,73 +95,24 @@ def paired_bootstrap(
     level: float = LEVEL,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """The mean of ``second - first`` over the same problems in the same order, with its interval."""
+    """Return the mean of ``second - first`` with its percentile bootstrap interval.
+
+    Args:
+        first: One value for each of p problems.
+        second: Values of the same problems in the same order.
+        generator: The source of randomness.
+        level: The coverage of the interval.
+        resamples: The number of bootstrap samples.
+
+    Returns:
+        The mean difference and its interval.
+
+    Raises:
+        ValueError: If the arrays have different lengths, or are empty.
+    """
     if first.shape != second.shape:
         raise ValueError(f"not the same problems: {first.shape[0]} and {second.shape[0]}")
     return bootstrap(second - first, generator, level, resamples)
-
-
-def crossed_bootstrap(
-    values: Float[np.ndarray, "s p"], generator: np.random.Generator, level: float = LEVEL, resamples: int = RESAMPLES
-) -> Interval:
-    """The mean over seeds and problems, both resampled; row i holds seed i's value on every problem.
-
-    Raises ValueError for fewer than two seeds: one seed says nothing of what another would have done.
-    """
-    seeds, problems = values.shape
-    if seeds < 2 or problems < 1:
-        raise ValueError(f"{seeds} seeds x {problems} problems; at least two seeds and one problem are needed")
-    means = []
-    for size in _chunks(resamples, problems):
-        of_seeds = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=size) / seeds
-        of_problems = generator.multinomial(problems, np.full(problems, 1 / problems), size=size) / problems
-        means.append(((of_seeds @ values) * of_problems).sum(axis=1))
-    return _percentile(float(values.mean()), np.concatenate(means), level)
-
-
-def hierarchical_bootstrap(
-    values: Float[np.ndarray, "s p"], generator: np.random.Generator, level: float = LEVEL, resamples: int = RESAMPLES
-) -> Interval:
-    """The mean over seeds and problems, seeds resampled and then the problems of each; row i is seed i's.
-
-    A seed that is drawn twice has its problems drawn twice. Raises ValueError for fewer than two seeds.
-    """
-    seeds, problems = values.shape
-    if seeds < 2 or problems < 1:
-        raise ValueError(f"{seeds} seeds x {problems} problems; at least two seeds and one problem are needed")
-    drawn = generator.integers(0, seeds, (resamples, seeds))
-    totals = np.zeros(resamples)
-    for row in range(seeds):
-        times = (drawn == row).sum(axis=1)  # so often this seed was drawn, each time with ``problems`` of its own
-        for count in np.unique(times[times > 0]):
-            here = np.flatnonzero(times == count)
-            distinct, counts = np.unique(values[row], return_counts=True)
-            for at in range(0, len(here), size := max(1, _CHUNK // len(distinct))):
-                some = here[at : at + size]
-                of = generator.multinomial(int(count) * problems, counts / problems, size=len(some))
-                totals[some] += of @ distinct
-    return _percentile(float(values.mean()), totals / (seeds * problems), level)
-
-
-def paired_crossed_bootstrap(
-    first: Float[np.ndarray, "s p"],
-    second: Float[np.ndarray, "r p"],
-    generator: np.random.Generator,
-    level: float = LEVEL,
-    resamples: int = RESAMPLES,
-) -> Interval:
-    """The mean of ``second`` less that of ``first``: each one's seeds resampled for itself, problems for both."""
-    if first.shape[1] != second.shape[1]:
-        raise ValueError(f"not the same problems: {first.shape[1]} and {second.shape[1]}")
-    if min(len(first), len(second)) < 2:
-        raise ValueError(f"{len(first)} and {len(second)} seeds; at least two of each are needed")
-    problems = first.shape[1]
-    means = []
-    for size in _chunks(resamples, problems):
-        of = [generator.multinomial(len(v), np.full(len(v), 1 / len(v)), size=size) / len(v) for v in (first, second)]
-        of_problems = generator.multinomial(problems, np.full(problems, 1 / problems), size=size) / problems
-        means.append(((of[1] @ second - of[0] @ first) * of_problems).sum(axis=1))
-    return _percentile(float(second.mean() - first.mean()), np.concatenate(means), level)
 
 
 def _resampled_means(
@@ -169,7 +134,7 @@ def _resampled_means(
 
 
 def _chunks(resamples: int, width: int) -> list[int]:
-    """Sizes that add up to ``resamples``, each small enough to hold ``width`` numbers a resample."""
+    """Return sizes that add up to ``resamples``, each small enough to hold ``width`` numbers per resample."""
     most = max(1, _CHUNK // width)
     return [min(most, resamples - start) for start in range(0, resamples, most)]
 
@@ -185,13 +150,29 @@ def bootstrap_many(
     level: float = LEVEL,
     resamples: int = RESAMPLES,
 ) -> list[Interval]:
-    """The mean of each of ``f`` figures over s seeds and p problems with its interval. ValueError where any is 0."""
+    """Return the means of f metrics over s seeds and p problems, each with its bootstrap interval.
+
+    Problems and seeds are both resampled, each independently (Owen 2007, "The pigeonhole bootstrap"). All metrics
+    share the resamples.
+
+    Args:
+        values: The value of each metric, seed and problem.
+        generator: The source of randomness.
+        level: The coverage of the intervals.
+        resamples: The number of bootstrap samples.
+
+    Returns:
+        One interval for each metric.
+
+    Raises:
+        ValueError: If there is no metric, no seed or no problem.
+    """
     figures, seeds, problems = values.shape
     if not (figures and seeds and problems):
         raise ValueError(f"{figures} figures x {seeds} seeds x {problems} problems; allowed: at least one of each")
     flat = values.reshape(figures * seeds, problems).T
     means = []
-    most = max(1, _MANY_CHUNK // problems)
+    most = max(1, _CHUNK // problems)
     for start in range(0, resamples, most):
         size = min(most, resamples - start)
         of_problems = (_counts(generator, size, problems) @ flat).reshape(size, figures, seeds) / problems
@@ -203,6 +184,6 @@ def bootstrap_many(
 
 
 def _counts(generator: np.random.Generator, size: int, of: int) -> Float[np.ndarray, "r of"]:
-    """How often each of ``of`` things was drawn in each of ``size`` resamples of as many."""
-    drawn = generator.integers(of, size=(size, of)) + of * np.arange(size)[:, None]
-    return np.bincount(drawn.ravel(), minlength=size * of).reshape(size, of).astype(float)
+    """Return how often each of ``of`` items occurs in each of ``size`` resamples of ``of`` items."""
+    items = generator.integers(of, size=(size, of)) + of * np.arange(size)[:, None]
+    return np.bincount(items.ravel(), minlength=size * of).reshape(size, of).astype(float)

@@ -1,13 +1,15 @@
-"""Schoolbook algorithms that write down what they do: the execution trace is the chain of thought.
+"""Schoolbook algorithms that write an execution trace, which serves as a chain of thought.
 
 Havrilla and Iyer 2024 (arXiv 2402.04004) execute add, sub, mul, floor-div, mod, sort, median and gcd on traced
-integers and let errors in while they run. ``Trace.number`` makes every number an algorithm handles: operands, digits,
-carries, partial results and the result. Under dynamic noise each digit from the first non-zero one on is replaced with
-probability p, every time a number is made, by one of 0 to 8 (their range). What comes after computes with the wrong
-number: errors propagate, and loops and branches change. A trace that reaches 300 lines is cut and its result is 0.
+integers, with errors during the execution (dynamic noise). Every number of an algorithm passes through
+``Trace.number``: operands, digits, carries, partial results and the result. There, each digit is replaced with
+probability p by a digit from 0 to 8, the range of the authors' code. Leading zeros receive no noise, so zero stays
+zero. The algorithm continues with the wrong number, so errors propagate and change loops and branches. A trace that
+reaches 300 lines is cut, and its result is 0.
 
-Digits stand apart from each other (``4 7``), so that a digit is a token to any vocabulary. An algorithm inside another
-one is carried out, noise and all, and not written (mul hides its additions). The lines' wording is ours.
+Digits are separated by spaces (``4 7``), so that a digit is one token in any vocabulary. An algorithm that another
+algorithm calls is executed with noise, but its lines are not written. For example, mul hides its additions. The wording
+of the lines is not the authors'.
 """
 
 from __future__ import annotations
@@ -16,41 +18,68 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-LONGEST = 300  # lines
-BELOW = 9  # digits that dynamic noise writes are below this: numpy's randint(0, 9), as in the authors' code
+LONGEST = 300  # lines of a trace
+BELOW = 9  # upper bound (exclusive) of a noise digit: the authors' code calls numpy's randint(0, 9)
 
 
 class TooLongError(Exception):
-    """A trace has reached its 300th line."""
+    """A trace has reached 300 lines."""
 
 
 class Trace:
-    """The lines of one execution; ``noise`` is the probability that a digit of a number goes wrong when it is made."""
+    """The lines of one execution.
+
+    Args:
+        noise: probability that a digit of a number is replaced.
+        rng: the random generator of the noise.
+    """
 
     def __init__(self, noise: float, rng: np.random.Generator) -> None:
         self.lines: list[str] = []
         self._noise, self._rng, self._depth = noise, rng, 0
 
     def number(self, value: int) -> int:
-        """The value as the execution holds it from now on."""
+        """Return a number with dynamic noise.
+
+        Args:
+            value: the number that the algorithm computed.
+
+        Returns:
+            The number that the algorithm continues with.
+        """
         if not self._noise:
             return value
         digits, sign = str(abs(value)), -1 if value < 0 else 1
         if digits == "0":
             return 0
-        wrong = self._rng.random(len(digits)) < self._noise
-        other = self._rng.integers(0, BELOW, len(digits))
-        return sign * int("".join(str(o) if w else d for d, w, o in zip(digits, wrong, other, strict=True)))
+        replace = self._rng.random(len(digits)) < self._noise
+        noise = self._rng.integers(0, BELOW, len(digits))
+        return sign * int("".join(str(n) if r else d for d, r, n in zip(digits, replace, noise, strict=True)))
 
     def write(self, line: str) -> None:
-        """A line of the trace, where this algorithm is the one that was asked for."""
+        """Append a line to the trace, unless another algorithm called this one.
+
+        Args:
+            line: the line, without the newline.
+
+        Raises:
+            TooLongError: if the trace reaches ``LONGEST`` lines.
+        """
         if not self._depth:
             self.lines.append(line)
             if len(self.lines) >= LONGEST:
                 raise TooLongError
 
     def within(self, algorithm: Callable[..., int], *operands: int) -> int:
-        """What another algorithm makes of these, its lines not written."""
+        """Execute another algorithm without writing its lines.
+
+        Args:
+            algorithm: the algorithm.
+            *operands: its operands.
+
+        Returns:
+            Its result.
+        """
         self._depth += 1
         try:
             return algorithm(self, *operands)
@@ -59,17 +88,17 @@ class Trace:
 
 
 def spaced(value: int) -> str:
-    """A number with its digits apart: ``- 4 7``."""
+    """Format a number with spaces between its digits: ``- 4 7``."""
     return " ".join(str(value))
 
 
 def listed(values: Sequence[int]) -> str:
-    """Numbers in a row: ``4 7 , 1 2``."""
+    """Format numbers as a list: ``4 7 , 1 2``."""
     return " , ".join(map(spaced, values))
 
 
 def add(t: Trace, x: int, y: int) -> int:
-    """Digit by digit from the right, with a carry."""
+    """Add digit by digit from the right, with a carry."""
     digits, carry, place = 0, 0, 0
     while x or y:
         a, b, x, y = (t.number(part) for part in (x % 10, y % 10, x // 10, y // 10))
@@ -80,45 +109,45 @@ def add(t: Trace, x: int, y: int) -> int:
 
 
 def sub(t: Trace, x: int, y: int) -> int:
-    """Digit by digit from the right, with a borrow; the larger comes first, but for noise."""
+    """Subtract digit by digit from the right, with a borrow; without noise, x is at least y."""
     digits, borrow, place = 0, 0, 0
     while x or y:
         a, b, x, y = (t.number(part) for part in (x % 10, y % 10, x // 10, y // 10))
-        lent = 10 if a < b + borrow else 0
-        left = t.number(max(a + lent - b - borrow, 0))
-        t.write(f"{spaced(a + lent)} - {spaced(b)} - {spaced(borrow)} = {spaced(left)}")
-        digits, borrow, place = digits + left % 10 * 10**place, 1 if lent else 0, place + 1
+        ten = 10 if a < b + borrow else 0
+        rest = t.number(max(a + ten - b - borrow, 0))
+        t.write(f"{spaced(a + ten)} - {spaced(b)} - {spaced(borrow)} = {spaced(rest)}")
+        digits, borrow, place = digits + rest % 10 * 10**place, 1 if ten else 0, place + 1
     return t.number(digits)
 
 
 def mul(t: Trace, x: int, y: int) -> int:
-    """The first times each digit of the second, shifted, added up."""
+    """Multiply x by each digit of y, shift the products, and add them."""
     total, shift = t.number(0), 1
     while y:
         digit, y = t.number(y % 10), t.number(y // 10)
         part = t.number(x * digit * shift)
-        summed = t.within(add, total, part)
-        t.write(f"{spaced(x)} * {spaced(digit * shift)} = {spaced(part)} ; {spaced(total)} + = {spaced(summed)}")
-        total, shift = summed, shift * 10
+        new_total = t.within(add, total, part)
+        t.write(f"{spaced(x)} * {spaced(digit * shift)} = {spaced(part)} ; {spaced(total)} + = {spaced(new_total)}")
+        total, shift = new_total, shift * 10
     return total
 
 
 def div(t: Trace, x: int, y: int) -> int:
-    """Long division, rounded down."""
-    return _divided(t, x, y)[0]
+    """Return the quotient of a long division, rounded down."""
+    return _divide(t, x, y)[0]
 
 
 def mod(t: Trace, x: int, y: int) -> int:
-    """What long division leaves."""
-    return _divided(t, x, y)[1]
+    """Return the remainder of a long division."""
+    return _divide(t, x, y)[1]
 
 
-def _divided(t: Trace, x: int, y: int) -> tuple[int, int]:
+def _divide(t: Trace, x: int, y: int) -> tuple[int, int]:
     quotient = rest = 0
     for digit in map(int, str(x)):
         rest = t.number(rest * 10 + digit)
         times, left = 0, rest
-        while y and left >= y and times < 9:  # by noise the rest may hold it ten times and more
+        while y and left >= y and times < 9:  # with noise, y may fit into the rest ten times or more
             left = t.within(sub, left, y)
             times += 1
         t.write(f"{spaced(rest)} / {spaced(y)} = {spaced(times)} ; {spaced(left)}")
@@ -127,7 +156,7 @@ def _divided(t: Trace, x: int, y: int) -> tuple[int, int]:
 
 
 def gcd(t: Trace, x: int, y: int) -> int:
-    """Euclid's algorithm."""
+    """Return the greatest common divisor, by Euclid's algorithm."""
     while y:
         rest = t.within(mod, x, y)
         t.write(f"{spaced(x)} mod {spaced(y)} = {spaced(rest)}")
@@ -136,17 +165,17 @@ def gcd(t: Trace, x: int, y: int) -> int:
 
 
 def sort(t: Trace, *numbers: int) -> list[int]:
-    """Selection sort: the smallest of what is left, again and again."""
-    left, ordered = list(numbers), []
-    while left:
-        least = min(range(len(left)), key=left.__getitem__)
-        ordered.append(t.number(left.pop(least)))
-        t.write(f"{spaced(ordered[-1])} | {listed(left)}".rstrip())
+    """Sort numbers by selection sort, smallest first."""
+    rest, ordered = list(numbers), []
+    while rest:
+        smallest = min(range(len(rest)), key=rest.__getitem__)
+        ordered.append(t.number(rest.pop(smallest)))
+        t.write(f"{spaced(ordered[-1])} | {listed(rest)}".rstrip())
     return ordered
 
 
 def median(t: Trace, *numbers: int) -> int:
-    """The middle of the sorted numbers; of an even count half the sum of the two in the middle, rounded down."""
+    """Return the median; for an even count, the mean of the two middle numbers, rounded down."""
     ordered = sort(t, *numbers)
     middle = len(ordered) // 2
     if len(ordered) % 2:
@@ -165,7 +194,17 @@ OPERATIONS: dict[str, Operation] = {
 
 
 def execute(name: str, operands: Sequence[int], noise: float, rng: np.random.Generator) -> tuple[list[str], str]:
-    """The trace of an operation and what it comes to, as the last line says it; cut at 300 lines it comes to 0."""
+    """Execute an operation and return its trace.
+
+    Args:
+        name: name of the operation, a key of ``OPERATIONS``.
+        operands: the operands, at least 0.
+        noise: probability of dynamic noise per digit.
+        rng: the random generator of the noise.
+
+    Returns:
+        The lines of the trace, and the formatted result, which is 0 if the trace is too long.
+    """
     trace = Trace(noise, rng)
     try:
         result = OPERATIONS[name](trace, *(trace.number(operand) for operand in operands))

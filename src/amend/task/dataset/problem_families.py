@@ -1,9 +1,9 @@
-"""The families of built-in problems: what is asked, how an attempt is written down, and what its check tells.
+"""The families of built-in problems: their questions, attempts and graders.
 
-Each family is one where checking is easier than finding, for that gap is what self-correction lives on. An attempt
-names a candidate, works it through, and writes how far off it came out (``3 low``, ``7 high`` or ``ok``) before it
-boxes the candidate. In four of the five families that residual says where the right answer is; in ``target`` it does
-not, and a failed attempt is left to guess again: that family is the hard end on purpose.
+Self-correction needs problems that are easier to check than to solve, and each family has this property. An attempt
+names a candidate answer, checks it, writes the residual (``3 low``, ``7 high`` or ``ok``), and boxes the candidate. In
+four of the five families, the residual determines the right answer. In ``target`` it does not, so the next attempt has
+to guess again. This family is difficult on purpose.
 
     solve     Solve for x: 3*x+7=49.                     x=13: 3*13=39+7=46 3 low \\boxed{13}
     factor    Write 91 as a product of two factors.      7*12=84 7 low \\boxed{7*12}
@@ -11,7 +11,8 @@ not, and a failed attempt is left to guess again: that family is the hard end on
     sum       Compute 57+38.                             94: 94-38=56 1 low \\boxed{94}
     target    Make 24 from 3, 5 and 9.                   9*3-5=22 2 low \\boxed{9*3-5}
 
-``right`` is total: any string, however hostile or long, gets a yes or a no, in time linear in its (capped) length.
+``right`` accepts every string, also long or malicious ones. It returns True or False in time linear in the length, which
+is limited.
 """
 
 from __future__ import annotations
@@ -26,20 +27,25 @@ from itertools import permutations
 import numpy as np
 
 ProblemParams = tuple[int, ...]
-LONGEST_ANSWER = 64  # characters; every right answer of every family is far shorter
+LONGEST_ANSWER = 64  # characters; all right answers are much shorter
 _INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
 
 
 @dataclass(frozen=True)
 class Family:
-    """One kind of problem. ``facts`` are the integers a question was made from; answers are strings.
+    """One kind of problem.
 
-    pose:  draws the facts of a problem at a level 1-5
-    ask:   the question in words
-    gold:  one right answer (others may exist)
-    value: what a candidate works out to, and what it should: (work, value, wanted), for a well-formed candidate
-    near:  a wrong candidate of the kind a hasty solver writes
-    right: whether an answer, any string at all, is right
+    The parameters of a problem ("facts") are the integers in its question. Answers are strings.
+
+    Args:
+        name: name of the family.
+        subject: subject of the problems, one of the subjects of MATH.
+        pose: samples the parameters of a problem, from a random generator and a level from 1 to 5.
+        ask: returns the question.
+        gold: returns one right answer; there may be others.
+        value: checks a well-formed candidate and returns (written check, value of the candidate, wanted value).
+        near: samples a near miss, that is, a wrong candidate with a typical mistake.
+        right: returns whether an answer is right. Any string is a valid answer.
     """
 
     name: str
@@ -52,31 +58,70 @@ class Family:
     right: Callable[[ProblemParams, str], bool]
 
     def work(self, facts: ProblemParams, candidate: str) -> str:
-        """The attempt as it is written down: the candidate worked through, how far off it is, and the box."""
+        """Return the text of an attempt: the check of a candidate, the residual, and the box.
+
+        Args:
+            facts: parameters of the problem.
+            candidate: a well-formed answer.
+
+        Returns:
+            The text, such as ``x=13: 3*13=39+7=46 3 low \\boxed{13}``.
+        """
         work, value, wanted = self.value(facts, candidate)
-        off = "ok" if value == wanted else f"{abs(value - wanted)} {'low' if value < wanted else 'high'}"
-        return f"{work} {off} \\boxed{{{candidate}}}"
+        residual = "ok" if value == wanted else f"{abs(value - wanted)} {'low' if value < wanted else 'high'}"
+        return f"{work} {residual} \\boxed{{{candidate}}}"
 
 
 def integer(text: str) -> int | None:
-    """The integer that ``text`` is, or None. Only plain ASCII digits count: no underscores, no other scripts."""
+    """Parse an integer of at most 12 ASCII digits.
+
+    Args:
+        text: the text. Underscores and digits of other scripts are not allowed.
+
+    Returns:
+        The integer, or None if the text is not such an integer.
+    """
     text = text.strip()
     return int(text) if _INTEGER.fullmatch(text) else None
 
 
 def integers(text: str, separator: str) -> list[int] | None:
-    """The integers of ``text`` between separators, or None where any part is not one."""
+    """Parse a list of integers.
+
+    Args:
+        text: the text.
+        separator: the text between two integers.
+
+    Returns:
+        The integers, or None if a part is not an integer or if the text is too long.
+    """
     parts = [integer(part) for part in text.split(separator)] if len(text) <= LONGEST_ANSWER else [None]
     return None if None in parts else [part for part in parts if part is not None]
 
 
 def miss(rng: np.random.Generator) -> int:
-    """By how much a hasty solver is off: one half the time, seldom more than three, either way."""
+    """Sample the size of a mistake: 1 to 4 with decreasing probability, with a random sign.
+
+    Args:
+        rng: the random generator.
+
+    Returns:
+        The difference to the right number.
+    """
     return int(rng.choice([1, 2, 3, 4], p=[0.5, 0.25, 0.15, 0.1])) * int(rng.choice([-1, 1]))
 
 
 def draw(rng: np.random.Generator, low: int, high: int) -> int:
-    """An integer between low and high, both included."""
+    """Sample an integer uniformly.
+
+    Args:
+        rng: the random generator.
+        low: lower bound, inclusive.
+        high: upper bound, inclusive.
+
+    Returns:
+        The integer.
+    """
     return int(rng.integers(low, high + 1))
 
 
@@ -109,7 +154,7 @@ def _solve_right(facts: ProblemParams, answer: str) -> bool:
     return x is not None and a * x + b == c
 
 
-# factor: p * q = n, both above one ----------------------------------------------------------------------------------
+# factor: p * q = n, both factors above one --------------------------------------------------------------------------
 
 _FACTOR_Q = {1: (2, 9), 2: (4, 12), 3: (7, 16), 4: (10, 22), 5: (14, 30)}
 
@@ -164,7 +209,7 @@ def _pair_right(facts: ProblemParams, answer: str) -> bool:
     return pair is not None and len(pair) == 2 and sum(pair) == facts[2] and pair[0] * pair[1] == facts[3]
 
 
-# sum: a + b, or a - b (b negative); checked by taking b away again --------------------------------------------------
+# sum: a + b with b of either sign; the check subtracts b again ------------------------------------------------------
 
 _SUM = {1: (2, 12), 2: (5, 25), 3: (10, 60), 4: (20, 120), 5: (50, 400)}
 
@@ -186,7 +231,7 @@ def _sum_value(facts: ProblemParams, candidate: str) -> tuple[str, int, int]:
 
 def _sum_near(facts: ProblemParams, rng: np.random.Generator) -> str:
     total = sum(facts)
-    scale = 10 if total > 30 and rng.random() < 0.3 else 1  # a slip in the units, or a carry lost in the tens
+    scale = 10 if total > 30 and rng.random() < 0.3 else 1  # a mistake in the units, or a lost carry in the tens
     off = scale * miss(rng)
     return str(total + off if total + off > 0 else total + abs(off))
 
@@ -195,14 +240,21 @@ def _sum_right(facts: ProblemParams, answer: str) -> bool:
     return integer(answer[:LONGEST_ANSWER]) == sum(facts)
 
 
-# target: an expression that uses each of three numbers once and comes to the target ---------------------------------
+# target: an expression that uses each of three numbers once and has the target value --------------------------------
 
 _TARGET_NUMBER = {1: 5, 2: 6, 3: 7, 4: 8, 5: 9}
 
 
 @cache
 def expressions(numbers: tuple[int, int, int]) -> dict[str, int]:
-    """Every expression of three numbers in one canonical form each (commuted twins are the same one): text to value."""
+    """Return the expressions of three numbers that have a positive value.
+
+    Args:
+        numbers: the numbers.
+
+    Returns:
+        A dict from the text of each expression to its value. Expressions that differ only by commutation appear once.
+    """
     forms: dict[str, int] = {}
     for a, b, c in set(permutations(numbers)):
         if a >= b >= c:
@@ -252,11 +304,11 @@ def _leaves(node: ast.expr) -> Iterator[int]:
     elif isinstance(node, ast.Constant) and type(node.value) is int:
         yield node.value
     else:
-        raise ValueError("only integers, + - * / and parentheses")
+        raise ValueError("allowed: integers, + - * / and parentheses")
 
 
 def _evaluate(node: ast.expr) -> tuple[int, int]:
-    """The value of an expression as an exact fraction (n, d); ZeroDivisionError where there is none."""
+    """Return the value of an expression as an exact fraction (numerator, denominator)."""
     if not isinstance(node, ast.BinOp):
         return (next(_leaves(node)), 1)
     (n, d), (m, e) = _evaluate(node.left), _evaluate(node.right)
@@ -271,7 +323,7 @@ def _evaluate(node: ast.expr) -> tuple[int, int]:
             if m == 0:
                 raise ZeroDivisionError
             return n * e, d * m
-    raise ValueError("only + - * /")
+    raise ValueError("allowed: + - * /")
 
 
 def _target_right(facts: ProblemParams, answer: str) -> bool:
@@ -285,7 +337,7 @@ def _target_right(facts: ProblemParams, answer: str) -> bool:
             return False
         n, d = _evaluate(tree)
     except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError):
-        return False  # not an expression of these numbers: wrong, whatever else it is
+        return False  # an answer that is not an expression of these numbers is wrong
     return n == wanted * d
 
 

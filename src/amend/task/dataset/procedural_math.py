@@ -1,9 +1,9 @@
-"""The built-in problems: made from a seed, graded in microseconds, nothing to download.
+"""The built-in math problems, which are generated from a seed and need no download.
 
-A problem is a pure function of (seed, split, index): its generator is ``SeedSequence([seed, split, index])``, so
-neighbouring indices and seeds share nothing. The splits cannot overlap: the space of questions itself is divided by a
-hash of the question's words, and a draw that falls into another split's part is drawn again. The training split has no
-end; validation and test are fixed lists of distinct questions.
+A problem is a pure function of (seed, split, index). Its random generator is ``SeedSequence([seed, split, index])``, so
+adjacent indices and seeds give independent problems. The splits are disjoint, because a hash of the question determines
+its split. The generator samples again until the question belongs to the requested split. The training split is
+practically unlimited. Validation and test are fixed lists of distinct questions.
 """
 
 from __future__ import annotations
@@ -20,12 +20,22 @@ from amend.task.dataset.splits import SPLITS, Split, part
 from amend.task.grading.extract_answer import boxed
 from amend.types import Message, Problem, Verdict
 
-SEED = 20240919  # the day SCoRe appeared; part of what the test set is, so not a knob
-ENDLESS = 2**31 - 1  # training problems: as many as anybody asks for
+SEED = 20240919  # publication date of SCoRe; no option, because it defines the test set
+ENDLESS = 2**31 - 1  # length of the training split
 
 
 class Builtin:
-    """Problems of the chosen families and levels; ``validation`` and ``test`` are the sizes of the fixed sets."""
+    """Built-in problems with their grader.
+
+    Args:
+        families: names of the problem families, see ``problem_families``.
+        levels: difficulty levels, from 1 to 5.
+        validation: number of validation problems.
+        test: number of test problems.
+
+    Raises:
+        UserError: if a family or level is unknown.
+    """
 
     def __init__(self, *, families: Sequence[str], levels: Sequence[int], validation: int, test: int) -> None:
         unknown = [name for name in families if name not in FAMILIES]
@@ -38,7 +48,15 @@ class Builtin:
         self._fixed: dict[str, list[Problem]] = {}
 
     def problem(self, split: Split, index: int) -> Problem:
-        """The problem that (split, index) names. Pure: the same on every machine and in every run."""
+        """Return one problem, which is the same on every machine and in every run.
+
+        Args:
+            split: name of the split.
+            index: index of the problem, at least 0.
+
+        Returns:
+            The problem. ``meta`` contains its family, subject, level, parameters ("facts") and worked solution.
+        """
         rng = np.random.default_rng(np.random.SeedSequence([SEED, SPLITS.index(split), index]))
         family = FAMILIES[self._families[int(rng.integers(len(self._families)))]]
         level = self._levels[int(rng.integers(len(self._levels)))]
@@ -56,7 +74,17 @@ class Builtin:
         return Problem(id=f"builtin-{split}-{index}", question=question, target=gold, meta=meta)
 
     def problems(self, split: Split) -> Sequence[Problem]:
-        """All problems of a split; UserError where the families and levels have too few distinct ones."""
+        """Return the problems of a split.
+
+        Args:
+            split: name of the split.
+
+        Returns:
+            The problems. "train" is a lazy sequence; "val" and "test" are lists.
+
+        Raises:
+            UserError: if the families and levels have too few distinct problems.
+        """
         if split == "train":
             return LazyProblems(partial(self.problem, split), ENDLESS)
         if split not in self._fixed:
@@ -64,20 +92,20 @@ class Builtin:
         return self._fixed[split]
 
     def _distinct(self, split: Split, count: int) -> list[Problem]:
-        found = distinct(partial(self.problem, split), count)
-        if len(found) < count:
+        problems = distinct(partial(self.problem, split), count)
+        if len(problems) < count:
             raise UserError(
                 f"task.{'test' if split == 'test' else 'validation'}={count}: these families and levels have only "
-                f"{len(found)} distinct problems in that split; ask for fewer, or allow more families or levels"
+                f"{len(problems)} distinct problems in that split; allowed: fewer problems, or more families or levels"
             )
-        return found
+        return problems
 
     def render_prompt(self, problem: Problem) -> list[Message]:
-        """The conversation that poses the problem: the question, and nothing else."""
+        """Return the question as the only message."""
         return [Message("user", problem.question)]
 
     def grade(self, problem: Problem, reply: str) -> Verdict:
-        """Is the last boxed answer of the reply right? Total: any string gets a verdict."""
+        """Grade the last boxed answer of a reply. Any string is a valid reply."""
         answer = boxed(reply)
         if answer is None:
             return Verdict(None, False, "no answer")
@@ -85,5 +113,5 @@ class Builtin:
         return Verdict(answer, right, "right" if right else "wrong")
 
     def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
-        """``check`` for each pair of problem and reply."""
+        """Grade many replies, in order."""
         return [self.grade(problem, reply) for problem, reply in pairs]

@@ -55,18 +55,13 @@ def from_file(file: Path) -> Table:
 
 
 def is_local(source: str, *, beside: Sequence[str], layout: str) -> bool:
-    """Return whether a source is a local file or folder.
+    """Return whether a source is a local file or folder, and not a hub id or a keyword.
 
-    Args:
-        source: the value of ``task.source``.
-        beside: keywords that are allowed as well, such as "builtin".
-        layout: the files that a folder must contain, for the error message.
-
-    Returns:
-        True for an existing path; False for a keyword or a hub id.
+    ``source`` is the value of ``task.source``. ``beside`` lists the allowed keywords, such as "builtin". ``layout``
+    names the files that a folder must contain, for the error message.
 
     Raises:
-        UserError: if the source is none of these.
+        UserError: if the source is neither an existing path nor a keyword nor a hub id.
     """
     if Path(source).expanduser().exists():
         return True
@@ -101,15 +96,9 @@ def first_file(folder: Path, names: Sequence[str], split: str) -> Path:
 def from_hub(source: str, split: str, configuration: str | None, *, layout: str, beside: Sequence[str] = ()) -> Table:
     """Load one split of a data set from the hub.
 
-    Args:
-        source: the hub id.
-        split: name of the split.
-        configuration: name of the configuration; None: concatenate all configurations.
-        layout: the files that a local folder must contain, for the error message.
-        beside: further hub ids that the same task needs, for the command in the error message.
-
-    Returns:
-        The rows.
+    ``configuration`` is the name of a configuration; with None, all configurations are concatenated. Two parameters
+    serve only the error message: ``layout`` names the files that a local folder must contain, and ``beside`` lists
+    further hub ids that the same task needs.
 
     Raises:
         UserError: if the data set cannot be loaded. The message contains the command that fetches it.

@@ -40,8 +40,8 @@ def add_noise(
     if rng.random() >= doc:
         return text
     *steps, last = text.split("\n")
-    kept = [step for step in steps if rng.random() >= line]
-    return "\n".join("".join(_replace_digit(c, rng, char, replacement) for c in step) for step in (*kept, last))
+    remaining = [step for step in steps if rng.random() >= line]
+    return "\n".join("".join(_replace_digit(c, rng, char, replacement) for c in step) for step in (*remaining, last))
 
 
 def _replace_digit(character: str, rng: np.random.Generator, char: float, replacement: Replacement) -> str:

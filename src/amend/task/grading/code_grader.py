@@ -38,11 +38,11 @@ class CodeGrader:
     """Grade programs in a sandbox.
 
     Args:
-        sandbox: the kind of sandbox, see ``amend.task.sandbox``.
-        seconds: limit of processor time for each program, in seconds.
+        sandbox: The kind of sandbox, see ``amend.task.sandbox``.
+        seconds: Limit of processor time for each program, in seconds.
 
     Raises:
-        UserError: if this machine does not support this kind of sandbox.
+        UserError: If this machine does not support this kind of sandbox.
     """
 
     def __init__(self, *, sandbox: Kind, seconds: float) -> None:
@@ -52,7 +52,7 @@ class CodeGrader:
         """Return a verdict for each pair of problem and reply, in order.
 
         Args:
-            pairs: problems with the replies to grade. Any string is a valid reply.
+            pairs: Problems with the replies to grade. Any string is a valid reply.
 
         Returns:
             One verdict per pair. ``answer`` is the extracted program.
@@ -73,8 +73,8 @@ def trial(problem: Problem, program: str) -> ExecutionRequest:
     """Return the request to run a program against the tests of a problem.
 
     Args:
-        problem: a problem whose ``meta`` has ``test``, ``prelude`` and ``names``.
-        program: source code of the solution.
+        problem: A problem whose ``meta`` has ``test``, ``prelude`` and ``names``.
+        program: Source code of the solution.
 
     Returns:
         The request for the sandbox.

@@ -29,7 +29,7 @@ def boxed(text: str) -> str | None:
     An unclosed ``\boxed{`` is ignored, and an escaped brace does not count as a brace. Time is linear in the length.
 
     Args:
-        text: the reply. Any string is valid. Only the last ``LONGEST_REPLY`` characters are searched.
+        text: The reply. Any string is valid. Only the last ``LONGEST_REPLY`` characters are searched.
 
     Returns:
         The answer without surrounding space; "" for an empty box; None if the reply has no answer.

@@ -30,7 +30,7 @@ def whole(meta: Mapping[str, Any], reply: str) -> str | None:
     Args:
         meta: ``entry`` is the name of the requested function. Optional: ``given``, the imports and helpers of the
             prompt; ``head``, the first lines of the function, which are used if the reply is only its body.
-        reply: the reply. Any string is valid.
+        reply: The reply. Any string is valid.
 
     Returns:
         Source code, which may be invalid Python; None if the reply has no code.
@@ -52,7 +52,7 @@ def body(code: str) -> str:
     up to the end of the last such ``return`` are indented. This reading is used only if the result parses.
 
     Args:
-        code: the text that follows the head of the function.
+        code: The text that follows the head of the function.
 
     Returns:
         The indented body.
@@ -75,8 +75,8 @@ def extracted(reply: str, entry: str) -> str | None:
     Time is linear in the length of the reply.
 
     Args:
-        reply: the reply. Any string is valid. Only the last ``LONGEST_REPLY`` characters are searched.
-        entry: the name of the requested function.
+        reply: The reply. Any string is valid. Only the last ``LONGEST_REPLY`` characters are searched.
+        entry: The name of the requested function.
 
     Returns:
         The code, which may be only the body of a function; None if the reply has no code.
@@ -114,8 +114,8 @@ def used(code: str, others: Sequence[str]) -> str:
     Definitions that those need in turn are included. If several blocks define a name, the last definition is used.
 
     Args:
-        code: the selected code block.
-        others: the other code blocks of the reply.
+        code: The selected code block.
+        others: The other code blocks of the reply.
 
     Returns:
         Source code to put before ``code``; "" if ``code`` needs nothing or does not parse.

@@ -49,8 +49,8 @@ def decide(gold: str, answer: str) -> str | None:
     """Compare two answers without sympy.
 
     Args:
-        gold: the gold answer.
-        answer: the answer of a reply.
+        gold: The gold answer.
+        answer: The answer of a reply.
 
     Returns:
         "right" or "wrong"; None if sympy must decide.
@@ -60,8 +60,8 @@ def decide(gold: str, answer: str) -> str | None:
         return "right"
     if _NOT.search(answer) and not _NOT.search(gold):
         return "wrong"
-    halves = [found.group(1) for unit in (a_unit, b_unit) if (found := _HALF_DAY.fullmatch(unit))]
-    bases = [found.group(1) for text in (a, b) if (found := _BASE.fullmatch(text))]
+    halves = [match.group(1) for unit in (a_unit, b_unit) if (match := _HALF_DAY.fullmatch(unit))]
+    bases = [match.group(1) for text in (a, b) if (match := _BASE.fullmatch(text))]
     if any(len(marks) == 2 and marks[0] != marks[1] for marks in (halves, bases)):
         return "wrong"  # math-verify ignores AM or PM and the base, and would find the numbers equal
     if _WORD.fullmatch(a) and _WORD.fullmatch(b):  # sympy would parse a word as a product of its letters
@@ -84,7 +84,7 @@ class Grader:
     Worker processes start when the first comparison needs sympy. They end with ``close`` or when the grader is deleted.
 
     Args:
-        seconds: limit of wall-clock time for each comparison. It bounds the delay that one adversarial answer causes.
+        seconds: Limit of wall-clock time for each comparison. It bounds the delay that one adversarial answer causes.
     """
 
     def __init__(self, *, seconds: float) -> None:
@@ -94,8 +94,8 @@ class Grader:
         """Grade one reply.
 
         Args:
-            gold: the gold answer.
-            reply: the reply. Any string is valid.
+            gold: The gold answer.
+            reply: The reply. Any string is valid.
 
         Returns:
             The verdict.
@@ -112,7 +112,7 @@ class Grader:
             One verdict per pair, in order. ``answer`` is cut to ``LONGEST_ANSWER`` characters.
 
         Raises:
-            UserError: if worker processes do not start. No reply causes an error.
+            UserError: If worker processes do not start. No reply causes an error.
         """
         answers = [boxed(reply) for _, reply in pairs]
         normalized = [

@@ -83,13 +83,13 @@ def plain(answer: str) -> tuple[str, str]:
     """
     text = answer.strip().rstrip(".,;").strip().removeprefix("\\approx").strip()
     unit = ""
-    if (found := _UNIT.fullmatch(text) or _WORDS.fullmatch(text)) and not _NOT_UNITS.search(found.group(2).lower()):
-        text, unit = found.group(1), found.group(2).strip().lower()
+    if (match := _UNIT.fullmatch(text) or _WORDS.fullmatch(text)) and not _NOT_UNITS.search(match.group(2).lower()):
+        text, unit = match.group(1), match.group(2).strip().lower()
         unit = "%" if unit in ("percent", "per cent") else unit
-    if found := _MIXED.fullmatch(text):
-        sign, whole, *parts = (part for part in found.groups() if part is not None)
-        top, bottom = int(parts[0]), int(parts[1])
-        text = f"{sign}\\frac{{{int(whole) * bottom + top}}}{{{bottom}}}"
+    if match := _MIXED.fullmatch(text):
+        sign, integer, *fraction = (part for part in match.groups() if part is not None)
+        top, bottom = int(fraction[0]), int(fraction[1])
+        text = f"{sign}\\frac{{{int(integer) * bottom + top}}}{{{bottom}}}"
     if _TEXT.fullmatch(text):  # the answer is a word: \text{Evelyn}
         text = _TEXT.sub(r"\1", text)
     if not _SPACED.fullmatch(text):
@@ -106,16 +106,16 @@ def number(text: str) -> Fraction | None:
     """Return the exact value of an integer, decimal or fraction.
 
     Args:
-        text: a value that ``plain`` returned.
+        text: A value that ``plain`` returned.
 
     Returns:
         The value; None if the text is not a number of these kinds.
     """
-    if found := _DECIMAL.fullmatch(text):
-        sign, digits = found.group(1), found.group(2).replace(",", "")
+    if match := _DECIMAL.fullmatch(text):
+        sign, digits = match.group(1), match.group(2).replace(",", "")
         return Fraction(sign + digits) if digits else None
-    if found := _RATIO.fullmatch(text):
-        top, bottom = (int(digits) for digits in found.groups()[1:] if digits is not None)
+    if match := _RATIO.fullmatch(text):
+        top, bottom = (int(digits) for digits in match.groups()[1:] if digits is not None)
         if bottom:
-            return Fraction(-top if found.group(1) == "-" else top, bottom)
+            return Fraction(-top if match.group(1) == "-" else top, bottom)
     return None

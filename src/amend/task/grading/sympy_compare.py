@@ -10,16 +10,13 @@ _THOUSANDS = re.compile(r"(?<=[0-9])(?:,\\!|\{,\})(?=[0-9]{3})")  # 20,\!000, wh
 _PI_OVER = re.compile(r"\\frac\s*\\pi\s*([0-9])")  # \frac \pi4
 _EQUALS = re.compile(r"(?<![\\<>!:])=")
 _NAME = re.compile(r"\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\([A-Za-z0-9, ]+\))?|\\(?:text|mathrm|mbox)\{[^{}]*\}")
-_NUMERIC = (
-    re.compile(  # notation that a number may contain: units, commands without variables, and the constants i and e
-        r"\\(?:text|mathrm|mbox)\s*\{[^{}]*\}|\\(?:[dtc]?frac|sqrt|pi|cdot|times|circ|left|right|pm|q?quad)(?![A-Za-z])"
-        r"|(?<![A-Za-z\\])[ie](?![A-Za-z])"
-    )
+_NUMERIC = re.compile(  # notation that a number may contain: units, commands without variables, and i and e
+    r"\\(?:text|mathrm|mbox)\s*\{[^{}]*\}|\\(?:[dtc]?frac|sqrt|pi|cdot|times|circ|left|right|pm|q?quad)(?![A-Za-z])"
+    r"|(?<![A-Za-z\\])[ie](?![A-Za-z])"
 )
 _MARKED = re.compile(r"\([^()]*\)|[_^]\{?[0-9]+\}?")  # digits that belong to a name: f(2), a_1, AB^2
-_SEVERAL = re.compile(
-    r",|\\text\s*\{\s*(?:or|and)\s*\}|\b(?:or|and)\b"
-)  # x = -2 or x = 3: math-verify handles several solutions
+# several solutions, as in x = -2 or x = 3, which math-verify handles itself
+_SEVERAL = re.compile(r",|\\text\s*\{\s*(?:or|and)\s*\}|\b(?:or|and)\b")
 
 _INTERVAL = re.compile(r"(?:\\left)?\s*[\[(].*,.*[\])]", re.DOTALL)
 _OR = re.compile(r"\\text\s*\{\s*or\s*\}|\bor\b|\\lor\b|\\vee\b")
@@ -33,8 +30,8 @@ def compare_answers(gold: str, answer: str) -> str:
     """Compare two answers with math-verify.
 
     Args:
-        gold: the gold answer, LaTeX.
-        answer: the answer of a reply, LaTeX.
+        gold: The gold answer, LaTeX.
+        answer: The answer of a reply, LaTeX.
 
     Returns:
         "right", "wrong" or "unparsed". If the answer makes several claims, all of them must be right.
@@ -90,8 +87,8 @@ def sides(gold: str, answer: str) -> list[str]:
     equation, and both of its sides are claims. ``a+b = 0`` has no coefficient, so it claims 0.
 
     Args:
-        gold: the gold answer.
-        answer: the answer of a reply.
+        gold: The gold answer.
+        answer: The answer of a reply.
 
     Returns:
         The claims to compare with the gold answer. This is the whole answer if it has no "=", if the gold answer has
@@ -129,14 +126,14 @@ def parse(answer: str) -> list[Any]:
     text = _THOUSANDS.sub("", answer.strip().rstrip("."))
     text = re.sub(r"\\?%|\\!", "", text).strip()
     text = _REPEATING.sub(_fraction, _PI_OVER.sub(r"\\frac{\\pi}{\1}", text))
-    found: list[Any] = read(
+    expressions: list[Any] = read(
         f"\\boxed{{{text}}}",
         extraction_config=[LatexExtractionConfig(boxed_match_priority=0)],
         fallback_mode="no_fallback",
         parsing_timeout=None,
         raise_on_error=True,
     )
-    return found
+    return expressions
 
 
 def _fraction(match: re.Match[str]) -> str:

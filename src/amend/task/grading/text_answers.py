@@ -23,7 +23,7 @@ def said(reply: str) -> str | None:
         4. the last line, if it is one word
 
     Args:
-        reply: the reply. Any string is valid.
+        reply: The reply. Any string is valid.
 
     Returns:
         The answer; None if there is none or if it is longer than ``LONGEST_ANSWER``.
@@ -51,8 +51,8 @@ def same_text(gold: str, found: str | None) -> Verdict:
     """Grade an answer by string comparison after normalization with ``bare``.
 
     Args:
-        gold: the gold answer.
-        found: the answer of a reply; None if the reply has none.
+        gold: The gold answer.
+        found: The answer of a reply; None if the reply has none.
 
     Returns:
         A verdict with the reason "right", "wrong" or "no answer".

@@ -47,7 +47,7 @@ class Pool:
     timeout of the same pair is cached permanently.
 
     Args:
-        seconds: limit of wall-clock time for each comparison.
+        seconds: Limit of wall-clock time for each comparison.
     """
 
     def __init__(self, *, seconds: float) -> None:
@@ -69,7 +69,7 @@ class Pool:
             "right", "wrong", "unparsed" or "timeout" for each distinct pair.
 
         Raises:
-            UserError: if the worker processes do not start or stop answering.
+            UserError: If the worker processes do not start or stop answering.
         """
         with self._lock:
             now = time.monotonic()
@@ -179,9 +179,9 @@ def compare(gold: str, answer: str, seconds: float) -> str:
     """Compare two answers inside a worker process.
 
     Args:
-        gold: the gold answer, LaTeX.
-        answer: the answer of a reply, LaTeX.
-        seconds: limit of wall-clock time. The alarm that ends this process is set to 2 * seconds + 1.
+        gold: The gold answer, LaTeX.
+        answer: The answer of a reply, LaTeX.
+        seconds: Limit of wall-clock time. The alarm that ends this process is set to 2 * seconds + 1.
 
     Returns:
         "right", "wrong", "unparsed", or "timeout" if the comparison runs out of memory.
