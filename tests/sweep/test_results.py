@@ -108,10 +108,10 @@ def test_what_is_generated_is_of_training_problems() -> None:
             "curves": {"pass": {"x": [1, 96]}, "generated.pass": {"x": [1, 8]}},
         }
     ]
-    assert over({"rows": rows}, ["generated.mean"]) == "64 training problems, k = 8 attempts at each."
-    assert over({"rows": rows}, ["mean"]) == "32 test problems, k = 96 attempts at each."
+    assert over({"rows": rows}, ["generated.mean"]) == "64 training problems, k = 8 attempts each."
+    assert over({"rows": rows}, ["mean"]) == "32 test problems, k = 96 attempts each."
     rows[0]["figures"]["acc_t1"] = {"problems": 500}
-    assert over({"rows": rows}, ["acc_t1", "mean"]) == "500, 32 test problems, by column, k = 96 attempts at each."
+    assert over({"rows": rows}, ["acc_t1", "mean"]) == "500, 32 test problems, by column, k = 96 attempts each."
 
 
 def test_what_a_reward_model_was_taught_with_is_told_beside_what_the_run_sampled() -> None:
@@ -120,7 +120,7 @@ def test_what_a_reward_model_was_taught_with_is_told_beside_what_the_run_sampled
     assert costs({"rows": rows})[0] == "|  | seeds | sampled tokens | seconds |"
     rows[1]["cost"]["orm_sampled_tokens"] = 1400
     assert costs({"rows": rows}) == [
-        "|  | seeds | sampled tokens | its reward model's | seconds |",
+        "|  | seeds | sampled tokens | sampled tokens of its reward model | seconds |",
         "| --- | ---: | ---: | ---: | ---: |",
         "| reward=a | 1 | 5 | 0 | 1 |",
         "| reward=b | 1 | 5 | 1,400 | 1 |",
@@ -239,9 +239,7 @@ def test_every_machine_and_commit_that_runs_were_made_with_is_named(
     monkeypatch.setattr(results, "latest_finished", lambda base: tmp_path / base.name.rpartition("-s")[2])
     monkeypatch.setattr(results, "read_run", read_one)
     found = results.result(read_sweep(file), Plans(read_sweep(file), "", []), [])
-    said = (
-        f"X and Y, 1 core a run, Python 3, commit {'a' * 10}+ and {'b' * 10} (+: with files that were not committed)."
-    )
+    said = f"X and Y, 1 core per run, Python 3, commit {'a' * 10}+ and {'b' * 10} (+: with uncommitted changes)."
     assert said in page("# One.\n", found, Layout())
 
 

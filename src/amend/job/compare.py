@@ -41,7 +41,7 @@ def run(cfg: DictConfig) -> int:
             hint = did_you_mean(name, known)
             raise UserError(f"compare.algorithms: no algo={name} in conf/algo{hint}allowed: {', '.join(known)}")
     failed: dict[str, str] = {}
-    began = time.perf_counter()
+    start = time.perf_counter()
     for number, (name, seed) in enumerate(plan, 1):
         words = command_line(cfg, name, seed)
         state = where(words)
@@ -55,7 +55,7 @@ def run(cfg: DictConfig) -> int:
     for table in comparison_tables(folders, cfg.compare.sampled_tokens):
         print_table(table)
     out = write_comparison(Path(cfg.runs_dir) / "comparison.json", folders)
-    print(f"{len(folders)} of {len(plan)} runs, {(time.perf_counter() - began) / 60:.0f} minutes; results: {out}")
+    print(f"{len(folders)} of {len(plan)} runs, {(time.perf_counter() - start) / 60:.0f} minutes; results: {out}")
     for label, reason in failed.items():
         print(f"failed: {label}: {reason}")
     return int(bool(failed))

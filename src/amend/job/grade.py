@@ -36,8 +36,8 @@ def grade_file(task: Task, responses: Path, verdicts: Path) -> Counter[str]:
         UserError: If a line or a field is invalid, or a file cannot be read or written; the message names it.
     """
     replies = []
-    for where, row in lines(responses, content(responses)):
-        with at(where):
+    for position, row in lines(responses, content(responses)):
+        with at(position):
             replies.append((row, task.problem_from_row(row), text_of(row, "reply")))
     reasons: Counter[str] = Counter()
 
@@ -58,5 +58,5 @@ def grade_file(task: Task, responses: Path, verdicts: Path) -> Counter[str]:
 def run(cfg: DictConfig) -> int:
     """Grade ``responses`` and write ``verdicts``."""
     reasons = grade_file(build_task(cfg), Path(cfg.responses), Path(cfg.verdicts))
-    print(f"verdicts: {cfg.verdicts} ({', '.join(f'{why} {count}' for why, count in reasons.most_common())})")
+    print(f"verdicts: {cfg.verdicts} ({', '.join(f'{reason} {count}' for reason, count in reasons.most_common())})")
     return 0

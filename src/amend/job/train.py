@@ -39,11 +39,11 @@ class TrainingRun(NamedTuple):
 
     Attributes:
         cfg: The checked configuration.
-        folder: The run folder, which rank 0 holds.
+        folder: The run folder, which rank 0 locks.
         components: Task, dialogue, policy, runner and reward.
         algorithm: The algorithm that trains the policy.
         view: The terminal view.
-        logger: Where metrics are logged, besides the run folder.
+        logger: The logger, which gets the metrics in addition to the run folder.
         callbacks: The Lightning callbacks.
         start: ``time.perf_counter()`` at the beginning of the job, in seconds.
     """
@@ -111,7 +111,7 @@ def prepare(cfg: DictConfig, folder: RunFolder, start: float) -> TrainingRun:
 
 
 def evaluate_base_model(job: TrainingRun) -> BaseEvaluation:
-    """Evaluate the base model, or read its evaluation from the cache, and print the pace that follows from it."""
+    """Evaluate the base model, or read its evaluation from the cache, and print the estimated pace of the run."""
     base = evaluate_base(job.cfg, job.components, job.folder, job.view)
     if samples_from_policy(job.cfg) and base.seconds:
         job.view.note(describe_pace(job.cfg, len(base.columns["turn"]), base.seconds))
@@ -119,7 +119,7 @@ def evaluate_base_model(job: TrainingRun) -> BaseEvaluation:
 
 
 def train(job: TrainingRun) -> None:
-    """Restore the checkpoint of a resumed run, and train to the end of the budget or to Ctrl-C."""
+    """Restore the checkpoint of a resumed run, and train until the budget is used or Ctrl-C is pressed."""
     checkpoint = restore(job.callbacks.checkpoint.path, job.folder, job.algorithm) if job.cfg.resume else None
     fit(job.cfg, job.components, job.algorithm, job.callbacks, checkpoint)
 
@@ -139,7 +139,19 @@ def evaluate_trained_model(job: TrainingRun) -> tuple[Columns, dict[str, float]]
 def write_results(
     job: TrainingRun, base: BaseEvaluation, trained: Columns, tokens: dict[str, float]
 ) -> tuple[dict[str, Any], Columns]:
-    """Distil if ``distillation`` asks for it; write episodes.parquet, summary.json and the charts of the logger."""
+    """Train a student if ``distillation`` is set, and write the results of the run.
+
+    The results are episodes.parquet, summary.json and the charts of the logger.
+
+    Args:
+        job: The run.
+        base: The evaluation of the base model.
+        trained: The episode table of the trained model.
+        tokens: Mean number of tokens per problem, by decoding.
+
+    Returns:
+        The content of summary.json, and the episode table of all evaluations.
+    """
     cfg, components, folder = job.cfg, job.components, job.folder
     student = distill(
         cfg, components, folder, lambda: run_suite(cfg, components, "student", job.view, components.runner)[0]

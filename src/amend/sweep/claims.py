@@ -34,7 +34,7 @@ from amend.results.stats.random_effects import MeanSquares, seed_p
 from amend.sweep.results_page import read_layout
 
 NOTE = "note"  # an explanation of the figure for the reader
-MOOT = "moot"  # why our runs cannot test the claim, such as words that the model cannot read
+MOOT = "moot"  # why our runs cannot test the claim, such as prompts on which the model was not trained
 OPTIONAL = {NOTE, MOOT}
 KEYS = {"id", "claim", "who", "where", "theirs", "trust", "sweep", "terms", "expect", "than", "unit"}
 TRUST = {
@@ -73,21 +73,21 @@ def claims(path: Path) -> list[dict[str, Any]]:
     Raises:
         UserError: If a claim is invalid; the message names the claim.
     """
-    found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
     seen: set[str] = set()
-    for claim in found:
-        where = f"{path}: {claim.get('id', '?')}"
+    for claim in entries:
+        place = f"{path}: {claim.get('id', '?')}"
         if missing := KEYS - claim.keys():
-            raise UserError(f"{where}: {min(missing)}: missing; allowed: {', '.join(sorted(KEYS))}")
+            raise UserError(f"{place}: {min(missing)}: missing; allowed: {', '.join(sorted(KEYS))}")
         if stray := claim.keys() - KEYS - OPTIONAL:
-            raise UserError(f"{where}: {min(stray)}: no such key; allowed: {', '.join(sorted(KEYS | OPTIONAL))}")
-        for key, known in (("trust", TRUST), ("expect", EXPECT), ("unit", UNITS)):
-            if claim[key] not in known:
-                raise UserError(f"{where}: {key}={claim[key]}: allowed: {', '.join(known)}")
+            raise UserError(f"{place}: {min(stray)}: no such key; allowed: {', '.join(sorted(KEYS | OPTIONAL))}")
+        for key, allowed in (("trust", TRUST), ("expect", EXPECT), ("unit", UNITS)):
+            if claim[key] not in allowed:
+                raise UserError(f"{place}: {key}={claim[key]}: allowed: {', '.join(allowed)}")
         if claim["id"] in seen:
-            raise UserError(f"{where}: this id occurs twice; every claim needs its own id")
+            raise UserError(f"{place}: this id occurs twice; every claim needs its own id")
         seen.add(claim["id"])
-    return list(found)
+    return list(entries)
 
 
 def verdict(expect: str, than: float, low: float, high: float) -> str:

@@ -30,8 +30,8 @@ class Trace:
     """The lines of one execution.
 
     Args:
-        noise: probability that a digit of a number is replaced.
-        rng: the random generator of the noise.
+        noise: Probability that a digit of a number is replaced.
+        rng: The random generator of the noise.
     """
 
     def __init__(self, noise: float, rng: np.random.Generator) -> None:
@@ -42,7 +42,7 @@ class Trace:
         """Return a number with dynamic noise.
 
         Args:
-            value: the number that the algorithm computed.
+            value: The number that the algorithm computed.
 
         Returns:
             The number that the algorithm continues with.
@@ -60,10 +60,10 @@ class Trace:
         """Append a line to the trace, unless another algorithm called this one.
 
         Args:
-            line: the line, without the newline.
+            line: The line, without the newline.
 
         Raises:
-            TooLongError: if the trace reaches ``LONGEST`` lines.
+            TooLongError: If the trace reaches ``LONGEST`` lines.
         """
         if not self._depth:
             self.lines.append(line)
@@ -74,8 +74,8 @@ class Trace:
         """Execute another algorithm without writing its lines.
 
         Args:
-            algorithm: the algorithm.
-            *operands: its operands.
+            algorithm: The algorithm.
+            *operands: Its operands.
 
         Returns:
             Its result.
@@ -197,10 +197,10 @@ def execute(name: str, operands: Sequence[int], noise: float, rng: np.random.Gen
     """Execute an operation and return its trace.
 
     Args:
-        name: name of the operation, a key of ``OPERATIONS``.
-        operands: the operands, at least 0.
-        noise: probability of dynamic noise per digit.
-        rng: the random generator of the noise.
+        name: Name of the operation, a key of ``OPERATIONS``.
+        operands: The operands, at least 0.
+        noise: Probability of dynamic noise per digit.
+        rng: The random generator of the noise.
 
     Returns:
         The lines of the trace, and the formatted result, which is 0 if the trace is too long.

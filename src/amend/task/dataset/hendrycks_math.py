@@ -42,13 +42,13 @@ class Hendrycks:
     attribute ``by_id`` contains all problems, also those of unselected levels.
 
     Args:
-        source: a folder, a hub id or "hendrycks", see the module.
-        levels: the selected levels, from 1 to 5.
-        validation: number of validation problems, a fixed selection from the training problems.
-        test: maximum number of test problems, a fixed selection.
+        source: A folder, a hub id or "hendrycks", see the module.
+        levels: The selected levels, from 1 to 5.
+        validation: Number of validation problems, a fixed selection from the training problems.
+        test: Maximum number of test problems, a fixed selection.
 
     Raises:
-        UserError: if the source cannot be read, if a row lacks a field, or if a split has too few problems.
+        UserError: If the source cannot be read, if a row lacks a field, or if a split has too few problems.
     """
 
     def __init__(self, source: str, *, levels: list[int], validation: int, test: int) -> None:
@@ -90,13 +90,13 @@ def gold(row: Row) -> str:
     """Return the gold answer of a row.
 
     Args:
-        row: a row of MATH, or a row that ``job=grade`` wrote.
+        row: A row of MATH, or a row that ``job=grade`` wrote.
 
     Returns:
         The field ``gold`` or ``answer``, otherwise the last boxed expression of ``solution``.
 
     Raises:
-        UserError: if the row has none of these.
+        UserError: If the row has none of these.
     """
     if "gold" in row or "answer" in row:
         return text(row, "gold", "answer").strip()

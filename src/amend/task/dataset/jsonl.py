@@ -21,10 +21,10 @@ def at(where: str) -> Iterator[None]:
     """Prefix each UserError of the ``with`` block with a location.
 
     Args:
-        where: the location, such as "FILE, line 3".
+        where: The location, such as "FILE, line 3".
 
     Raises:
-        UserError: if the block raises one.
+        UserError: If the block raises one.
     """
     try:
         yield
@@ -36,13 +36,13 @@ def content(file: Path) -> bytes:
     """Return the bytes of a file.
 
     Args:
-        file: the path.
+        file: The path.
 
     Returns:
         The bytes.
 
     Raises:
-        UserError: if the file cannot be read, or if it is a Git LFS pointer instead of the data.
+        UserError: If the file cannot be read, or if it is a Git LFS pointer instead of the data.
     """
     try:
         data = file.read_bytes()
@@ -57,14 +57,14 @@ def lines(file: Path, read: bytes) -> Iterator[Placed]:
     """Yield the objects of a JSON Lines file. Blank lines are skipped.
 
     Args:
-        file: the path, for error messages.
-        read: the bytes of the file; may be gzip-compressed.
+        file: The path, for error messages.
+        read: The bytes of the file; may be gzip-compressed.
 
     Yields:
         The location and the object of each line.
 
     Raises:
-        UserError: if the gzip data is incomplete or if a line is not a JSON object.
+        UserError: If the gzip data is incomplete or if a line is not a JSON object.
     """
     if read.startswith(b"\x1f\x8b"):
         try:
@@ -83,13 +83,13 @@ def parsed(text: bytes) -> dict[str, Any]:
     """Parse a JSON object.
 
     Args:
-        text: the JSON text in UTF-8.
+        text: The JSON text in UTF-8.
 
     Returns:
         The object.
 
     Raises:
-        UserError: if the text is not a JSON object.
+        UserError: If the text is not a JSON object.
     """
     try:
         row = json.loads(text)
@@ -104,14 +104,14 @@ def text(row: Row, *names: str) -> str:
     """Return the text of the first of several fields that a row has.
 
     Args:
-        row: the row.
-        *names: the names of the fields, in order of preference.
+        row: The row.
+        *names: The names of the fields, in order of preference.
 
     Returns:
         The text.
 
     Raises:
-        UserError: if the row has none of the fields, or if the first one is not text.
+        UserError: If the row has none of the fields, or if the first one is not text.
     """
     for name in names:
         if name in row:

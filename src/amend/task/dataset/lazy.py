@@ -20,8 +20,8 @@ class LazyProblems(Sequence[Problem]):
     """A sequence of problems that generates each problem on access.
 
     Args:
-        make: returns the problem of an index; must be a pure function.
-        count: length of the sequence.
+        make: Returns the problem of an index; must be a pure function.
+        count: Length of the sequence.
     """
 
     def __init__(self, make: Callable[[int], Problem], count: int) -> None:
@@ -46,8 +46,8 @@ def distinct(make: Callable[[int], Problem], count: int) -> list[Problem]:
     """Return the first problems of make(0), make(1), ... that have different questions.
 
     Args:
-        make: returns the problem of an index.
-        count: number of problems to return.
+        make: Returns the problem of an index.
+        count: Number of problems to return.
 
     Returns:
         ``count`` problems, or fewer if ``PATIENCE`` ends the search.

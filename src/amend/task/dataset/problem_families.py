@@ -1,18 +1,18 @@
-"""The families of built-in problems: their questions, attempts and graders.
+r"""The families of built-in problems: their questions, attempts and graders.
 
 Self-correction needs problems that are easier to check than to solve, and each family has this property. An attempt
 names a candidate answer, checks it, writes the residual (``3 low``, ``7 high`` or ``ok``), and boxes the candidate. In
 four of the five families, the residual determines the right answer. In ``target`` it does not, so the next attempt has
 to guess again. This family is difficult on purpose.
 
-    solve     Solve for x: 3*x+7=49.                     x=13: 3*13=39+7=46 3 low \\boxed{13}
-    factor    Write 91 as a product of two factors.      7*12=84 7 low \\boxed{7*12}
-    pair      Find two numbers with sum 12 and product 35.   4,8: 4*8=32 3 low \\boxed{4,8}
-    sum       Compute 57+38.                             94: 94-38=56 1 low \\boxed{94}
-    target    Make 24 from 3, 5 and 9.                   9*3-5=22 2 low \\boxed{9*3-5}
+    solve     Solve for x: 3*x+7=49.                     x=13: 3*13=39+7=46 3 low \boxed{13}
+    factor    Write 91 as a product of two factors.      7*12=84 7 low \boxed{7*12}
+    pair      Find two numbers with sum 12 and product 35.   4,8: 4*8=32 3 low \boxed{4,8}
+    sum       Compute 57+38.                             94: 94-38=56 1 low \boxed{94}
+    target    Make 24 from 3, 5 and 9.                   9*3-5=22 2 low \boxed{9*3-5}
 
-``right`` accepts every string, also long or malicious ones. It returns True or False in time linear in the length, which
-is limited.
+``right`` accepts every string, also long or malicious ones. It returns True or False in time linear in the length of
+the string, which is limited.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
 class Family:
     """One kind of problem.
 
-    The parameters of a problem ("facts") are the integers in its question. Answers are strings.
+    The parameters of a problem ("facts") are the integers that determine its question. Answers are strings.
 
     Args:
-        name: name of the family.
-        subject: subject of the problems, one of the subjects of MATH.
-        pose: samples the parameters of a problem, from a random generator and a level from 1 to 5.
-        ask: returns the question.
-        gold: returns one right answer; there may be others.
-        value: checks a well-formed candidate and returns (written check, value of the candidate, wanted value).
-        near: samples a near miss, that is, a wrong candidate with a typical mistake.
-        right: returns whether an answer is right. Any string is a valid answer.
+        name: Name of the family.
+        subject: Subject of the problems, such as "Algebra".
+        pose: Samples the parameters of a problem, from a random generator and a level from 1 to 5.
+        ask: Returns the question.
+        gold: Returns one right answer; there may be others.
+        value: Checks a well-formed candidate and returns (written check, value of the candidate, wanted value).
+        near: Samples a near miss, that is, a wrong candidate with a typical mistake.
+        right: Returns whether an answer is right. Any string is a valid answer.
     """
 
     name: str
@@ -58,14 +58,14 @@ class Family:
     right: Callable[[ProblemParams, str], bool]
 
     def work(self, facts: ProblemParams, candidate: str) -> str:
-        """Return the text of an attempt: the check of a candidate, the residual, and the box.
+        r"""Return the text of an attempt: the check of a candidate, the residual, and the box.
 
         Args:
-            facts: parameters of the problem.
-            candidate: a well-formed answer.
+            facts: Parameters of the problem.
+            candidate: A well-formed answer.
 
         Returns:
-            The text, such as ``x=13: 3*13=39+7=46 3 low \\boxed{13}``.
+            The text, such as ``x=13: 3*13=39+7=46 3 low \boxed{13}``.
         """
         work, value, wanted = self.value(facts, candidate)
         residual = "ok" if value == wanted else f"{abs(value - wanted)} {'low' if value < wanted else 'high'}"
@@ -76,7 +76,7 @@ def integer(text: str) -> int | None:
     """Parse an integer of at most 12 ASCII digits.
 
     Args:
-        text: the text. Underscores and digits of other scripts are not allowed.
+        text: The text. Underscores and digits of other scripts are not allowed.
 
     Returns:
         The integer, or None if the text is not such an integer.
@@ -89,8 +89,8 @@ def integers(text: str, separator: str) -> list[int] | None:
     """Parse a list of integers.
 
     Args:
-        text: the text.
-        separator: the text between two integers.
+        text: The text.
+        separator: The text between two integers.
 
     Returns:
         The integers, or None if a part is not an integer or if the text is too long.
@@ -103,7 +103,7 @@ def miss(rng: np.random.Generator) -> int:
     """Sample the size of a mistake: 1 to 4 with decreasing probability, with a random sign.
 
     Args:
-        rng: the random generator.
+        rng: The random generator.
 
     Returns:
         The difference to the right number.
@@ -115,9 +115,9 @@ def draw(rng: np.random.Generator, low: int, high: int) -> int:
     """Sample an integer uniformly.
 
     Args:
-        rng: the random generator.
-        low: lower bound, inclusive.
-        high: upper bound, inclusive.
+        rng: The random generator.
+        low: Lower bound, inclusive.
+        high: Upper bound, inclusive.
 
     Returns:
         The integer.
@@ -144,8 +144,8 @@ def _solve_value(facts: ProblemParams, candidate: str) -> tuple[str, int, int]:
 def _solve_near(facts: ProblemParams, rng: np.random.Generator) -> str:
     a, b, c = facts
     x = (c - b) // a
-    off = miss(rng)
-    return str(x + off if x + off > 0 else x + abs(off))
+    offset = miss(rng)
+    return str(x + offset if x + offset > 0 else x + abs(offset))
 
 
 def _solve_right(facts: ProblemParams, answer: str) -> bool:
@@ -171,8 +171,8 @@ def _factor_value(facts: ProblemParams, candidate: str) -> tuple[str, int, int]:
 
 def _factor_near(facts: ProblemParams, rng: np.random.Generator) -> str:
     p, q, _ = facts
-    off = miss(rng)
-    return f"{p}*{q + off if q + off > 1 else q + abs(off)}"
+    offset = miss(rng)
+    return f"{p}*{q + offset if q + offset > 1 else q + abs(offset)}"
 
 
 def _factor_right(facts: ProblemParams, answer: str) -> bool:
@@ -232,8 +232,8 @@ def _sum_value(facts: ProblemParams, candidate: str) -> tuple[str, int, int]:
 def _sum_near(facts: ProblemParams, rng: np.random.Generator) -> str:
     total = sum(facts)
     scale = 10 if total > 30 and rng.random() < 0.3 else 1  # a mistake in the units, or a lost carry in the tens
-    off = scale * miss(rng)
-    return str(total + off if total + off > 0 else total + abs(off))
+    offset = scale * miss(rng)
+    return str(total + offset if total + offset > 0 else total + abs(offset))
 
 
 def _sum_right(facts: ProblemParams, answer: str) -> bool:
@@ -250,7 +250,7 @@ def expressions(numbers: tuple[int, int, int]) -> dict[str, int]:
     """Return the expressions of three numbers that have a positive value.
 
     Args:
-        numbers: the numbers.
+        numbers: The numbers.
 
     Returns:
         A dict from the text of each expression to its value. Expressions that differ only by commutation appear once.

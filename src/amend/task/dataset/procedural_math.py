@@ -28,13 +28,13 @@ class Builtin:
     """Built-in problems with their grader.
 
     Args:
-        families: names of the problem families, see ``problem_families``.
-        levels: difficulty levels, from 1 to 5.
-        validation: number of validation problems.
-        test: number of test problems.
+        families: Names of the problem families, see ``problem_families``.
+        levels: Difficulty levels, from 1 to 5.
+        validation: Number of validation problems.
+        test: Number of test problems.
 
     Raises:
-        UserError: if a family or level is unknown.
+        UserError: If a family or level is unknown.
     """
 
     def __init__(self, *, families: Sequence[str], levels: Sequence[int], validation: int, test: int) -> None:
@@ -51,8 +51,8 @@ class Builtin:
         """Return one problem, which is the same on every machine and in every run.
 
         Args:
-            split: name of the split.
-            index: index of the problem, at least 0.
+            split: Name of the split.
+            index: Index of the problem, at least 0.
 
         Returns:
             The problem. ``meta`` contains its family, subject, level, parameters ("facts") and worked solution.
@@ -77,13 +77,13 @@ class Builtin:
         """Return the problems of a split.
 
         Args:
-            split: name of the split.
+            split: Name of the split.
 
         Returns:
             The problems. "train" is a lazy sequence; "val" and "test" are lists.
 
         Raises:
-            UserError: if the families and levels have too few distinct problems.
+            UserError: If the families and levels have too few distinct problems.
         """
         if split == "train":
             return LazyProblems(partial(self.problem, split), ENDLESS)

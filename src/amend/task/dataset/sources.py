@@ -23,9 +23,9 @@ class Table(NamedTuple):
     """Rows of a data set and their source.
 
     Args:
-        source: path or hub id, and the split.
-        sha256: hash of the source, in hexadecimal.
-        rows: the location and the object of each row.
+        source: Path or hub id, and the split.
+        sha256: Hash of the source, in hexadecimal.
+        rows: The location and the object of each row.
     """
 
     source: str
@@ -42,13 +42,13 @@ def from_file(file: Path) -> Table:
     """Read a JSON Lines file.
 
     Args:
-        file: the path.
+        file: The path.
 
     Returns:
         The rows.
 
     Raises:
-        UserError: if the file cannot be read or if a line is not a JSON object.
+        UserError: If the file cannot be read or if a line is not a JSON object.
     """
     data = content(file)
     return Table(str(file), hashlib.sha256(data).hexdigest(), list(lines(file, data)))
@@ -61,7 +61,7 @@ def is_local(source: str, *, beside: Sequence[str], layout: str) -> bool:
     names the files that a folder must contain, for the error message.
 
     Raises:
-        UserError: if the source is neither an existing path nor a keyword nor a hub id.
+        UserError: If the source is neither an existing path nor a keyword nor a hub id.
     """
     if Path(source).expanduser().exists():
         return True
@@ -77,15 +77,15 @@ def first_file(folder: Path, names: Sequence[str], split: str) -> Path:
     """Return the first of several files that a folder contains.
 
     Args:
-        folder: the folder.
-        names: file names, in order of preference.
-        split: name of the split, for the error message.
+        folder: The folder.
+        names: File names, in order of preference.
+        split: Name of the split, for the error message.
 
     Returns:
         The path of the file.
 
     Raises:
-        UserError: if the folder contains none of the files.
+        UserError: If the folder contains none of the files.
     """
     for name in names:
         if (folder / name).is_file():
@@ -101,7 +101,7 @@ def from_hub(source: str, split: str, configuration: str | None, *, layout: str,
     further hub ids that the same task needs.
 
     Raises:
-        UserError: if the data set cannot be loaded. The message contains the command that fetches it.
+        UserError: If the data set cannot be loaded. The message contains the command that fetches it.
     """
     import datasets
 
@@ -131,7 +131,7 @@ def digest(rows: Iterable[Row]) -> str:
     """Return the SHA-256 of rows that do not come from a file.
 
     Args:
-        rows: the rows, each hashed as JSON with sorted keys.
+        rows: The rows, each hashed as JSON with sorted keys.
 
     Returns:
         The hash, in hexadecimal.

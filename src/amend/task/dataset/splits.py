@@ -14,7 +14,7 @@ def part(question: str) -> Split:
     """Return the split of a question, which depends only on a hash of the text.
 
     Args:
-        question: the text of the question.
+        question: The text of the question.
 
     Returns:
         The split. The splits of generated questions are therefore disjoint.

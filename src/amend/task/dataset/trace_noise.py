@@ -27,11 +27,11 @@ def add_noise(
     """Return a text with static noise.
 
     Args:
-        text: the worked solution; its last line contains the answer.
-        rng: the random generator.
-        doc: probability that the text receives noise.
-        char: probability that a digit is replaced.
-        line: probability that a line is deleted.
+        text: The worked solution; its last line contains the answer.
+        rng: The random generator.
+        doc: Probability that the text receives noise.
+        char: Probability that a digit is replaced.
+        line: Probability that a line is deleted.
         replacement: "uniform" or "biased", see the module.
 
     Returns:

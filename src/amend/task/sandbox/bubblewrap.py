@@ -22,14 +22,14 @@ def command(seconds: float, *, walled: bool) -> list[str]:
     """Return the command that starts a sandboxed Python process.
 
     Args:
-        seconds: limit of processor time, in seconds; rounded up to a whole number.
-        walled: whether bubblewrap isolates the process; if not, only the resource limits apply.
+        seconds: Limit of processor time, in seconds; rounded up to a whole number.
+        walled: Whether bubblewrap isolates the process; if not, only the resource limits apply.
 
     Returns:
         The command and its arguments.
 
     Raises:
-        UserError: if ``walled`` and this machine cannot run bubblewrap.
+        UserError: If ``walled`` and this machine cannot run bubblewrap.
     """
     limits = (int(-(-seconds // 1)), MEMORY, FILE, FILES, PROCESSES)
     interpreter = [python(), "-I", "-S", "-B", "-X", "utf8", "-c", BOOT, *map(str, limits)]
@@ -46,7 +46,7 @@ def bubblewrap_command() -> tuple[str, ...]:
     """Return the bubblewrap command without the options that differ between processes.
 
     Raises:
-        UserError: if bubblewrap is not installed, or if seccomp has no table for this architecture.
+        UserError: If bubblewrap is not installed, or if seccomp has no table for this architecture.
     """
     bwrap = shutil.which("bwrap")
     if bwrap is None or not seccomp.supported():

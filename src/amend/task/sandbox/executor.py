@@ -54,10 +54,10 @@ class ExecutionRequest(NamedTuple):
     """A program and its test.
 
     Args:
-        program: the source of the program, called the solution.
-        test: the source of the test, which calls the functions of the solution.
-        prelude: source that the test process runs before the test. The solution cannot see it.
-        names: maps a name in the test to the name of the same function in the solution.
+        program: The source of the program, called the solution.
+        test: The source of the test, which calls the functions of the solution.
+        prelude: Source that the test process runs before the test. The solution cannot see it.
+        names: Maps a name in the test to the name of the same function in the solution.
     """
 
     program: str
@@ -70,8 +70,8 @@ class ExecutionResult(NamedTuple):
     """The result of one request.
 
     Args:
-        reason: one of the reasons that the module lists.
-        detail: a further explanation, such as the name of an exception; may be empty.
+        reason: One of the reasons that the module lists.
+        detail: A further explanation, such as the name of an exception; may be empty.
     """
 
     reason: str
@@ -83,11 +83,11 @@ class Sandbox:
 
     Args:
         kind: "bubblewrap", or "rlimit" for resource limits without isolation.
-        seconds: limit of processor time for each program, in seconds.
-        workers: number of programs that run in parallel; 0: the number of cores that this process may use.
+        seconds: Limit of processor time for each program, in seconds.
+        workers: Number of programs that run in parallel; 0: the number of cores that this process may use.
 
     Raises:
-        UserError: if this machine cannot run such a sandbox.
+        UserError: If this machine cannot run such a sandbox.
     """
 
     def __init__(self, *, kind: Kind, seconds: float, workers: int = 0) -> None:
@@ -104,7 +104,7 @@ class Sandbox:
         """Run programs in parallel.
 
         Args:
-            trials: the programs with their tests.
+            trials: The programs with their tests.
 
         Returns:
             One result per request, in order.

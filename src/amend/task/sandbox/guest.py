@@ -41,8 +41,8 @@ def told(value: Any, other: Callable[[Any], str]) -> str:
     class, with the methods of that base class.
 
     Args:
-        value: the value.
-        other: serializes a value that is not plain data.
+        value: The value.
+        other: Serializes a value that is not plain data.
 
     Returns:
         One line of JSON, which is also a Python expression in the namespace ``JSON``.
@@ -84,8 +84,8 @@ def understood(data: Any, other: Callable[[str, Any], Any]) -> Any:
     """Restore a value from the JSON data of ``told``.
 
     Args:
-        data: the decoded JSON.
-        other: returns the value behind a tag ("object" or "name") and its number or name.
+        data: The decoded JSON.
+        other: Returns the value behind a tag ("object" or "name") and its number or name.
 
     Returns:
         The value.
@@ -226,7 +226,7 @@ def raised(name: str) -> Exception:
     """Create an exception that stands for the one that the solution raised.
 
     Args:
-        name: the class name of the exception in the solution process.
+        name: The class name of the exception in the solution process.
 
     Returns:
         An exception of the built-in class with this name, otherwise an ``Exception``. Its attribute ``solution`` is the
@@ -248,7 +248,7 @@ class RemoteProxy:
 
     Args:
         tag: "name" for a global name of the solution, "object" for a stored object.
-        key: the name, or the number of the object.
+        key: The name, or the number of the object.
     """
 
     def __init__(self, tag: str, key: str | int) -> None:
@@ -280,9 +280,9 @@ class TestCase:
     otherwise a name of the solution.
 
     Args:
-        prelude: source to run before the test.
-        names: maps a name in the test to the name of the same function in the solution.
-        test: the source of the test.
+        prelude: Source to run before the test.
+        names: Maps a name in the test to the name of the same function in the solution.
+        test: The source of the test.
     """
 
     questions = 0

@@ -64,12 +64,12 @@ class SandboxProcess:
     Use it as a context manager, or call ``close``.
 
     Args:
-        command: the command that starts the process, from ``bubblewrap.command``.
-        entry: the function of ``guest`` to run: "run_solution" or "run_tests".
-        walled: whether the command starts bubblewrap.
+        command: The command that starts the process, from ``bubblewrap.command``.
+        entry: The function of ``guest`` to run: "run_solution" or "run_tests".
+        walled: Whether the command starts bubblewrap.
 
     Raises:
-        UserError: if the process does not start.
+        UserError: If the process does not start.
     """
 
     def __init__(self, command: list[str], entry: str, *, walled: bool) -> None:
@@ -132,11 +132,11 @@ class SandboxProcess:
         """Send a message to the process.
 
         Args:
-            text: the message.
-            deadline: time of ``time.monotonic`` until which the process must read the message.
+            text: The message.
+            deadline: Time of ``time.monotonic`` until which the process must read the message.
 
         Raises:
-            EndedError: if the process exited or did not read the message before the deadline.
+            EndedError: If the process exited or did not read the message before the deadline.
         """
         data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
         self._write(b"%d\n%b" % (len(data), data), deadline)
@@ -145,10 +145,10 @@ class SandboxProcess:
         """Return the next line that the process writes, without the newline.
 
         Args:
-            deadline: time of ``time.monotonic`` until which the line must be complete.
+            deadline: Time of ``time.monotonic`` until which the line must be complete.
 
         Raises:
-            EndedError: if the process exited, missed the deadline, or wrote more than ``LONGEST`` bytes.
+            EndedError: If the process exited, missed the deadline, or wrote more than ``LONGEST`` bytes.
         """
         while (length := self._buffer.find(b"\n")) < 0:
             self._wait(self._stdout, select.POLLIN, deadline)

@@ -68,13 +68,13 @@ def program(machine: str) -> bytes:
     """Return the filter program for an architecture.
 
     Args:
-        machine: the architecture, as ``platform.machine()`` names it.
+        machine: The architecture, as ``platform.machine()`` names it.
 
     Returns:
         The bytes of an array of struct sock_filter.
 
     Raises:
-        ValueError: if ``ARCHITECTURES`` lacks the architecture.
+        ValueError: If ``ARCHITECTURES`` lacks the architecture.
     """
     numbers = sorted(
         number for pair in ALLOWED.values() if (number := pair[list(ARCHITECTURES).index(machine)]) is not None
