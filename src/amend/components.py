@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from omegaconf import DictConfig, OmegaConf
 
-from amend.algo.base import Algorithm
+from amend.algo.base import GenerationStrategy
 from amend.algo.context import AlgorithmContext
 from amend.dialogue import Dialogue
 from amend.distributed import collectives, launch
@@ -85,15 +85,15 @@ def build_components(cfg: DictConfig) -> Components:
     return Components(task, dialogue, policy, runner, reward)
 
 
-def build_algorithm(cfg: DictConfig, components: Components) -> Algorithm:
+def build_algorithm(cfg: DictConfig, components: Components) -> GenerationStrategy:
     """The learner, handed the house."""
     torch.manual_seed(cfg.seed)  # what an algorithm initialises itself (a value head, an adapter)
     exploration = Exploration(*(build(cfg[group]) for group in Exploration._fields))
     context = AlgorithmContext(
         components.policy, components.runner, components.reward, exploration, Budget(**cfg.budget), cfg.seed
     )
-    learner: Algorithm = build(cfg.algo, context)
-    return learner
+    algorithm: GenerationStrategy = build(cfg.algo, context)
+    return algorithm
 
 
 def build_reranker(cfg: DictConfig) -> Reranker | None:

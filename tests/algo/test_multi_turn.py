@@ -15,7 +15,7 @@ from amend.ops.logprobs import TokenLogprobs
 
 
 def learner(**knobs: Any) -> MultiTurn:
-    return MultiTurn(*handed(policy()), **{**LOOP, "kl_coef": 0.0, "paid": "all", "gamma": 0.0, **knobs})
+    return MultiTurn(*handed(policy()), **{**LOOP, "kl_coef": 0.0, "reward_turns": "all", "gamma": 0.0, **knobs})
 
 
 def two_by_four(first: tuple[float, float] = (0.0, 1.0), second: tuple[float, float] = (1.0, 0.0)) -> Batch:
@@ -25,7 +25,7 @@ def two_by_four(first: tuple[float, float] = (0.0, 1.0), second: tuple[float, fl
 
 
 @pytest.mark.parametrize(
-    ("paid", "gamma", "advantages"),
+    ("reward_turns", "gamma", "advantages"),
     [
         ("all", 0.0, [[0, -1, 0, 1], [0, 1, 0, -1]]),  # 0 - 1 and 1 - 0; 1 - 0 and 0 - 1
         ("all", 1.0, [[0, 0, 0, 1], [0, 0, 0, -1]]),  # turn 1 answers for both: 1 - 1
@@ -34,8 +34,8 @@ def two_by_four(first: tuple[float, float] = (0.0, 1.0), second: tuple[float, fl
         ("last", 0.5, [[0, 0.5, 0, 1], [0, -0.5, 0, -1]]),
     ],
 )
-def test_credit(paid: str, gamma: float, advantages: list[list[float]]) -> None:
-    assert learner(paid=paid, gamma=gamma).advantages(two_by_four()).tolist() == advantages
+def test_credit(reward_turns: str, gamma: float, advantages: list[list[float]]) -> None:
+    assert learner(reward_turns=reward_turns, gamma=gamma).advantages(two_by_four()).tolist() == advantages
 
 
 def test_repeating_a_good_answer_pays_as_well_as_correcting_a_bad_one() -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 from scripted import stage
 
+from amend.algo.base import Algorithm, GenerationStrategy
 from amend.algo.untrained import Untrained
-from amend.batch import collate
-from amend.ops.logprobs import TokenLogprobs
 from amend.types import SamplingParams
 
 HOW = [SamplingParams(0.0, 9), SamplingParams(0.5, 7)]
@@ -21,11 +19,8 @@ def test_it_answers_as_it_is_played() -> None:
 
 
 def test_there_is_nothing_to_train() -> None:
-    house = stage(lambda prompt, sample, turn: "0")
-    made = Untrained(*house.handed, max_tokens=9)
-    batch = collate(house.reward(house.runner(house.problems(1), 1, HOW, (5,))))
+    """It only generates: it is no Lightning module, and has no advantages and no loss."""
+    made = Untrained(*stage(lambda prompt, sample, turn: "0").handed, max_tokens=9)
     assert made.num_iterations == 0 and not made.online and made.max_tokens == 9
-    with pytest.raises(NotImplementedError):
-        made.advantages(batch)
-    with pytest.raises(NotImplementedError):
-        made.loss(batch, batch.old_logprobs, TokenLogprobs(*[batch.old_logprobs] * 4))
+    assert isinstance(made, GenerationStrategy) and not isinstance(made, Algorithm)
+    assert not hasattr(made, "advantages") and not hasattr(made, "loss")

@@ -302,7 +302,7 @@ def test_two_processes_make_the_run_of_one(together: list[dict[str, Any]]) -> No
     for got, want in zip(records, wanted, strict=True):
         assert got.pop("stage") == want.pop("stage")
         assert got == pytest.approx(want, rel=1e-3, abs=1e-5)
-    assert kept["explored"] == remembered["explored"] and kept["spent"] == remembered["spent"]
+    assert kept["explored"] == remembered["explored"] and kept["counters"] == remembered["counters"]
     assert kept["beta2_now"] == pytest.approx(remembered["beta2_now"], rel=1e-4)
 
 

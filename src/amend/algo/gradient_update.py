@@ -1,14 +1,13 @@
-"""From a batch to optimizer steps: credit, then a weighted sum of losses at each token, then a step.
+"""From a batch to optimizer steps: advantages, a weighted sum of token losses, one step of AdamW per minibatch.
 
-What a learner says of itself is ``advantages`` and ``loss``, and perhaps ``weights``. Nothing here depends on how a
-minibatch is cut into micro-batches, nor on how many processes read them (``amend.ranks``): credit and weights are taken
-over the whole of it first, and losses summed after.
-For a loss that is no sum over tokens, a learner overrides ``accumulate``.
+An algorithm implements ``advantages`` and ``loss``, and may override ``token_weights``. For a loss that is no sum over
+tokens it overrides ``accumulate``. The result does not depend on the size of a micro-batch or on the number of ranks:
+advantages and weights are computed on the whole minibatch, and the losses of its parts are summed.
 
     gradient = d/dtheta  sum_(i, t) w_it L_it(theta),     norm clipped
-    theta <- theta - lr_n (Adam's direction + weight_decay theta),     lr_n = lr min(1, n / warm_up) in step n
+    theta <- theta - lr_n (Adam's direction + weight_decay theta),     lr_n = lr min(1, n / warmup_steps) in step n
 
-Adam: Kingma and Ba 2015. Decay apart from its direction: Loshchilov and Hutter 2019.
+Adam: Kingma and Ba 2015. Decoupled weight decay: Loshchilov and Hutter 2019.
 """
 
 from __future__ import annotations
@@ -56,7 +55,18 @@ class OptimizerConfig(TypedDict):
 
 
 class GradientUpdate(pl.LightningModule, ABC):
-    """The update of one algorithm. ``OptimizerConfig`` documents its keys."""
+    """The update of an algorithm, as a Lightning module.
+
+    Args:
+        policy: The model that is trained, and its reference.
+        exploration: The exploration of the run, whose entropy strategy changes the loss.
+        seed: The seed of the run.
+        **optimizer: The keys of ``OptimizerConfig``.
+
+    Attributes:
+        iteration: The number of finished iterations.
+        counters: What the run has used: ``sampled_tokens``, ``episodes`` and ``optimizer_steps``.
+    """
 
     def __init__(
         self, policy: Policy, exploration: Exploration, seed: int, **optimizer: Unpack[OptimizerConfig]
@@ -71,32 +81,61 @@ class GradientUpdate(pl.LightningModule, ABC):
         )
         self.weight_decay, self.max_grad_norm = optimizer["weight_decay"], optimizer["max_grad_norm"]
         self.update_epochs, self.num_minibatches = optimizer["update_epochs"], optimizer["num_minibatches"]
-        self.iteration = 0  # num_iterations finished; the clock that everything is derived from
+        self.iteration = 0
         self.counters = {"sampled_tokens": 0, "episodes": 0, "optimizer_steps": 0}
 
     @abstractmethod
     def advantages(self, batch: Batch) -> Float[Tensor, "b t"]:
-        """How much better each token was than expected; 0 where nothing was sampled."""
+        """Compute how much better each token is than expected.
+
+        Args:
+            batch: The episodes of an iteration.
+
+        Returns:
+            The advantages, 0 where ``batch.loss_mask`` is False.
+        """
 
     @abstractmethod
     def loss(self, batch: Batch, advantages: Float[Tensor, "b t"], out: TokenLogprobs) -> Float[Tensor, "b t"]:
-        """The objective at each token, to be minimised."""
+        """Compute the loss of each token, which amend minimises.
+
+        Args:
+            batch: The episodes of a micro-batch.
+            advantages: Their advantages.
+            out: Their log-probabilities under the current policy, with gradient.
+
+        Returns:
+            The losses; values where ``batch.loss_mask`` is False have no weight.
+        """
 
     def token_weights(self, batch: Batch) -> Float[Tensor, "b t"]:
-        """What each token counts for: here, sums over an episode, means over episodes."""
+        """Return the weight of each token's loss: by default the sum over an episode and the mean over episodes.
+
+        Args:
+            batch: The episodes of a minibatch.
+
+        Returns:
+            The weights, 0 where ``batch.loss_mask`` is False.
+        """
         return aggregation.seq_mean_token_sum(batch.loss_mask)
 
     def loss_uses_reference(self) -> bool:
-        """Whether ``loss`` reads ``out.ref_logp`` or ``out.kl``."""
+        """Return whether ``loss`` reads ``out.ref_logp`` or ``out.kl``."""
         return False
 
     def reward_uses_reference(self) -> bool:
-        """Whether ``advantages`` reads ``batch.ref_logp``."""
+        """Return whether ``advantages`` reads ``batch.ref_logp``."""
         return False
 
     def prepare(self, batch: Batch) -> Batch:
-        """The batch with what ``advantages`` and ``loss`` need beside it, read under the policy before it is
-        updated."""
+        """Add what ``advantages`` and ``loss`` need to a batch, before the first optimizer step.
+
+        Args:
+            batch: The episodes of an iteration.
+
+        Returns:
+            The batch; with ``ref_logp`` if ``reward_uses_reference``.
+        """
         if not self.reward_uses_reference():
             return batch
         return replace(batch, ref_logp=self.read(batch, self._reference_logprobs))
@@ -104,31 +143,53 @@ class GradientUpdate(pl.LightningModule, ABC):
     def _reference_logprobs(self, micro: Batch) -> Float[Tensor, "m u"]:
         return self.policy.reference(micro.tokens, micro.loss_mask, micro.temperature)
 
-    def read(self, batch: Batch, what: Callable[[Batch], Float[Tensor, "m u"]]) -> Float[Tensor, "b t"]:
-        """``what`` of each micro-batch, a number a token, over the whole batch; without gradient, in shares."""
+    def read(self, batch: Batch, compute: Callable[[Batch], Float[Tensor, "m u"]]) -> Float[Tensor, "b t"]:
+        """Compute one number per token, micro-batch by micro-batch and sharded over the ranks, without gradient.
+
+        Args:
+            batch: The episodes.
+            compute: Returns the numbers of a micro-batch.
+
+        Returns:
+            The numbers of the whole batch, on every rank.
+        """
         found = torch.zeros_like(batch.old_logprobs)
         with torch.no_grad():
             for rows, counts in micro_batches(batch, self.policy.max_tokens_per_micro_batch):
                 micro = batch.rows(rows)
-                found[rows, : micro.tokens.shape[1]] += what(micro) * counts
+                found[rows, : micro.tokens.shape[1]] += compute(micro) * counts
         return collectives.all_reduce_sum(found)
 
     def optimize(self, batch: Batch, epochs: int, parts: int, span: tuple[float, float]) -> dict[str, float]:
-        """``epochs`` x ``parts`` optimizer steps; ``span`` is from where to where in the learning rate's decay."""
+        """Make ``epochs`` x ``parts`` optimizer steps.
+
+        Args:
+            batch: The episodes.
+            epochs: Passes over them.
+            parts: Minibatches of a pass.
+            span: The progress of the run, from 0 to 1, at the first and after the last step, for ``lr_scheduler_type``.
+
+        Returns:
+            The metrics of the update, averaged over its steps. ``sampling/logp_difference`` is that of the first step,
+            because the policy changes afterwards.
+
+        Raises:
+            UserError: If a gradient is not finite. The weights are then those before the step.
+        """
         batch = self.prepare(batch)
         advantages = self.advantages(batch)
         optimizer = self.optimizers()
         assert isinstance(optimizer, torch.optim.Optimizer | pl.core.optimizer.LightningOptimizer)
-        seen: list[dict[str, float]] = []
+        metrics: list[dict[str, float]] = []
         for epoch in range(epochs):
             for part in self.minibatches(batch, parts, epoch):
-                share = span[0] + (span[1] - span[0]) * len(seen) / (epochs * parts)
+                share = span[0] + (span[1] - span[0]) * len(metrics) / (epochs * parts)
                 rate = self.lr * (1 - share) if self.lr_scheduler_type == "linear" else self.lr
-                taken = max((int(kept["step"]) for kept in optimizer.state.values()), default=0)
+                steps = max((int(state["step"]) for state in optimizer.state.values()), default=0)
                 for group in optimizer.param_groups:
-                    group["lr"] = rate * min(1.0, (taken + 1) / max(self.warmup_steps, 1))
+                    group["lr"] = rate * min(1.0, (steps + 1) / max(self.warmup_steps, 1))
                 optimizer.zero_grad()
-                seen.append(collectives.all_reduce_dict(self.accumulate(batch.rows(part), advantages[part])))
+                metrics.append(collectives.all_reduce_dict(self.accumulate(batch.rows(part), advantages[part])))
                 collectives.all_reduce_gradients(self.parameters())
                 norm = torch.nn.utils.clip_grad_norm_(
                     [p for p in self.parameters() if p.requires_grad], self.max_grad_norm
@@ -141,52 +202,65 @@ class GradientUpdate(pl.LightningModule, ABC):
                     )
                 optimizer.step()
                 self.counters["optimizer_steps"] += 1
-                seen[-1]["grad_norm"] = float(norm)
-        gap = {
-            key: value for key, value in seen[0].items() if key == "sampling/logp_difference"
-        }  # later, the policy has moved as well
-        return {key: sum(one[key] for one in seen) / len(seen) for key in seen[0]} | gap
+                metrics[-1]["grad_norm"] = float(norm)
+        first = {key: value for key, value in metrics[0].items() if key == "sampling/logp_difference"}
+        return {key: sum(step[key] for step in metrics) / len(metrics) for key in metrics[0]} | first
 
     def accumulate(self, batch: Batch, advantages: Float[Tensor, "b t"]) -> dict[str, float]:
-        """Gradients of this process's share of a minibatch, a micro-batch at a time, and its share of what is measured:
-        both add up to the whole's."""
-        weights, levers = self.token_weights(batch), self.exploration.entropy.choose(batch, advantages)
+        """Accumulate the gradients of this rank's share of a minibatch, one micro-batch after another.
+
+        Args:
+            batch: The whole minibatch.
+            advantages: Its advantages.
+
+        Returns:
+            This rank's part of each metric; the sum over the ranks is the metric of the minibatch.
+        """
+        weights, chosen = self.token_weights(batch), self.exploration.entropy.choose(batch, advantages)
         weights = weights * batch.extras.get("importance", 1.0)
-        drawn = max(int(batch.loss_mask.sum()), 1)
+        num_tokens = max(int(batch.loss_mask.sum()), 1)
         totals: dict[str, float] = {}
         for rows, counts in micro_batches(batch, self.policy.max_tokens_per_micro_batch):
             micro = batch.rows(rows)
             t = micro.tokens.shape[1]
             out = self.policy(micro.tokens, micro.loss_mask, micro.temperature, reference=self.loss_uses_reference())
-            loss = self.exploration.entropy(self.loss(micro, advantages[rows, :t], out), levers[rows, :t], micro, out)
+            loss = self.exploration.entropy(self.loss(micro, advantages[rows, :t], out), chosen[rows, :t], micro, out)
             loss = (loss * weights[rows, :t]).sum() * counts
             if loss.requires_grad:
-                loss.backward()  # not Lightning's, which would send each micro-batch's gradient round by itself
+                loss.backward()  # Lightning's backward would all-reduce the gradient of each micro-batch
             sums = logprob_metrics(out, micro.loss_mask, micro.turn, micro.extras.get("engine", micro.old_logprobs))
-            sums |= {"loss": loss.item() * drawn}
+            sums |= {"loss": loss.item() * num_tokens}
             if "importance" in micro.extras:
                 sums["sampling/importance_ratio"] = float(micro.extras["importance"][micro.loss_mask].sum())
             for key, value in sums.items():
                 totals[key] = totals.get(key, 0.0) + value * counts
         per_episode = {key: value / len(batch) for key, value in totals.items() if key.startswith("kl_")}
-        return {key: value / drawn for key, value in totals.items()} | per_episode
+        return {key: value / num_tokens for key, value in totals.items()} | per_episode
 
     def minibatches(self, batch: Batch, count: int, epoch: int) -> Sequence[Tensor]:
-        """The episodes in ``count`` disjoint parts (fewer, where there are fewer episodes), shuffled by (seed, round,
-        epoch) where there are several."""
+        """Divide the episodes into disjoint minibatches, shuffled if there are several.
+
+        Args:
+            batch: The episodes.
+            count: The number of minibatches; fewer if there are fewer episodes.
+            epoch: The pass over the episodes, which with seed and iteration determines the shuffle.
+
+        Returns:
+            The row indices of each minibatch.
+        """
         generator = seeded_generator(self.seed, self.iteration, epoch)
         order = torch.arange(len(batch)) if count == 1 else torch.randperm(len(batch), generator=generator)
         return order.to(self.device).tensor_split(min(count, len(order)))
 
     def reset_to_base(self) -> None:
-        """Back to the base model, as at the beginning of the run: its weights, and an optimizer without a past."""
+        """Reset the policy to the base model and clear the optimizer state."""
         self.policy.reset_to_base()
         optimizer = self.optimizers()
         assert isinstance(optimizer, torch.optim.Optimizer | pl.core.optimizer.LightningOptimizer)
         optimizer.state.clear()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam, as both papers use, over all that can be trained."""
+        """Return AdamW over all trainable parameters. SCoRe and Havrilla et al. 2024 use Adam."""
         trained = [p for p in self.parameters() if p.requires_grad]
         return torch.optim.AdamW(trained, lr=self.lr, weight_decay=self.weight_decay)
 

@@ -33,17 +33,17 @@ class MultiTurn(Algorithm):
         context: AlgorithmContext,
         *,
         kl_coef: NonNegative,
-        paid: Literal["all", "last"],
+        reward_turns: Literal["all", "last"],
         gamma: Fraction,
         **loop: Unpack[LoopConfig],
     ) -> None:
         super().__init__(context, **loop)
-        self.kl_coef, self.paid, self.gamma = kl_coef, paid, gamma
+        self.kl_coef, self.reward_turns, self.gamma = kl_coef, reward_turns, gamma
 
     def advantages(self, batch: Batch) -> Float[Tensor, "b t"]:
         """Each turn's return over that of the problem's other episodes at that turn."""
         pay = batch.reward
-        if self.paid == "last":
+        if self.reward_turns == "last":
             pay = torch.cat([torch.zeros_like(pay[:, :-1]), pay[:, -1:]], dim=1)
         gain = returns(pay, self.gamma)
         return broadcast_to_tokens(gain - leave_one_out(gain, batch.group_id), batch.turn, batch.loss_mask)

@@ -1,20 +1,16 @@
-"""Ways of asking, with nothing to train: what any learner has to be better than, at the same number of sampled tokens.
+"""Prompting methods, which train nothing: the baselines at the same number of sampled tokens.
 
-``attempt`` is all they have. The table shows what comes of it beside the plain dialogue: the first attempt, and what
-the method ends with.
+A method implements ``generate``. The tables show its first attempt and its final answer, as they show the two attempts
+of a trained policy.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypedDict, Unpack
 
-from jaxtyping import Float
-from torch import Tensor
-
-from amend.algo.base import Algorithm
 from amend.algo.context import AlgorithmContext
-from amend.batch import Batch
-from amend.ops.logprobs import TokenLogprobs
+from amend.types import Episode, Problem, SamplingParams
 from amend.value_types import Count
 
 
@@ -25,32 +21,28 @@ class PromptingConfig(TypedDict):
     """Largest number of tokens of one reply, the end token included."""
 
 
-class Prompting(Algorithm):
-    """No rounds, no credit, no loss."""
+class Prompting:
+    """A ``GenerationStrategy`` that answers with the dialogue alone.
+
+    Args:
+        context: The policy, the runner and the seed of the run.
+        **prompting: The keys of ``PromptingConfig``.
+    """
 
     online = False
+    num_iterations = 0
+    iteration = 0
 
     def __init__(self, context: AlgorithmContext, **prompting: Unpack[PromptingConfig]) -> None:
-        super().__init__(
-            context,
-            **prompting,
-            num_iterations=0,
-            groups_per_batch=1,
-            group_size=1,
-            turns=1,
-            lr=0.0,
-            lr_scheduler_type="none",
-            warmup_steps=0,
-            weight_decay=0.0,
-            max_grad_norm=1.0,
-            update_epochs=1,
-            num_minibatches=1,
-        )
+        self.policy, self.runner, self.max_tokens = context.policy, context.runner, prompting["max_tokens"]
+        self.counters = {"episodes": 0, "sampled_tokens": 0, "optimizer_steps": 0}
 
-    def advantages(self, batch: Batch) -> Float[Tensor, "b t"]:
-        """There is none."""
-        raise NotImplementedError
-
-    def loss(self, batch: Batch, advantages: Float[Tensor, "b t"], out: TokenLogprobs) -> Float[Tensor, "b t"]:
-        """There is none."""
-        raise NotImplementedError
+    def generate(
+        self,
+        problems: Sequence[Problem],
+        group_size: int,
+        sampling_params: Sequence[SamplingParams],
+        seed: tuple[int, ...],
+    ) -> list[Episode]:
+        """Answer problems, see ``GenerationStrategy``."""
+        return self.runner(problems, group_size, sampling_params, seed)

@@ -41,7 +41,7 @@ class RCRL(Imitation):
     def episodes(self, problems: Sequence[Problem]) -> list[Episode]:
         """In the first iteration as the base model answers; once it knows the tags, under the good one."""
         sampling_params, seed = self.sampling_params(), (self.seed, self.iteration)
-        if self.began * self.iterations < 1:
+        if self.progress_before * self.iterations < 1:
             return self.runner(problems, self.group_size, sampling_params, seed, self.exploration.prefill)
         return self.generate(problems, self.group_size, sampling_params, seed)
 

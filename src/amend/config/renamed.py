@@ -35,6 +35,7 @@ KEYS = {  # old key -> new key
     "algo.votes": "algo.num_votes",
     "algo.stage1_rounds": "algo.stage1_iterations",
     "algo.alpha": "algo.shaping_coef",
+    "algo.paid": "algo.reward_turns",
     "scale.rounds": "scale.num_iterations",
     "scale.stage1_rounds": "scale.stage1_iterations",
     "scale.problems": "scale.groups_per_batch",

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from omegaconf import DictConfig
 
-from amend.algo.base import Algorithm
+from amend.algo.base import GenerationStrategy
 from amend.components import Components, build, build_algorithm, build_components, to_kwargs
 from amend.config.command_line import reproduce_command
 from amend.distributed import collectives, fsdp, launch
@@ -51,7 +51,7 @@ class TrainingRun(NamedTuple):
     cfg: DictConfig
     folder: RunFolder
     components: Components
-    algorithm: Algorithm
+    algorithm: GenerationStrategy
     view: View
     logger: Logger
     callbacks: RunCallbacks

@@ -1,1 +1,1 @@
-"""The mathematics: tensors in, tensors out. Credit, surrogate, KL, reduction, likelihood; nothing knows a model."""
+"""Pure functions on tensors: advantages, policy losses, KL estimates, loss aggregation and log-probabilities."""

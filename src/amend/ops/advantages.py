@@ -1,14 +1,18 @@
-"""Credit: from one reward a turn to how much better each token was than expected.
+"""Compute advantages: from one reward per turn to one number per sampled token.
 
-A learner picks its credit from these parts, in this order:
+An algorithm applies these functions in this order:
 
-    pay       what each turn is paid, [b k]: the rewards themselves, or shaped ones (``progress``)
-    returns   what later turns add, discounted:  G_i = sum_j gamma^(j - i) pay_j
-    baseline  what was to be expected, subtracted: ``leave_one_out`` (RLOO, Ahmadian et al. 2024), ``standardize``
-              (GRPO, Shao et al. 2024), or the mean of the whole batch
-    spread    the turn's number to each token that the policy drew in it, [b t]
+    reward     one reward per turn, [b k]: the raw reward, or the shaped reward of ``shaping_bonus``
+    return     the discounted sum of this reward and later rewards, ``returns``:  G_i = sum_(j >= i) gamma^(j - i) r_j
+    baseline   the expected return, which the algorithm subtracts: ``leave_one_out`` (RLOO, Ahmadian et al. 2024) or
+               ``batch_mean``. ``normalize_by_group`` (GRPO, Shao et al. 2024) and ``center_by_group`` (Dr. GRPO, Liu
+               et al. 2025) return the difference to the baseline
+    tokens     the advantage of a turn at each token that the policy sampled in it, [b t]: ``broadcast_to_tokens``
 
-Episodes of one problem form a group; ``group[b]`` names it. Groups may differ in size and stand in any order.
+PPO instead places rewards at tokens (``at_turn_ends``) and estimates one advantage per token (``gae``, ``whiten``).
+
+All episodes of one problem form a group. ``group[b]`` is the number of the group that episode b belongs to. Groups may
+differ in size, and their episodes may stand in any order. Axes: b episodes, k turns, t tokens.
 """
 
 from __future__ import annotations
@@ -17,14 +21,22 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-EPS = 1e-4  # TRL's; keeps groups of nearly equal rewards finite
+EPS = 1e-4  # TRL's value; keeps advantages finite if the rewards of a group are nearly equal
 
 
 def shaping_bonus(reward: Float[Tensor, "b k"], alpha: float) -> Float[Tensor, "b k"]:
-    """Each turn's reward plus a bonus for having improved on the turn before: r_i + alpha (r_i - r_(i-1)).
+    """Return each turn's reward plus a bonus for improvement over the previous turn.
 
-    The first turn has no turn before it and gets no bonus (SCoRe, section 5.2): were the bonus to reach it, an alpha
-    above one would pay for starting wrong.
+    The shaped reward is r_i + alpha (r_i - r_(i-1)) (SCoRe, Kumar et al. 2024, section 5.2). The first turn has no
+    previous turn and gets no bonus. If the bonus reached the first turn, an alpha above 1 would reward a wrong first
+    attempt.
+
+    Args:
+        reward: The reward of each turn.
+        alpha: The coefficient of the bonus; 0 leaves the rewards unchanged.
+
+    Returns:
+        The shaped reward of each turn.
     """
     bonus = torch.zeros_like(reward)
     bonus[:, 1:] = alpha * (reward[:, 1:] - reward[:, :-1])
@@ -32,7 +44,17 @@ def shaping_bonus(reward: Float[Tensor, "b k"], alpha: float) -> Float[Tensor, "
 
 
 def returns(pay: Float[Tensor, "b k"], gamma: float) -> Float[Tensor, "b k"]:
-    """Discounted sums over this turn and the later ones. gamma = 0, SCoRe's choice, leaves each turn its own pay."""
+    """Return the discounted sum of the rewards of each turn and its later turns.
+
+    The return is G_i = sum_(j >= i) gamma^(j - i) r_j.
+
+    Args:
+        pay: The reward of each turn.
+        gamma: The discount per turn. With 0, the value of SCoRe, the return of a turn is its own reward.
+
+    Returns:
+        The return of each turn.
+    """
     total = pay.clone()
     for turn in range(pay.shape[1] - 2, -1, -1):
         total[:, turn] += gamma * total[:, turn + 1]
@@ -40,53 +62,109 @@ def returns(pay: Float[Tensor, "b k"], gamma: float) -> Float[Tensor, "b k"]:
 
 
 def _group_sum(value: Float[Tensor, "b k"], group: Int[Tensor, " b"]) -> Float[Tensor, "b k"]:
-    """For each episode, the sum over its group (itself included)."""
+    """Return for each episode the sum over its group, the episode included."""
     sums = torch.zeros(int(group.max()) + 1, value.shape[1], dtype=value.dtype, device=value.device)
     return sums.index_add_(0, group, value)[group]
 
 
 def leave_one_out(value: Float[Tensor, "b k"], group: Int[Tensor, " b"]) -> Float[Tensor, "b k"]:
-    """The mean of the group's *other* episodes, which an episode cannot move: an unbiased baseline (RLOO, Eq. 8).
+    """Return for each episode the mean over the *other* episodes of its group (RLOO, Ahmadian et al. 2024, Eq. 8).
 
-    An episode alone in its group has no others to be held against; its baseline is its own value, so its credit is 0.
+    The baseline of episode i is b_i = sum_(j != i) value_j / (n - 1) in a group of n episodes. It is unbiased because
+    it does not depend on episode i. A group of one episode has no other episodes. Its baseline is its own value, so
+    its advantage is 0.
+
+    Args:
+        value: The reward or return of each turn.
+        group: The group number of each episode.
+
+    Returns:
+        The baseline of each turn.
     """
     size = _group_sum(torch.ones_like(value), group)
-    others = (_group_sum(value, group) - value) / (size - 1).clamp(min=1)
-    return torch.where(size > 1, others, value)
+    other_mean = (_group_sum(value, group) - value) / (size - 1).clamp(min=1)
+    return torch.where(size > 1, other_mean, value)
 
 
 def batch_mean(value: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
-    """The mean of all *other* episodes of the batch, whatever their problem: one yardstick for easy and hard alike."""
+    """Return for each episode the mean over all *other* episodes of the batch.
+
+    This baseline is the same for easy and hard problems, unlike ``leave_one_out`` over the group of one problem.
+
+    Args:
+        value: The reward or return of each turn.
+
+    Returns:
+        The baseline of each turn.
+    """
     return leave_one_out(value, torch.zeros(len(value), dtype=torch.long, device=value.device))
 
 
 def normalize_by_group(value: Float[Tensor, "b k"], group: Int[Tensor, " b"]) -> Float[Tensor, "b k"]:
-    """(value - group mean) / (group standard deviation + EPS): GRPO's advantage, with TRL's n - 1 and eps (1e-4).
+    """Return the advantage of GRPO: values centered by group and divided by the group's standard deviation.
 
-    Biased on purpose: dividing by the deviation weighs problems that are nearly always or never solved the most.
+    The advantage is A_i = (value_i - mean) / (std + EPS) (GRPO, Shao et al. 2024). As in TRL, the variance has the
+    denominator n - 1, and EPS is 1e-4. The division biases the gradient: problems that the policy solves almost always
+    or almost never get the largest weight.
+
+    Args:
+        value: The reward or return of each turn.
+        group: The group number of each episode.
+
+    Returns:
+        The advantage of each turn.
     """
     size = _group_sum(torch.ones_like(value), group)
-    centred = value - _group_sum(value, group) / size
-    deviation = (_group_sum(centred.square(), group) / (size - 1).clamp(min=1)).sqrt()
-    return centred / (deviation + EPS)
+    difference = value - _group_sum(value, group) / size
+    std = (_group_sum(difference.square(), group) / (size - 1).clamp(min=1)).sqrt()
+    return difference / (std + EPS)
 
 
 def center_by_group(value: Float[Tensor, "b k"], group: Int[Tensor, " b"]) -> Float[Tensor, "b k"]:
-    """value - group mean: Dr. GRPO's advantage (Liu et al. 2025), (n - 1) / n of the leave-one-out one."""
+    """Return the advantage of Dr. GRPO: values minus the mean of their group (Liu et al. 2025).
+
+    In a group of n episodes, this advantage is (n - 1) / n times the advantage with the ``leave_one_out`` baseline.
+
+    Args:
+        value: The reward or return of each turn.
+        group: The group number of each episode.
+
+    Returns:
+        The advantage of each turn.
+    """
     return value - _group_sum(value, group) / _group_sum(torch.ones_like(value), group)
 
 
 def broadcast_to_tokens(
     value: Float[Tensor, "b k"], turn: Int[Tensor, "b t"], loss_mask: Bool[Tensor, "b t"]
 ) -> Float[Tensor, "b t"]:
-    """Each turn's number on every token that was drawn in it; 0 on prompts, padding and replies handed in."""
+    """Return the value of each turn at every token that the policy sampled in the turn.
+
+    Args:
+        value: One number per turn, such as its advantage.
+        turn: The turn of each token, counted from 0; -1 on padding.
+        loss_mask: True for the tokens that the policy sampled.
+
+    Returns:
+        The value at sampled tokens; 0 on prompts, padding and given replies.
+    """
     return torch.where(loss_mask, value.gather(1, turn.clamp(min=0)), 0.0)
 
 
 def has_zero_variance(value: Float[Tensor, "b k"], group: Int[Tensor, " b"]) -> Bool[Tensor, " b"]:
-    """Episodes of a group that were all paid alike, turn by turn: nothing to teach a group-relative learner."""
-    differs = (center_by_group(value, group).abs() > 1e-6).any(dim=1, keepdim=True).to(value.dtype)
-    return _group_sum(differs, group)[:, 0] == 0
+    """Return whether all episodes of a group have equal rewards in every turn.
+
+    The group-relative advantage of such a group is 0, so the group adds nothing to the gradient.
+
+    Args:
+        value: The reward of each turn.
+        group: The group number of each episode.
+
+    Returns:
+        True for each episode whose group has equal rewards, up to rounding (1e-6).
+    """
+    is_different = (center_by_group(value, group).abs() > 1e-6).any(dim=1, keepdim=True).to(value.dtype)
+    return _group_sum(is_different, group)[:, 0] == 0
 
 
 def gae(
@@ -96,36 +174,71 @@ def gae(
     gamma: float,
     lam: float,
 ) -> Float[Tensor, "b t"]:
-    """Generalised advantage estimation (Schulman et al. 2016) over the sampled tokens of an episode, whatever lies
-    between them: with s the sampled token after t,  delta_t = pay_t + gamma V_s - V_t,  A_t = delta_t + gamma lam A_s.
+    """Return the generalized advantage estimate of each sampled token (Schulman et al. 2016).
 
-    A prompt between two turns is passed over: no step of time, no discount. V is 0 after the last sampled token.
+    A time step is a sampled token. Let s be the next sampled token after t:
+
+        delta_t = r_t + gamma V_s - V_t
+        A_t     = delta_t + gamma lam A_s
+
+    V and A are 0 after the last sampled token of an episode. Tokens of a prompt between two turns are no time steps and
+    are not discounted.
+
+    Args:
+        pay: The reward r_t at each token.
+        value: The critic's estimate V_t before each token. Only values at sampled tokens are used.
+        loss_mask: True for the tokens that the policy sampled.
+        gamma: The discount per sampled token.
+        lam: The parameter lambda. 0 gives the one-step estimate, 1 gives the discounted return minus V_t.
+
+    Returns:
+        The advantage at sampled tokens; 0 elsewhere.
     """
     advantage, value_next, advantage_next = torch.zeros_like(pay), pay.new_zeros(len(pay)), pay.new_zeros(len(pay))
     for t in range(pay.shape[1] - 1, -1, -1):
-        here = loss_mask[:, t]
-        now = pay[:, t] + gamma * value_next - value[:, t] + gamma * lam * advantage_next
-        advantage[:, t] = torch.where(here, now, 0.0)
-        advantage_next = torch.where(here, now, advantage_next)
-        value_next = torch.where(here, value[:, t], value_next)
+        is_sampled = loss_mask[:, t]
+        estimate = pay[:, t] + gamma * value_next - value[:, t] + gamma * lam * advantage_next
+        advantage[:, t] = torch.where(is_sampled, estimate, 0.0)
+        advantage_next = torch.where(is_sampled, estimate, advantage_next)
+        value_next = torch.where(is_sampled, value[:, t], value_next)
     return advantage
 
 
 def at_turn_ends(
     pay: Float[Tensor, "b k"], turn: Int[Tensor, "b t"], loss_mask: Bool[Tensor, "b t"]
 ) -> Float[Tensor, "b t"]:
-    """Each turn's number on the last token that was drawn in it; 0 elsewhere."""
-    later = torch.zeros_like(loss_mask)
-    seen = torch.full((len(turn),), -2, dtype=turn.dtype, device=turn.device)
+    """Return the value of each turn at the last token that the policy sampled in the turn.
+
+    Args:
+        pay: One number per turn, such as its reward.
+        turn: The turn of each token, counted from 0; -1 on padding.
+        loss_mask: True for the tokens that the policy sampled.
+
+    Returns:
+        The value at the last sampled token of each turn; 0 elsewhere.
+    """
+    is_turn_end = torch.zeros_like(loss_mask)
+    next_turn = torch.full((len(turn),), -2, dtype=turn.dtype, device=turn.device)
     for t in range(turn.shape[1] - 1, -1, -1):
-        here = loss_mask[:, t]
-        later[:, t] = here & (turn[:, t] != seen)
-        seen = torch.where(here, turn[:, t], seen)
-    return torch.where(later, pay.gather(1, turn.clamp(min=0)), 0.0)
+        is_sampled = loss_mask[:, t]
+        is_turn_end[:, t] = is_sampled & (turn[:, t] != next_turn)
+        next_turn = torch.where(is_sampled, turn[:, t], next_turn)
+    return torch.where(is_turn_end, pay.gather(1, turn.clamp(min=0)), 0.0)
 
 
 def whiten(value: Float[Tensor, "b t"], loss_mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t"]:
-    """(value - mean) / (standard deviation + 1e-8) over sampled tokens; 0 elsewhere. PPO's usual scaling."""
-    drawn = value[loss_mask]
-    spread_ = drawn.std() if len(drawn) > 1 else drawn.new_ones(())
-    return torch.where(loss_mask, (value - drawn.mean()) / (spread_ + 1e-8), 0.0)
+    """Normalize the values at sampled tokens to mean 0 and standard deviation 1.
+
+    The result is (value - mean) / (std + 1e-8), as usual in implementations of PPO. For a single sampled token, std
+    is 1.
+
+    Args:
+        value: One number per token, such as its advantage.
+        loss_mask: True for the tokens that the policy sampled. Mean and standard deviation are over these tokens.
+
+    Returns:
+        The normalized value at sampled tokens; 0 elsewhere.
+    """
+    sampled = value[loss_mask]
+    std = sampled.std() if len(sampled) > 1 else sampled.new_ones(())
+    return torch.where(loss_mask, (value - sampled.mean()) / (std + 1e-8), 0.0)

@@ -1,12 +1,14 @@
-"""Reductions: the weight of each token in a minibatch's loss. The loss is then a plain weighted sum.
+"""Compute the weight of each token in the loss of a minibatch. The loss is the weighted sum of the token losses.
 
-Weights are taken over the whole minibatch before it is cut into micro-batches, so the gradient cannot depend on how it
-was cut, nor on padding (whose weight is 0). Each differs from the next in what a long reply counts for:
+The weights are computed over the whole minibatch before it is split into micro-batches. The gradient therefore does not
+depend on the split. Padding has weight 0. The functions carry the names of verl's ``loss_agg_mode`` and differ in the
+weight of long replies. Here b is the number of episodes, |o_i| is the number of sampled tokens of episode i, and L is a
+fixed length:
 
-    episode    1 / b                  every token of an episode adds up: the true policy gradient (RLOO, SCoRe)
-    sequence   1 / (b |o_i|)          a mean within each episode first: GRPO
-    token      1 / sum_i |o_i|        one mean over all tokens: DAPO
-    constant   1 / (b L)              a fixed length for all: Dr. GRPO
+    seq_mean_token_sum        1 / b              sum over the tokens of an episode: the policy gradient (RLOO, SCoRe)
+    seq_mean_token_mean       1 / (b |o_i|)      mean over the tokens of an episode (GRPO, Shao et al. 2024)
+    token_mean                1 / sum_i |o_i|    mean over all tokens of the minibatch (DAPO, Yu et al. 2025)
+    seq_mean_token_sum_norm   1 / (b L)          sum over the tokens, divided by a constant (Dr. GRPO, Liu et al. 2025)
 """
 
 from __future__ import annotations
@@ -16,22 +18,51 @@ from torch import Tensor, float32
 
 
 def seq_mean_token_sum(loss_mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t"]:
-    """Sum over an episode's tokens, mean over episodes."""
+    """Return weights for the sum over the tokens of an episode and the mean over episodes.
+
+    Args:
+        loss_mask: True for the tokens that the policy sampled.
+
+    Returns:
+        1 / b at sampled tokens; 0 elsewhere.
+    """
     return loss_mask.to(float32) / len(loss_mask)
 
 
 def seq_mean_token_mean(loss_mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t"]:
-    """Mean over an episode's tokens, mean over episodes. An episode without sampled tokens weighs nothing."""
+    """Return weights for the mean over the tokens of an episode and the mean over episodes.
+
+    Args:
+        loss_mask: True for the tokens that the policy sampled.
+
+    Returns:
+        1 / (b |o_i|) at sampled tokens; 0 elsewhere. All weights of an episode without sampled tokens are 0.
+    """
     mask = loss_mask.to(float32)
     return mask / mask.sum(dim=1, keepdim=True).clamp(min=1) / len(loss_mask)
 
 
 def token_mean(loss_mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t"]:
-    """Mean over all sampled tokens of the minibatch."""
+    """Return weights for one mean over all sampled tokens of the minibatch.
+
+    Args:
+        loss_mask: True for the tokens that the policy sampled.
+
+    Returns:
+        1 / sum_i |o_i| at sampled tokens; 0 elsewhere.
+    """
     mask = loss_mask.to(float32)
     return mask / mask.sum().clamp(min=1)
 
 
 def seq_mean_token_sum_norm(loss_mask: Bool[Tensor, "b t"], length: int) -> Float[Tensor, "b t"]:
-    """Sum over an episode's tokens divided by a fixed ``length`` in tokens, mean over episodes."""
+    """Return weights for the sum over the tokens of an episode, divided by a constant, and the mean over episodes.
+
+    Args:
+        loss_mask: True for the tokens that the policy sampled.
+        length: The constant L in tokens, such as the length limit of a reply.
+
+    Returns:
+        1 / (b L) at sampled tokens; 0 elsewhere.
+    """
     return loss_mask.to(float32) / (len(loss_mask) * length)

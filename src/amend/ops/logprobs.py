@@ -1,9 +1,11 @@
-"""Log-probabilities, entropy and exact KL of sampled tokens, from hidden states, without ever holding [b, t, v].
+"""Compute log-probabilities, entropy and exact KL of sampled tokens from hidden states.
 
-Only positions where a token was sampled are pushed through the vocabulary, a chunk at a time; under autograd a chunk's
-logits are dropped after the forward pass and computed again in the backward pass (a plain loop would keep them all).
-Everything from the logits on is in float32, whatever the model computes in, and the temperature divides the logits,
-so the numbers are those of the distribution that was sampled from.
+The logits [b t v] of a batch never exist as one tensor. The output layer is applied only at positions that predict a
+sampled token, one chunk at a time. Under autograd, the logits of a chunk are dropped after the forward pass and
+recomputed in the backward pass. A loop without this recomputation would keep the logits of all chunks.
+
+The logits and all later values are float32, in every precision of the model. The logits are divided by the
+temperature, so the results belong to the distribution from which the tokens were sampled.
 """
 
 from __future__ import annotations
@@ -19,16 +21,25 @@ from torch.utils.checkpoint import checkpoint
 
 from amend.ops import kl
 
-CHUNK = 2**24  # logits held at once: 64 MiB in float32
+CHUNK = 2**24  # number of logits in memory at once, 64 MiB in float32
 
 Head = Callable[[Tensor], Tensor]
 
 
 class TokenLogprobs(NamedTuple):
-    """For each token: log pi, log pi_ref, exact KL(pi || pi_ref) there, and the entropy of pi there (nats).
+    """Log-probabilities and related values of tokens, in nats.
 
-    ``ref_logp`` and ``kl`` are NaN where no reference was asked for: an unasked use is loud. ``hidden`` [n d] is what
-    the n sampled tokens were predicted from, in the order of rows and time; None for a model that does not show it.
+    The first four fields have one number per token. Their shape is [n] for n sampled tokens, or [b t] with 0 at tokens
+    that were not sampled.
+
+    Attributes:
+        logp: The log-probability log pi of the token.
+        ref_logp: The log-probability log pi_ref of the token; NaN if no reference was computed, so that an accidental
+            use does not go unnoticed.
+        kl: The exact KL(pi || pi_ref) at the token; NaN if no reference was computed.
+        entropy: The entropy of pi at the token.
+        hidden: The hidden states [n d] from which the n sampled tokens were predicted, ordered by row and time; None
+            if the model does not expose them.
     """
 
     logp: Tensor
@@ -41,20 +52,31 @@ class TokenLogprobs(NamedTuple):
 def logprob_metrics(
     out: TokenLogprobs, loss_mask: Bool[Tensor, "b t"], turn: Int[Tensor, "b t"], behaviour: Float[Tensor, "b t"]
 ) -> dict[str, float]:
-    """Sums over sampled tokens: entropy, gap (|log pi of trainer - of sampler|), and each turn's KL if it was read."""
+    """Return sums over the sampled tokens of a batch, for the metrics of an update.
+
+    Args:
+        out: The values of each token under the trainer's policy, each field [b t].
+        loss_mask: True for the tokens that the policy sampled.
+        turn: The turn of each token, counted from 0; -1 on padding.
+        behaviour: The log-probabilities that the engine computed when it sampled the tokens.
+
+    Returns:
+        ``entropy``: the sum of entropies, in nats. ``sampling/logp_difference``: the sum of |log pi of the trainer -
+        log pi of the engine|. ``kl_tN``: the sum of the KL in turn N, if a reference was computed.
+    """
     sums = {
         "entropy": float(out.entropy.detach()[loss_mask].sum()),
         "sampling/logp_difference": float((out.logp.detach() - behaviour)[loss_mask].abs().sum()),
     }
     for k in range(int(turn.max()) + 1):
-        here = out.kl.detach()[loss_mask & (turn == k)]
-        kl_sum = float(here.sum())
-        if len(here) and not math.isnan(kl_sum):  # a turn that nothing was trained in has none
+        turn_kl = out.kl.detach()[loss_mask & (turn == k)]
+        kl_sum = float(turn_kl.sum())
+        if len(turn_kl) and not math.isnan(kl_sum):  # a turn without trained tokens has no KL
             sums[f"kl_t{k + 1}"] = kl_sum
     return sums
 
 
-def _chunk(
+def _compute_chunk(
     hidden: Tensor,
     target: Tensor,
     temperature: float | Tensor,
@@ -62,15 +84,16 @@ def _chunk(
     ref_hidden: Tensor | None,
     ref_head: Head | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    rows = torch.log_softmax(head(hidden).float() / temperature, dim=-1)
-    logp = rows.gather(1, target[:, None])[:, 0]
-    entropy = -(rows.exp() * rows).nan_to_num(nan=0.0).sum(-1)
+    """Return log pi, log pi_ref, KL and entropy of each token of one chunk."""
+    logprobs = torch.log_softmax(head(hidden).float() / temperature, dim=-1)
+    logp = logprobs.gather(1, target[:, None])[:, 0]
+    entropy = -(logprobs.exp() * logprobs).nan_to_num(nan=0.0).sum(-1)
     if ref_hidden is None or ref_head is None:
-        nothing = torch.full_like(logp, torch.nan)
-        return logp, nothing, nothing, entropy
+        missing = torch.full_like(logp, torch.nan)
+        return logp, missing, missing, entropy
     with torch.no_grad():
-        ref_rows = torch.log_softmax(ref_head(ref_hidden).float() / temperature, dim=-1)
-    return logp, ref_rows.gather(1, target[:, None])[:, 0], kl.exact(rows, ref_rows), entropy
+        ref_logprobs = torch.log_softmax(ref_head(ref_hidden).float() / temperature, dim=-1)
+    return logp, ref_logprobs.gather(1, target[:, None])[:, 0], kl.exact(logprobs, ref_logprobs), entropy
 
 
 def token_logprobs(
@@ -82,14 +105,32 @@ def token_logprobs(
     ref_head: Head | None,
     vocabulary: int,
 ) -> TokenLogprobs:
-    """Likelihood of ``target[i]`` given the hidden state that predicts it; each field is [n]."""
+    """Return log-probability, entropy and KL of each target token, given the hidden state that predicts it.
+
+    The log-probability is log softmax(head(hidden_i) / temperature_i)[target_i]. No gradient flows into the reference.
+
+    Args:
+        hidden: The hidden state that predicts each target. For a head that is the identity, d = v, the vocabulary size.
+        target: The tokens whose log-probability is computed.
+        temperature: The sampling temperature, one for all tokens or one for each; greater than 0.
+        head: The output layer, from hidden states [m d] to logits [m v].
+        ref_hidden: The hidden states of the reference model for the same targets; None: no reference.
+        ref_head: The output layer of the reference model; None: no reference.
+        vocabulary: The size v of the vocabulary, which determines the size of a chunk.
+
+    Returns:
+        The values of each target, each field [n]. ``ref_logp`` and ``kl`` are NaN without a reference. ``hidden`` is
+        None.
+    """
     rows = max(1, CHUNK // vocabulary)
     if len(target) <= rows:
-        return TokenLogprobs(*_chunk(hidden, target, temperature, head, ref_hidden, ref_head))
-    parts = []
-    for at in range(0, len(target), rows):
-        cut = slice(at, at + rows)
+        return TokenLogprobs(*_compute_chunk(hidden, target, temperature, head, ref_hidden, ref_head))
+    chunks = []
+    for start in range(0, len(target), rows):
+        cut = slice(start, start + rows)
         ref = None if ref_hidden is None else ref_hidden[cut]
-        heat = temperature[cut] if isinstance(temperature, Tensor) else temperature
-        parts.append(checkpoint(_chunk, hidden[cut], target[cut], heat, head, ref, ref_head, use_reentrant=False))
-    return TokenLogprobs(*(torch.cat(part) for part in zip(*parts, strict=True)))
+        divisor = temperature[cut] if isinstance(temperature, Tensor) else temperature
+        chunks.append(
+            checkpoint(_compute_chunk, hidden[cut], target[cut], divisor, head, ref, ref_head, use_reentrant=False)
+        )
+    return TokenLogprobs(*(torch.cat(field) for field in zip(*chunks, strict=True)))

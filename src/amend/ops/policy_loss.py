@@ -1,12 +1,16 @@
-"""Surrogates: a loss at each token whose gradient moves the policy along its credit. Minimised; one number a token.
+"""Compute the policy loss of each token from its advantage. The optimizer minimizes the weighted sum of the losses.
 
-reinforce   L_t(theta) = - A_t log pi_t(theta)                                     Williams 1992
-clipped     L_t(theta) = - min(rho_t A_t, clip(rho_t, 1 - low, 1 + high) A_t)        PPO, Schulman et al. 2017
-            rho_t = pi_t(theta) / pi_t(behaviour); DAPO (Yu et al. 2025) sets high above low
-whole       the same with one ratio a turn, rho = prod_t rho_t: a reply is one action   RLOO, Ahmadian et al. 2024
-truncated   w_t = min(pi_t(trainer) / pi_t(engine), cap): what an engine that computes otherwise than the trainer draws
-            counts for, so that a loss is (up to the cap) that of the trainer's policy    Yao et al. 2025, "Your
-            Efficient RL Framework Secretly Brings You Off-Policy RL Training"
+    reinforce_loss       L_t(theta) = - A_t log pi_t(theta)                                  Williams 1992
+    ppo_clip_loss        L_t(theta) = - min(rho_t A_t, clip(rho_t, 1 - low, 1 + high) A_t)   PPO, Schulman et al. 2017
+                         rho_t = pi_t(theta) / pi_t(behaviour); DAPO (Yu et al. 2025) sets high above low
+    sequence_clip_loss   the same loss with one ratio per turn, rho = prod_t rho_t: a reply is one action
+                         RLOO, Ahmadian et al. 2024
+
+``truncated_importance_weight`` corrects for an engine whose log-probabilities differ from the trainer's (Yao et al.
+2025, "Your Efficient RL Framework Secretly Brings You Off-Policy RL Training"). An algorithm multiplies the loss of a
+token with this weight. Up to the cap, the gradient is then that of tokens that the trainer's policy sampled.
+
+pi_t(theta) is the probability of the sampled token t. Axes: b episodes, t tokens.
 """
 
 from __future__ import annotations
@@ -16,7 +20,17 @@ from torch import Tensor, exp, minimum, where
 
 
 def reinforce_loss(logp: Float[Tensor, "b t"], credit: Float[Tensor, "b t"]) -> Float[Tensor, "b t"]:
-    """The score-function loss; unbiased where the tokens were drawn from the very policy that ``logp`` is of."""
+    """Return the loss of REINFORCE: L_t = - A_t log pi_t (Williams 1992).
+
+    Its gradient is unbiased if the tokens were sampled from the policy to which ``logp`` belongs.
+
+    Args:
+        logp: The log-probabilities of the tokens under the policy that is trained.
+        credit: The advantage of each token.
+
+    Returns:
+        The loss of each token.
+    """
     return -credit * logp
 
 
@@ -27,7 +41,20 @@ def ppo_clip_loss(
     low: float,
     high: float,
 ) -> Float[Tensor, "b t"]:
-    """The clipped importance-weighted loss; ``behaviour`` is the log-probability under the policy that sampled."""
+    """Return the clipped loss of PPO, with one probability ratio per token (Schulman et al. 2017, Eq. 7).
+
+    The loss is L_t = - min(rho_t A_t, clip(rho_t, 1 - low, 1 + high) A_t) with rho_t = exp(logp_t - behaviour_t).
+
+    Args:
+        logp: The log-probabilities of the tokens under the policy that is trained.
+        behaviour: The log-probabilities of the tokens under the policy that sampled them. They get no gradient.
+        credit: The advantage of each token.
+        low: The clip range below 1, PPO's epsilon.
+        high: The clip range above 1; PPO has high = low, DAPO has high > low.
+
+    Returns:
+        The loss of each token.
+    """
     ratio = exp(logp - behaviour.detach())
     return -minimum(ratio * credit, ratio.clamp(1 - low, 1 + high) * credit)
 
@@ -41,18 +68,46 @@ def sequence_clip_loss(
     low: float,
     high: float,
 ) -> Float[Tensor, "b t"]:
-    """The clipped loss of whole replies, each turn's shared out over its tokens so that it adds up to the turn's."""
+    """Return the clipped loss with one probability ratio per turn (RLOO, Ahmadian et al. 2024).
+
+    The loss of a turn is - min(rho A, clip(rho, 1 - low, 1 + high) A) with rho = exp(sum_t (logp_t - behaviour_t)) over
+    the n sampled tokens of the turn. Each of these tokens gets 1/n of the loss, so that the token losses sum to the
+    loss of the turn.
+
+    Args:
+        logp: The log-probabilities of the tokens under the policy that is trained.
+        behaviour: The log-probabilities of the tokens under the policy that sampled them. They get no gradient.
+        credit: The advantage of each token, equal for all sampled tokens of a turn.
+        turn: The turn of each token, counted from 0; -1 on padding.
+        loss_mask: True for the tokens that the policy sampled.
+        low: The clip range below 1.
+        high: The clip range above 1.
+
+    Returns:
+        The loss of each sampled token; 0 elsewhere.
+    """
     loss = logp.new_zeros(logp.shape)
     for k in range(int(turn.max()) + 1):
-        here = loss_mask & (turn == k)
-        ratio = exp(where(here, logp - behaviour.detach(), 0.0).sum(dim=1, keepdim=True))
-        share = minimum(ratio * credit, ratio.clamp(1 - low, 1 + high) * credit)
-        loss = loss - where(here, share / here.sum(dim=1, keepdim=True).clamp(min=1), 0.0)
+        in_turn = loss_mask & (turn == k)
+        ratio = exp(where(in_turn, logp - behaviour.detach(), 0.0).sum(dim=1, keepdim=True))
+        objective = minimum(ratio * credit, ratio.clamp(1 - low, 1 + high) * credit)
+        loss = loss - where(in_turn, objective / in_turn.sum(dim=1, keepdim=True).clamp(min=1), 0.0)
     return loss
 
 
 def truncated_importance_weight(
     trainer: Float[Tensor, "b t"], engine: Float[Tensor, "b t"], cap: float
 ) -> Float[Tensor, "b t"]:
-    """The importance weight of a token from two log-probabilities, at most ``cap``; 1 where both are 0; no gradient."""
+    """Return the truncated importance weight of each token (Yao et al. 2025), without gradient.
+
+    The weight is w_t = min(pi_t(trainer) / pi_t(engine), cap).
+
+    Args:
+        trainer: The log-probabilities that the trainer computes for the sampled tokens; 0 elsewhere.
+        engine: The log-probabilities that the engine computed when it sampled the tokens; 0 elsewhere.
+        cap: The largest weight.
+
+    Returns:
+        The weight of each token; 1 at tokens that were not sampled, if ``cap`` is at least 1.
+    """
     return exp(trainer.detach() - engine.detach()).clamp(max=cap)

@@ -1,1 +1,1 @@
-"""The language model: its log-probabilities, its frozen reference, and how a conversation becomes tokens."""
+"""The policy: a language model, its frozen reference model, and the conversion of conversations to tokens."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
-from amend.algo.base import Algorithm
+from amend.algo.base import Algorithm, GenerationStrategy
 from amend.components import Components
 from amend.distributed import collectives, fsdp
 from amend.errors import UserError
@@ -36,10 +36,10 @@ def load_checkpoint(checkpoint: Path) -> dict[str, Any]:
         return load_checkpoint_metadata(file)
 
 
-def restore(checkpoint: Path, folder: RunFolder, algorithm: Algorithm) -> Path | None:
+def restore(checkpoint: Path, folder: RunFolder, algorithm: GenerationStrategy) -> Path | None:
     """The checkpoint to go on from, checked, with the lines it does not know cut; None where none was written yet."""
     collectives.run_on_rank_zero(folder.recover)
-    if not checkpoint.exists():
+    if not isinstance(algorithm, Algorithm) or not checkpoint.exists():
         folder.truncate(0)
         return None
     try:

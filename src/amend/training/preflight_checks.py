@@ -15,7 +15,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from amend.algo.base import Algorithm
+from amend.algo.base import GenerationStrategy
 from amend.batch import Batch, collate
 from amend.components import Components
 from amend.policy.policy import Policy
@@ -50,7 +50,7 @@ class CheckContext(NamedTuple):
 
     cfg: DictConfig
     components: Components
-    algorithm: Algorithm
+    algorithm: GenerationStrategy
     scored: list[Scored]
 
 

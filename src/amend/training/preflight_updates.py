@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from amend.algo.base import Algorithm
+from amend.algo.base import Algorithm, GenerationStrategy
 from amend.batch import Batch, collate
 from amend.policy.policy import Policy
 from amend.training.preflight_checks import (
@@ -39,7 +39,7 @@ def updates(context: CheckContext) -> Iterator[CheckResult]:
     reference = policy.reference(*rows)
     with torch.no_grad():
         starts_at_reference = torch.equal(reference, policy.logp(*rows))
-    rate = float(context.algorithm.lr) or 1e-3
+    rate = (float(context.algorithm.lr) if isinstance(context.algorithm, Algorithm) else 0.0) or 1e-3
 
     yield _zero_step(context.algorithm, policy, batch, before)
     _nudge(policy, batch, rate)
@@ -50,12 +50,12 @@ def updates(context: CheckContext) -> Iterator[CheckResult]:
     yield _sampler(context, first)
 
 
-def _zero_step(algorithm: Algorithm, policy: Policy, batch: Batch, before: list[Tensor]) -> CheckResult:
-    with _optimizer(algorithm, 0.0):
-        if algorithm.online and algorithm.num_iterations:
+def _zero_step(algorithm: GenerationStrategy, policy: Policy, batch: Batch, before: list[Tensor]) -> CheckResult:
+    if isinstance(algorithm, Algorithm) and algorithm.online:
+        with _optimizer(algorithm, 0.0):
             algorithm.optimize(batch, 1, 1, (0.0, 0.0))
-        else:  # an imitation algorithm trains on selected traces, not on the batch as it is
-            _nudge(policy, batch, float(algorithm.lr))
+    else:  # an imitation algorithm trains on selected traces, and not on the batch as it is
+        _nudge(policy, batch, 0.0)
     changed = sum(not torch.equal(a, b) for a, b in zip(before, _trained(policy), strict=True))
     says = f"changes {changed} of {len(before)} tensors: report it, with this set-up" if changed else "changes nothing"
     return CheckResult("a step of size 0", not changed, says)

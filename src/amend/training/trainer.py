@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig
 from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy
 
-from amend.algo.base import Algorithm
+from amend.algo.base import Algorithm, GenerationStrategy
 from amend.components import Components
 from amend.distributed import collectives, fsdp
 from amend.training.callbacks import RunCallbacks
@@ -28,11 +28,15 @@ STRATEGIES: dict[str, Any] = {  # Lightning's, by ``trainer.strategy``
 
 
 def fit(
-    cfg: DictConfig, components: Components, algorithm: Algorithm, callbacks: RunCallbacks, checkpoint: Path | None
+    cfg: DictConfig,
+    components: Components,
+    algorithm: GenerationStrategy,
+    callbacks: RunCallbacks,
+    checkpoint: Path | None,
 ) -> None:
     """Lightning's loop: one epoch is one round."""
-    if not algorithm.num_iterations:
-        return  # a way of asking, with nothing to train
+    if not isinstance(algorithm, Algorithm):
+        return  # a prompting method trains nothing
     trainer = pl.Trainer(
         max_epochs=algorithm.num_iterations,
         accelerator="gpu" if algorithm.policy.device.type == "cuda" else "cpu",

@@ -76,7 +76,7 @@ def test_an_episode_that_ended_early_stands_by_its_last_attempt():
     ("rows", "said"),
     [
         ([*WHOLE, row("x", 0, 2, True)], "problem 'x', sample 0, turn 2: two rows"),
-        ([*WHOLE, row("w", 0, 1, True)], "problem 'w' has 1 samples where others have 2"),
+        ([*WHOLE, row("w", 0, 1, True)], "problem 'w' has 1 samples, other problems have 2"),
         ([row("x", 0, 2, True)], "turns [2] instead of 1, 2"),
     ],
 )

@@ -1,5 +1,5 @@
-"""What a table of episodes says: accuracy and flips, how far an attempt moved, pass@k and maj@k. Arrays in, arrays out.
+"""Metrics of the episode table, as functions from arrays to arrays: accuracy, self-correction, pass@k, diversity.
 
-Every function keeps the axis of problems, because that is what an interval is resampled over; ``amend.stat`` turns what
-comes out of here into a figure with its uncertainty. Nothing here knows a model.
+Most functions return one value per problem, because intervals are computed over problems. ``amend.results.stats``
+computes means and intervals from these values. This package imports no model and no torch.
 """

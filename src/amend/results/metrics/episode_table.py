@@ -1,9 +1,13 @@
-"""From rows to arrays: the table of episodes, one row a (phase, decoding, problem, sample, turn), as [p n k] arrays.
+"""Define the columns of the episode table, and convert its rows to arrays of shape [p n k].
 
-    p problems, in the order of their first row     n samples of each     k turns, counted from 0 in arrays
+The table has one row per (phase, decoding, problem, sample, turn). The axes of the arrays are
 
-Evaluation writes the table once; every metric is a few lines over these arrays. An episode whose dialogue ended before
-the longest one did stands by its last attempt: what it said last is its answer at every later turn.
+    p    problems, in the order of their first row
+    n    samples of each problem
+    k    turns, counted from 0 in arrays
+
+Evaluation writes the table once, and every metric is computed from these arrays. If an episode has fewer turns than the
+longest one, its last attempt is repeated at every later turn.
 """
 
 from __future__ import annotations
@@ -31,7 +35,7 @@ COLUMNS: Mapping[str, type] = {
     "answer": str,  # the answer that the grader found in it, or null
     "correct": bool,
     "why": str,  # the grader's reason
-    "tokens": int,  # with the end token
+    "tokens": int,  # number of tokens of the reply, including the end token
     "logp": float,  # log-probability of the reply, in nats
     "stop": str,  # end or length
 }
@@ -42,49 +46,66 @@ OPTIONAL_COLUMNS: Mapping[str, type] = {"score": float}
 
 @dataclass(frozen=True)
 class EpisodeTable:
-    """One (phase, decoding) of a table of episodes. ``answer`` holds str or None (nothing could be read)."""
+    """The episodes of one (phase, decoding) as arrays over p problems, n samples and k turns."""
 
     problem: Shaped[np.ndarray, " p"]
+    """The id of each problem."""
     subject: Shaped[np.ndarray, " p"]
+    """The subject of each problem."""
     level: Int[np.ndarray, " p"]
+    """The level of each problem; 0 if the task has no levels."""
     correct: Bool[np.ndarray, "p n k"]
+    """Whether each reply is correct."""
     answer: Shaped[np.ndarray, "p n k"]
+    """The answer that the grader found in each reply, a str; None if it found no answer."""
     text: Shaped[np.ndarray, "p n k"]
+    """The replies."""
     tokens: Int[np.ndarray, "p n k"]
+    """The number of tokens of each reply, including the end token."""
     truncated: Bool[np.ndarray, "p n k"]
+    """Whether each reply was cut at the length limit."""
     logp: Float[np.ndarray, "p n k"]
-    """Natural log-probability of the whole reply; nan where the table has no such column."""
+    """The log-probability of each reply, in nats; nan if the table has no such column."""
     score: Float[np.ndarray, "p n k"]
-    """What ``eval.reranker`` thinks of the reply, the chance that it is right; nan where nothing ranked it."""
+    """The probability of ``eval.reranker`` that each reply is correct; nan if the table has no such column."""
     row: Int[np.ndarray, "p n k"]
-    """Which row of the columns each entry came from."""
+    """The row of the episode table that each entry comes from."""
 
     @property
     def turns(self) -> int:
-        """How many turns the longest episode has; 0 in an empty table."""
+        """Return the number of turns of the longest episode; 0 in an empty table."""
         return int(self.correct.shape[2])
 
     def __len__(self) -> int:
-        """How many problems."""
+        """Return the number of problems."""
         return int(self.problem.shape[0])
 
 
 def select(columns: Columns, phase: str, decoding: str) -> EpisodeTable:
-    """The rows of ``phase`` ("base", "trained") and ``decoding`` ("greedy", "sampled") as arrays; empty if none.
+    """Select the episodes of one phase and decoding.
 
-    Raises ValueError where a problem has fewer samples than another, or a (problem, sample, turn) stands there twice.
+    Args:
+        columns: The columns of the episode table, by name.
+        phase: The evaluated model: ``base``, ``trained`` or ``student``.
+        decoding: ``greedy``, ``sampled``, ``wide`` or ``fixed``.
+
+    Returns:
+        The episodes as arrays; an empty table if there is no such row.
+
+    Raises:
+        ValueError: If problems have different numbers of samples, an episode lacks a turn, or an attempt has two rows.
     """
     chosen = [
         i for i, key in enumerate(zip(columns["phase"], columns["decoding"], strict=True)) if key == (phase, decoding)
     ]
-    row = _places(columns, chosen)
+    row = _index_rows(columns, chosen)
     first = row[:, 0, 0] if row.size else np.zeros(0, dtype=int)
 
     def column(name: str, dtype: type) -> np.ndarray:
-        """A column as an array that can be indexed by rows; one spare entry keeps empty tables indexable."""
-        made: np.ndarray = np.empty(len(columns["phase"]) + 1, dtype=dtype)
-        made[:-1] = np.array(columns[name], dtype=dtype) if name in columns else np.nan
-        return made
+        """Return a column as an array, with one extra entry so that an empty table can be indexed."""
+        values: np.ndarray = np.empty(len(columns["phase"]) + 1, dtype=dtype)
+        values[:-1] = np.array(columns[name], dtype=dtype) if name in columns else np.nan
+        return values
 
     return EpisodeTable(
         problem=column("problem", object)[first],
@@ -101,8 +122,8 @@ def select(columns: Columns, phase: str, decoding: str) -> EpisodeTable:
     )
 
 
-def _places(columns: Columns, chosen: Sequence[int]) -> Int[np.ndarray, "p n k"]:
-    """The row number of every (problem, sample, turn)."""
+def _index_rows(columns: Columns, chosen: Sequence[int]) -> Int[np.ndarray, "p n k"]:
+    """Return the row number of every (problem, sample, turn)."""
     rows: dict[Any, dict[int, dict[int, int]]] = {}
     for i in chosen:
         problem, sample, turn = columns["problem"][i], int(columns["sample"][i]), int(columns["turn"][i])
@@ -111,13 +132,13 @@ def _places(columns: Columns, chosen: Sequence[int]) -> Int[np.ndarray, "p n k"]
             raise ValueError(f"problem {problem!r}, sample {sample}, turn {turn}: two rows of one attempt")
     n = max((len(samples) for samples in rows.values()), default=0)
     k = max((turn for samples in rows.values() for turns in samples.values() for turn in turns), default=0)
-    places = np.zeros((len(rows), n, k), dtype=int)
+    index = np.zeros((len(rows), n, k), dtype=int)
     for p, (problem, samples) in enumerate(rows.items()):
         if len(samples) != n:
-            raise ValueError(f"problem {problem!r} has {len(samples)} samples where others have {n}")
+            raise ValueError(f"problem {problem!r} has {len(samples)} samples, other problems have {n}")
         for s, sample in enumerate(sorted(samples)):
             turns = samples[sample]
             if sorted(turns) != list(range(1, len(turns) + 1)):
                 raise ValueError(f"problem {problem!r}, sample {sample}: turns {sorted(turns)} instead of 1, 2, ...")
-            places[p, s] = [turns[min(turn, len(turns))] for turn in range(1, k + 1)]
-    return places
+            index[p, s] = [turns[min(turn, len(turns))] for turn in range(1, k + 1)]
+    return index
