@@ -16,6 +16,7 @@ import torch
 from composed import IMITATING, TRAINED, composed
 from learners import build, run, weights
 
+from amend.algo.context import LoopConfig
 from amend.config.schema import class_attribute, target_fields
 from amend.config.value_checks import literal_values
 from amend.errors import UserError
@@ -80,12 +81,17 @@ def other_values(name: str, knob: str, now: Any) -> list[Any]:
     return [now + 1 if base is int else (now * 2 if now else 0.5)]
 
 
-def knobs() -> list[tuple[str, str, Any]]:
+def knobs() -> list[Any]:
+    """Each key of each algorithm with another value. A key that algorithms share has one implementation, so all but two
+    of them, one online and one that imitates, try it in ``make test-all`` alone."""
     found = []
     for name in TRAINED:
         for knob, now in composed(f"algo={name}").algo.items():
-            if knob not in ("name", "_target_", "num_iterations", *IDLE.get(name, ())):  # rounds: below
-                found += [(name, str(knob), value) for value in other_values(name, str(knob), now)]
+            if knob in ("name", "_target_", "num_iterations", *IDLE.get(name, ())):  # iterations: below
+                continue
+            shared = knob in LoopConfig.__annotations__ and name not in ("score", "star")
+            marks = [pytest.mark.heavy] if shared else []
+            found += [pytest.param(name, str(knob), value, marks=marks) for value in other_values(name, str(knob), now)]
     return found
 
 

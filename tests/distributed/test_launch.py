@@ -79,6 +79,7 @@ def assert_but_for_rounding(one: Path, two: Path) -> None:
     assert tables[0].equals(tables[1])
 
 
+@pytest.mark.heavy
 def test_killed_and_resumed_two_processes_leave_the_run_folder_of_one(alone: Path, tmp_path: Path) -> None:
     """Killed (kill -9) after its first checkpoint. The other process does not outlive the first, and the rest of
     the run is that of a single process, but for how sums are rounded."""

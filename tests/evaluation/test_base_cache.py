@@ -9,6 +9,7 @@ from composed import composed
 
 from amend.components import build_components
 from amend.evaluation.base_cache import cache_key, cached_base_evaluation
+from amend.results.metrics.episode_table import COLUMNS
 
 
 def test_a_second_run_reads_what_the_first_measured_and_counts_its_seconds(tmp_path: Path) -> None:
@@ -18,7 +19,8 @@ def test_a_second_run_reads_what_the_first_measured_and_counts_its_seconds(tmp_p
 
     def measure() -> dict[str, list[object]]:
         asked.append(1)
-        return {"problem": ["a", "b"], "correct": [True, False], "answer": [None, "7"]}
+        plain = {name: [kind(), kind()] for name, kind in COLUMNS.items()}
+        return {**plain, "problem": ["a", "b"], "correct": [True, False], "answer": [None, "7"]}
 
     first, seconds = cached_base_evaluation(cfg, policy, measure)
     again, counted = cached_base_evaluation(

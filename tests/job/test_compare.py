@@ -61,7 +61,7 @@ def test_a_folder_killed_before_it_held_anything_is_a_run_that_has_not_begun(tmp
     folder = run_path(compose_config(words))
     assert where(words) == "new"
     folder.mkdir(parents=True)
-    assert where(words) == "new"  # resume=true would find nothing to go on with
+    assert where(words) == "new"  # resume=true would find no unfinished run
     (folder / "config.yaml").touch()
     assert where(words) == "unfinished"
     (folder / ".finished").touch()

@@ -180,9 +180,9 @@ def test_what_is_encoded_by_itself_joins_without_a_space(name: str) -> None:
     after = made.following(opening, completion(made.reply("48/2=")), Message("user", "Again."))
     between = words.decode(list(after[len(opening) :]))
     assert between.startswith(f"48/2={words.decode([after[len(opening) + len(made.encode('48/2='))]])}")
-    made._spaces = False  # as it was: the check sees it
+    made._adds_space = False  # as it was: the check sees it
     assert made.joins(asked, "So 5") == (not KINDS[name].pieces)
-    made._spaces = KINDS[name].pieces
+    made._adds_space = KINDS[name].pieces
     assert made.encode("") == () and "  " not in between
     for piece in ("So 5", " and 7", "\n\nAgain.", "24>>", "", "\u00e9\n"):
         assert words.decode([*opening, *made.encode(piece)]) == asked + piece

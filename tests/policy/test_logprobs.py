@@ -113,7 +113,7 @@ def test_a_model_whose_head_is_more_than_a_matrix_is_noticed() -> None:
 
     toy.lm.forward = capped  # type: ignore[method-assign]
     assert not head_is_linear(toy.lm)
-    toy._direct = False
+    toy._has_linear_head = False
     tokens, loss_mask = rectangle(ROWS[:1], DRAWN[:1])
     own = toy.lm(input_ids=tokens).logits[0].log_softmax(-1)
     got = toy.logp(tokens, loss_mask, 1.0)

@@ -89,14 +89,14 @@ def test_reading_once_changes_no_likelihood_and_no_gradient(name: str, way: str)
     heat = torch.full(tokens.shape, 0.7)
 
     def read(shares: bool) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        assert made._shares
-        made._shares = shares
+        assert made._uses_prefix_trees
+        made._uses_prefix_trees = shares
         read_by = made.lm.base_model.register_forward_pre_hook(
             lambda _, __, inputs: seen.append(inputs["input_ids"].numel()), with_kwargs=True
         )
         out = made(tokens, loss_mask, heat, reference=True)
         read_by.remove()
-        made._shares = True
+        made._uses_prefix_trees = True
         weights = [w for w in made.lm.parameters() if w.requires_grad]
         loss = (out.logp * torch.arange(14) + 0.3 * out.kl - 0.1 * out.entropy).sum()
         return [out.logp, out.ref_logp, out.kl, out.entropy], list(torch.autograd.grad(loss, weights))
@@ -113,7 +113,7 @@ def test_reading_once_changes_no_likelihood_and_no_gradient(name: str, way: str)
 
 @pytest.mark.parametrize("name", ["qwen2", "gemma2"])
 def test_a_model_whose_attention_is_its_own_reads_row_by_row(name: str) -> None:
-    assert not policy(name)._shares
+    assert not policy(name)._uses_prefix_trees
 
 
 def test_a_model_that_reads_a_tree_differently_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,1 +1,1 @@
-"""Distributed training: collectives, one process for each device, FSDP2 and CPU threads."""
+"""Distributed training: collective operations, one process per device, FSDP2 and CPU threads."""

@@ -1,14 +1,16 @@
-"""Several processes at one run: who does what, and how each comes to know what all have found.
+"""Collective operations: distribute the work of a run over ranks, and give every rank all results.
 
-What is dear is divided: replies to be drawn, to be judged, and to be read for a gradient. What is cheap every process
-does for itself, on everything: credit, weights, the choice of problems, what a run has spent. So all of them hold the
-same episodes and the same weights at every moment, an algorithm is written as if it were alone, and the gradient is
-the one it would have alone:
+Expensive work is sharded over ranks: sampling, grading, and the forward and backward passes. Every rank repeats cheap
+work with the full data: advantages, token weights, the selection of problems, and counters. All ranks therefore always
+hold the same episodes and the same weights. The code of an algorithm does not depend on the number of ranks, and
+neither does the gradient:
 
-    gradient = sum over ranks of  d/dtheta  sum_(i, t of the rank's rows) w_it L_it(theta),     w over the whole batch
+    gradient = sum over ranks of  d/dtheta  sum_(i, t of the rank's rows) w_it L_it(theta)
 
-Nothing here holds a state of its own: it asks torch.distributed, and without a process group there is one process, for
-which every function gives back what it was given. Each must be called by all processes, in the same order.
+The weights w are computed over the whole batch.
+
+This module has no state. It uses the process group of torch.distributed. Without a process group the world size is 1,
+and every function returns its input or the local result. All ranks must call the functions in the same order.
 """
 
 from __future__ import annotations
@@ -27,135 +29,178 @@ Result = TypeVar("Result")
 
 
 def is_initialized() -> bool:
-    """Whether processes have met, be it one alone."""
+    """Return whether torch.distributed is initialized, which is also possible for a world size of 1."""
     return distributed.is_available() and distributed.is_initialized()
 
 
 def world_size() -> int:
-    """How many processes there are."""
+    """Return the number of processes of the run."""
     return distributed.get_world_size() if is_initialized() else 1
 
 
 def rank() -> int:
-    """Which of them this is, counted from 0."""
+    """Return the number of this process, counted from 0."""
     return distributed.get_rank() if world_size() > 1 else 0
 
 
 def is_rank_zero() -> bool:
-    """Whether this is the one that speaks, draws and writes."""
+    """Return whether this process is rank 0, which writes files and prints."""
     return rank() == 0
 
 
 def all_gather_object(mine: Item) -> list[Item]:
-    """What each process has, in the order of their ranks; anything that can be pickled."""
+    """Return the objects of all ranks, in the order of ranks.
+
+    Args:
+        mine: The object of this rank, which must be picklable.
+    """
     if world_size() == 1:
         return [mine]
-    found: list[Any] = [None] * world_size()
-    distributed.all_gather_object(found, mine)
-    return found
+    objects: list[Any] = [None] * world_size()
+    distributed.all_gather_object(objects, mine)
+    return objects
 
 
 def all_reduce_any(mine: bool) -> bool:
-    """Whether any process says so."""
+    """Return whether the value is true on any rank.
+
+    Args:
+        mine: The value of this rank.
+    """
     if world_size() == 1:
         return mine
-    here = torch.device("cuda", torch.cuda.current_device()) if distributed.get_backend() == "nccl" else "cpu"
-    return bool(all_reduce_sum(torch.tensor([float(mine)], device=here)) > 0)
+    device = torch.device("cuda", torch.cuda.current_device()) if distributed.get_backend() == "nccl" else "cpu"
+    return bool(all_reduce_sum(torch.tensor([float(mine)], device=device)) > 0)
 
 
 def run_on_rank_zero(work: Callable[[], Result]) -> Result:
-    """What the first process gets from ``work``, which the others leave to it; its UserError is raised on all."""
-    found: list[Any] = [None]
+    """Run a function on rank 0 only, and return its result on all ranks.
+
+    Args:
+        work: The function. Its result must be picklable.
+
+    Raises:
+        UserError: If the function raises it on rank 0; all ranks raise it.
+    """
+    result: list[Any] = [None]
     if is_rank_zero():
         try:
-            found = [work()]
+            result = [work()]
         except UserError as error:
-            found = [error]
+            result = [error]
     if world_size() > 1:
-        distributed.broadcast_object_list(found)
-    if isinstance(found[0], UserError):
-        raise found[0]
-    return found[0]
+        distributed.broadcast_object_list(result)
+    if isinstance(result[0], UserError):
+        raise result[0]
+    return result[0]
 
 
 def map_sharded(items: Sequence[Item], work: Callable[[Sequence[Item]], Sequence[Result]]) -> list[Result]:
-    """``work(items)``, a result an item, each process working on neighbours; every one gets all results, in order.
+    """Run a function on a shard of the items on each rank, and return all results on all ranks.
 
-    All shares are equally long, so that processes which must keep step do: the last item stands in where items are
-    missing, and what it gives a second time is dropped. A UserError on one process is raised on all.
+    All shards are contiguous and have the same length, because the ranks of a sharded model must run in step. The last
+    item fills up the shards. Its repeated results are dropped.
+
+    Args:
+        items: All items, the same on every rank.
+        work: A function that returns one picklable result per item.
+
+    Returns:
+        One result per item, in the order of ``items``.
+
+    Raises:
+        UserError: If the function raises it on any rank; all ranks raise it.
     """
     if world_size() == 1 or not items:
         return list(work(items))
-    each = -(-len(items) // world_size())
-    padded = [*items, *[items[-1]] * (each * world_size() - len(items))]
-    done: list[Result] | UserError
+    length = -(-len(items) // world_size())
+    padded = [*items, *[items[-1]] * (length * world_size() - len(items))]
+    shard: list[Result] | UserError
     try:
-        done = list(work(padded[rank() * each : (rank() + 1) * each]))
+        shard = list(work(padded[rank() * length : (rank() + 1) * length]))
     except UserError as error:
-        done = error
+        shard = error
     results: list[Result] = []
-    for found in all_gather_object(done):
-        if isinstance(found, UserError):
-            raise found
-        results += found
+    for result in all_gather_object(shard):
+        if isinstance(result, UserError):
+            raise result
+        results += result
     return results[: len(items)]
 
 
 def shard_batches(
     rows: Int[Tensor, " m"], cut: Callable[[Int[Tensor, " n"]], Iterable[Int[Tensor, " l"]]]
 ) -> list[tuple[Int[Tensor, " l"], float]]:
-    """``rows`` in shares of neighbours, and this process's, which ``cut`` divides: pieces with what each counts for.
+    """Split row numbers into contiguous shards, and return the micro-batches of this rank.
 
-    That is 1, or 0 for a piece that is read for company: every process has as many pieces as any other, for a model
-    whose weights are divided among them is read by all at once or not at all.
+    All ranks get the same number of micro-batches, because all ranks must take part in every forward pass of a sharded
+    model. A rank with fewer micro-batches gets dummy micro-batches with weight 0.
+
+    Args:
+        rows: The numbers of all rows, the same on every rank.
+        cut: A function that splits the rows of one shard into micro-batches.
+
+    Returns:
+        The row numbers of each micro-batch, with the weight of the micro-batch: 1, or 0 for a dummy micro-batch.
     """
-    hands = [
-        [piece for piece in (cut(share) if len(share) else ()) if len(piece)]
-        for share in rows.tensor_split(world_size())
+    shards = [
+        [piece for piece in (cut(shard) if len(shard) else ()) if len(piece)]
+        for shard in rows.tensor_split(world_size())
     ]
-    mine = [(piece, 1.0) for piece in hands[rank()]]
-    return mine + [(rows[-1:], 0.0)] * (max(map(len, hands)) - len(mine))
+    pieces = [(piece, 1.0) for piece in shards[rank()]]
+    return pieces + [(rows[-1:], 0.0)] * (max(map(len, shards)) - len(pieces))
 
 
 def all_reduce_sum(mine: Tensor) -> Tensor:
-    """The sum of every process's tensor."""
+    """Return the sum of a tensor over all ranks. With several ranks, the tensor is changed in place.
+
+    Args:
+        mine: The tensor of this rank.
+    """
     if world_size() > 1:
         distributed.all_reduce(mine)
     return mine
 
 
 def all_reduce_dict(mine: dict[str, float]) -> dict[str, float]:
-    """The sums of every process's numbers, by name; a name that a process lacks counts 0 there."""
-    found: dict[str, float] = {}
-    for one in all_gather_object(mine):
-        for name, value in one.items():
-            found[name] = found.get(name, 0.0) + value
-    return found
+    """Return the sum of each number over all ranks.
+
+    Args:
+        mine: The numbers of this rank by name. A name that is missing on a rank counts as 0 there.
+    """
+    sums: dict[str, float] = {}
+    for numbers in all_gather_object(mine):
+        for name, value in numbers.items():
+            sums[name] = sums.get(name, 0.0) + value
+    return sums
 
 
 def all_reduce_gradients(parameters: Iterable[Tensor]) -> None:
-    """Every gradient becomes the sum of all processes' gradients. One that no process has stays None.
+    """Replace each gradient by its sum over all ranks. A gradient that is None on all ranks stays None.
 
-    The gradients of divided weights (FSDP) were added up in the backward pass, and are left alone.
+    FSDP sums the gradients of sharded weights in the backward pass, so this function does not change them.
+
+    Args:
+        parameters: The weights, in the same order on every rank.
     """
-    whole = [p for p in parameters if p.requires_grad and not is_sharded(p)]
-    if world_size() == 1 or not whole:
+    unsharded = [p for p in parameters if p.requires_grad and not is_sharded(p)]
+    if world_size() == 1 or not unsharded:
         return
-    there = torch.tensor([float(p.grad is not None) for p in whole], device=whole[0].device)
-    waiting = []
-    for weights, count in zip(whole, all_reduce_sum(there).tolist(), strict=True):
+    has_gradient = torch.tensor([float(p.grad is not None) for p in unsharded], device=unsharded[0].device)
+    handles = []
+    for weights, count in zip(unsharded, all_reduce_sum(has_gradient).tolist(), strict=True):
         if count:
             weights.grad = torch.zeros_like(weights) if weights.grad is None else weights.grad
-            waiting.append(distributed.all_reduce(weights.grad, async_op=True))
-    for sent in waiting:
-        sent.wait()
+            handles.append(distributed.all_reduce(weights.grad, async_op=True))
+    for handle in handles:
+        handle.wait()
 
 
 def full_tensor(part: Tensor) -> Tensor:
-    """The tensor that this is a part of, where its parts lie divided among the processes; else itself."""
+    """Return the full tensor if ``part`` is the shard of a tensor, else return ``part`` itself."""
     return part.full_tensor() if is_sharded(part) else part  # type: ignore[attr-defined]
 
 
 def is_sharded(weights: Tensor) -> bool:
-    """Whether these are a part of weights that lie divided among the processes."""
+    """Return whether the weights are a shard of a tensor that is sharded over ranks."""
     return hasattr(weights, "full_tensor")

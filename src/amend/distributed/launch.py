@@ -1,9 +1,11 @@
-"""From one process to as many as there are devices, by Lightning's own launcher, and back to one at the end.
+"""Start one process per device with Lightning's launcher, and end the processes when the run ends.
 
-The first process starts the others: each is the same command once more, told by its environment which one it is. Under
-torchrun or SLURM they are there already, and nothing is started. They meet, and from then on ``amend.ranks`` knows of
-them. Only the first has anything to say: the others' output goes nowhere, and what they could complain of the first
-complains of as well. None of them outlives it.
+Rank 0 starts the other ranks with the same command; environment variables contain their rank. torchrun and Slurm start
+all ranks themselves, so nothing is started then. ``amend.distributed.collectives`` uses the process group that the
+ranks create.
+
+Only rank 0 writes to the terminal; the output of other ranks is discarded. Every user error on another rank also occurs
+on rank 0. All other ranks exit when rank 0 exits.
 """
 
 from __future__ import annotations
@@ -23,12 +25,19 @@ from torch import distributed
 from amend.distributed import collectives
 from amend.errors import UserError
 
-PATIENCE = 10.0  # seconds in which the first process ends the others when it fails as they do
-WATCH = 0.5  # seconds between looks at whether the process that started this one is there
+PATIENCE = 10.0  # seconds that a failed rank waits for rank 0 to fail with the same error and to end it
+WATCH = 0.5  # seconds between two checks whether the parent process still runs
 
 
 def device(accelerator: Literal["auto", "cpu", "gpu"]) -> torch.device:
-    """What this process computes on: its own GPU where there are some (and they are not refused), else the CPU."""
+    """Return the device of this process: its own GPU if the machine has GPUs and they are allowed, else the CPU.
+
+    Args:
+        accelerator: The configured accelerator; ``auto`` prefers a GPU.
+
+    Raises:
+        UserError: If ``accelerator`` is ``gpu`` and torch finds no GPU.
+    """
     if accelerator == "gpu" and not torch.cuda.is_available():
         raise UserError("trainer.accelerator=gpu: torch sees no GPU on this machine; allowed: auto, cpu")
     if accelerator == "cpu" or not torch.cuda.is_available():
@@ -40,51 +49,63 @@ def device(accelerator: Literal["auto", "cpu", "gpu"]) -> torch.device:
 def one_process_per_device(
     accelerator: Literal["auto", "cpu", "gpu"], devices: int | Literal["auto"], nodes: int, words: Sequence[str]
 ) -> Iterator[None]:
-    """Inside, a process a device, on each of ``nodes`` machines. ``words`` are this run's own on the command line."""
+    """Run the context in one process per device.
+
+    Args:
+        accelerator: The configured accelerator.
+        devices: The number of devices of each machine; ``auto``: all devices.
+        nodes: The number of machines.
+        words: The command-line arguments with which the other processes are started.
+
+    Raises:
+        UserError: If the machine has fewer GPUs than ``devices``.
+    """
     from lightning_fabric import Fabric
 
     kind = "gpu" if device(accelerator).type == "cuda" else "cpu"
-    there = torch.cuda.device_count() if kind == "gpu" else len(os.sched_getaffinity(0))
-    if devices != "auto" and kind == "gpu" and devices > there:
-        raise UserError(f"trainer.devices={devices}: torch sees {there} GPUs on this machine; allowed: 1 to {there}")
-    typed, before = sys.argv, dict(os.environ)
+    available = torch.cuda.device_count() if kind == "gpu" else len(os.sched_getaffinity(0))
+    if devices != "auto" and kind == "gpu" and devices > available:
+        raise UserError(
+            f"trainer.devices={devices}: torch sees {available} GPUs on this machine; allowed: 1 to {available}"
+        )
+    argv, environment = sys.argv, dict(os.environ)
     for name in ("lightning_fabric", "lightning.fabric", "torch.distributed"):
         logging.getLogger(name).setLevel(logging.ERROR)
     fabric = Fabric(accelerator=kind, devices=devices, num_nodes=nodes, strategy="ddp")
-    sys.argv = [typed[0], *words]  # with -m, the others are to run this job and not all of them
+    sys.argv = [argv[0], *words]  # with -m, the other ranks must run this job only, not all jobs of the multirun
     try:
         fabric.launch()
     finally:
-        sys.argv = typed
-    launched = {name for name, value in os.environ.items() if before.get(name) != value}  # RANK, MASTER_PORT, ...
-    others = getattr(fabric.strategy.launcher, "procs", [])
+        sys.argv = argv
+    changed = {name for name, value in os.environ.items() if environment.get(name) != value}  # RANK, MASTER_PORT, ...
+    children = getattr(fabric.strategy.launcher, "procs", [])
     try:
         if collectives.is_rank_zero():
             yield
         else:
             silence_non_zero_rank()
             yield
-            raise SystemExit(0)  # whatever the status is, the first process tells it
-    except Exception:
+            raise SystemExit(0)  # rank 0 sets the exit status of the run
+    except Exception:  # fallback: leave the error message to rank 0, which usually fails with the same error
         if not collectives.is_rank_zero():
-            time.sleep(PATIENCE)  # if the first fails as well it ends this process now
+            time.sleep(PATIENCE)  # if rank 0 fails with the same error, it ends this process during this time
         raise
     finally:
-        for process in others:
+        for process in children:
             if sys.exc_info()[0] is not None:
-                process.kill()  # it may be waiting for this one
+                process.kill()  # the process may be waiting for this rank in a collective operation
             process.wait()
         if distributed.is_initialized():
             distributed.destroy_process_group()
-        for name in launched:
+        for name in changed:
             os.environ.pop(name, None)
-            os.environ.update({name: before[name]} if name in before else {})
+            os.environ.update({name: environment[name]} if name in environment else {})
 
 
 def silence_non_zero_rank() -> None:
-    """Not to be heard, and not to outlive the process that started this one."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
+    """Discard the output of this process, and end the process when its parent process ends."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 1)
     logging.disable(logging.WARNING)
     parent = os.getppid()
 

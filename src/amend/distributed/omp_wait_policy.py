@@ -1,12 +1,11 @@
-"""How torch's threads wait for one another, chosen before torch is loaded.
+"""Set how the threads of torch wait for each other. This must happen before torch is imported.
 
-Threads of one loop spin while they wait for the slowest: quickest where each has a core to itself. Where other work
-holds one of them back, all others burn their time, and the other work's. Measured on two cores with the built-in
-model: a smoke run took 230 s beside three busy processes, and 24 s where threads go to sleep soon; on a quiet machine
-rounds took 15 to 25 % longer for that. So threads spin, unless the machine is busy as the run begins.
+The threads of a parallel loop spin while they wait for the slowest thread. This is fastest if each thread has its own
+core. If another process delays one thread, the other threads waste CPU time, also that of the other process. Therefore
+threads spin by default, but sleep after a short time if the machine is busy at the start of the run.
 
-GNU's OpenMP, torch's on Linux, reads GOMP_SPINCOUNT once, as it is loaded. What a user has set stays, and so does
-every number that a run computes.
+GNU OpenMP, which torch uses on Linux, reads GOMP_SPINCOUNT once, when it is loaded. The setting changes no result of a
+run. A setting of the user takes precedence.
 """
 
 from __future__ import annotations
@@ -16,22 +15,25 @@ import time
 from pathlib import Path
 
 STAT = Path("/proc/stat")
-WATCHED = 0.1  # seconds
-BUSY = 0.5  # cores that others use
-SOON = "3000"  # turns of the loop that waits, some microseconds
+WATCHED = 0.1  # seconds during which the CPU use of the machine is measured
+BUSY = 0.5  # number of cores in use above which the machine counts as busy
+# Iterations of the spin loop before a thread sleeps, a few microseconds. With three other busy processes on two cores,
+# a smoke run takes 24 s with this value and 230 s without. On an idle machine, the value makes training 15 to 25 %
+# slower.
+SOON = "3000"
 
 
 def configure_omp_wait_policy() -> None:
-    """Set how threads wait in this process and in those it starts."""
+    """Set GOMP_SPINCOUNT for this process and its child processes if the machine is busy."""
     if os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} or not STAT.exists():
         return
-    before = _worked()
+    start = _read_busy_seconds()
     time.sleep(WATCHED)
-    if _worked() - before > BUSY * WATCHED:
+    if _read_busy_seconds() - start > BUSY * WATCHED:
         os.environ["GOMP_SPINCOUNT"] = SOON
 
 
-def _worked() -> float:
-    """Seconds that all cores together have worked since the machine started (proc(5): user, nice, system)."""
-    first = STAT.read_text(encoding="ascii").split("\n", 1)[0].split()
-    return sum(int(ticks) for ticks in first[1:4]) / os.sysconf("SC_CLK_TCK")
+def _read_busy_seconds() -> float:
+    """Return the seconds for which all cores together were busy since boot (proc(5): user, nice, system)."""
+    total = STAT.read_text(encoding="ascii").split("\n", 1)[0].split()
+    return sum(int(ticks) for ticks in total[1:4]) / os.sysconf("SC_CLK_TCK")

@@ -1,4 +1,4 @@
-"""Set the number of torch threads of one rank."""
+"""Set the number of CPU threads that torch uses in one rank."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from amend.distributed import collectives
 
 
 def set_threads(count: int, nodes: int) -> None:
-    """Set torch's number of threads.
+    """Set the number of threads of torch.
 
     Args:
-        count: number of threads; 0: the rank's share of the cores that this process may run on.
-        nodes: number of machines over which the ranks are spread.
+        count: The number of threads; 0: an equal share of the available cores for each rank of the machine.
+        nodes: The number of machines of the run.
     """
     ranks_per_node = max(collectives.world_size() // nodes, 1)
     torch.set_num_threads(count or max(len(os.sched_getaffinity(0)) // ranks_per_node, 1))

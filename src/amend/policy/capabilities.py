@@ -1,6 +1,6 @@
-"""Probes of a loaded model: which shortcuts compute what its own forward pass computes.
+"""Probe a loaded model: find the shortcuts that give the same result as the model's own forward pass.
 
-Each probe runs the model on a few tokens and compares. Nothing is decided by a model's name.
+Each probe runs the model on a few tokens and compares the two results. No probe depends on the name of a model.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from transformers import PreTrainedModel
 from amend.policy import attention as kernels
 from amend.policy.prefix_tree import PrefixTree, tree_for_sampled
 
-PROBE_LOGIT = 50.0  # a logit this large makes any soft cap visible
-TOLERANCE = 1e-3  # relative to PROBE_LOGIT: how far a shortcut may be from the model's own result
-BFLOAT16_TOLERANCE = 3e-2  # the same in bfloat16, which keeps eight bits
-STRICT = "AMEND_STRICT_PROBES"  # set: an exception in a probe is raised
+PROBE_LOGIT = 50.0  # large enough that every soft cap changes the logit visibly
+TOLERANCE = 1e-3  # largest relative difference between the result of a shortcut and the model's own result
+BFLOAT16_TOLERANCE = 3e-2  # the same in bfloat16, which has a precision of eight bits
+STRICT = "AMEND_STRICT_PROBES"  # environment variable; if it is set, exceptions in a probe are raised
 
 log = logging.getLogger(__name__)
 
 
 def head_is_linear(lm: PreTrainedModel) -> bool:
-    """Return whether the logits are the output embedding times the hidden states, and nothing else.
+    """Return whether the logits are exactly the product of the output embedding and the hidden states.
 
-    Gemma 2 caps its logits, Cohere scales them. The probe scales the hidden states until the logits are large, because
-    a cap barely changes small ones.
+    Gemma 2 caps its logits, and Cohere scales them. The probe scales the hidden states until the logits are large,
+    because a cap barely changes small logits.
     """
     probe = torch.tensor([[1, 0, 1]], device=lm.device)
     head = lm.get_output_embeddings()
@@ -43,21 +43,22 @@ def head_is_linear(lm: PreTrainedModel) -> bool:
 
         hook = lm.base_model.register_forward_hook(replace_hidden)
         try:
-            gap = head(scaled) - lm(input_ids=probe, use_cache=False).logits
+            difference = head(scaled) - lm(input_ids=probe, use_cache=False).logits
         finally:
             hook.remove()
-    return float(gap.abs().max()) < TOLERANCE * PROBE_LOGIT
+    return float(difference.abs().max()) < TOLERANCE * PROBE_LOGIT
 
 
 def supports_prefix_trees(
     lm: PreTrainedModel, read: Callable[[PreTrainedModel, Tensor, Tensor, PrefixTree | None], Tensor], bfloat16: bool
 ) -> bool:
-    """Return whether the model computes shared prefixes once and still gives the states of separate conversations.
+    """Return whether the model gives the same states with a prefix tree as with one row per conversation.
 
     Args:
-        lm: the model.
-        read: returns the states that predict the sampled tokens, with a prefix tree or with None for row by row.
-        bfloat16: whether ``read`` computes in bfloat16, which allows a larger difference.
+        lm: The model.
+        read: A function that returns the states that predict the sampled tokens. Its last argument is a prefix tree, or
+            None for one row per conversation.
+        bfloat16: Whether ``read`` computes in bfloat16, which allows a larger difference.
     """
     if lm.config._attn_implementation != kernels.NAME or not kernels.sees_all(lm.config):
         return False
@@ -67,11 +68,13 @@ def supports_prefix_trees(
         separate = read(lm, probe, predicted, None).float()
         try:
             shared = read(lm, probe, predicted, tree_for_sampled(probe, predicted)).float()
-        except Exception as error:  # fallback: a model that cannot take a layout as its mask is read row by row
+        except Exception as error:  # fallback: one row per conversation, if the model rejects a layout as mask
             if os.environ.get(STRICT):
                 raise
             log.warning(
-                "%s cannot share prefixes (%s): it is read row by row, which is slower", type(lm).__name__, error
+                "%s does not support prefix trees (%s): each conversation is computed separately, which is slower",
+                type(lm).__name__,
+                error,
             )
             return False
     allowed = BFLOAT16_TOLERANCE if bfloat16 else TOLERANCE

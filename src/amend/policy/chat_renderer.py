@@ -1,9 +1,10 @@
-"""From messages to tokens, append-only: what was said is never rendered again.
+"""Render messages to tokens, append-only: the tokens of earlier messages never change.
 
-A chat template is a function from a whole conversation to text. Training needs more: the second turn's prompt must be
-the first turn's very tokens with something appended. So the template is asked once for the opening, and once, around a
-stand-in reply, for what it puts between a reply and the next one; a template that rewrites what came before (dropping
-earlier reasoning, moving a system prompt) is refused by name, with the reason.
+A chat template renders a whole conversation to text. Training needs more: the prompt of the second turn must consist of
+the tokens of the first turn and appended tokens. Therefore ``ChatRenderer`` renders the template once for the first
+prompt, and once around a placeholder reply, to find the text between a reply and the next one. It rejects a template
+that rewrites earlier messages, and names the reason. Examples are templates that drop earlier reasoning or move the
+system prompt.
 """
 
 from __future__ import annotations
@@ -18,20 +19,30 @@ from transformers import PreTrainedTokenizerBase
 from amend.errors import UserError
 from amend.types import Completion, Message, Tokens
 
-# Two stand-ins, one with reasoning marks: templates that strip "thinking" from earlier turns change only the second.
+# Two placeholder replies. Templates that remove reasoning from earlier turns change only the reply with <think>.
 REPLY = "amend said so"
 PROBES = (REPLY, f"<think>\nfirst\n</think>\n{REPLY}")
-DAY = "26 Jul 2024"  # Llama 3's templates print today's date: the same run tomorrow would have other prompts
-SEAMS = ("\n", "|")  # what a text is encoded after, so that it is not taken for the beginning of one
+DAY = "26 Jul 2024"  # Llama 3's templates contain a date; today's date would change the prompts of a run every day
+SEAMS = ("\n", "|")  # prefixes before which a text is encoded, so that it does not count as the beginning of a text
 EMPTY_THOUGHT = re.compile(r"\s*<think>\s*</think>\s*")
 
 
 class ChatRenderer:
-    """Renders conversations for one tokenizer. Raises UserError where its chat template cannot be extended.
+    """Renders conversations to tokens for one tokenizer.
 
-    ``system`` is said before anything else ("": nothing). ``thinking`` is what templates know as enable_thinking; None
-    leaves it to them, and False keeps the empty thought that such a template opens a reply with where it stands, while
-    the template itself would drop it from earlier turns.
+    With ``thinking=False``, some templates begin a reply with an empty thought and remove it from earlier turns. The
+    renderer keeps this empty thought, so that earlier tokens do not change.
+
+    Args:
+        tokenizer: The tokenizer, with a chat template.
+        ends: The tokens that end a reply.
+        name: The name of the model in error messages.
+        system: The text of the system message; "": no system message.
+        thinking: The template argument ``enable_thinking``; None: the template's default.
+
+    Raises:
+        UserError: If the tokenizer has no chat template, or if the template does not know ``enable_thinking`` and
+            ``thinking`` is not None. The methods raise it if the template does not only append.
     """
 
     def __init__(
@@ -43,10 +54,10 @@ class ChatRenderer:
         thinking: bool | None,
     ) -> None:
         self._tokenizer, self._name, self._system, self._thinking = tokenizer, name, system, thinking
-        self._between: dict[Message, Tokens] = {}
-        self._further: set[Message] = set()  # what may be said after a second reply, and later
-        # SentencePiece writes a space before whatever it takes for a text's beginning; a fragment is none.
-        self._spaces = str(tokenizer.decode([*self.encode_document("a"), *self.encode_document("a")])) == "a a"
+        self._message_tokens: dict[Message, Tokens] = {}
+        self._checked_for_later_turns: set[Message] = set()  # messages that may follow the second and later replies
+        # SentencePiece adds a space before the beginning of a text, but a fragment is not the beginning of a text.
+        self._adds_space = str(tokenizer.decode([*self.encode_document("a"), *self.encode_document("a")])) == "a a"
         if not tokenizer.chat_template:
             raise UserError(f"policy={name}: its tokenizer has no chat template; allowed: policy.chat_template=plain")
         if thinking is not None and "enable_thinking" not in str(tokenizer.chat_template):
@@ -55,15 +66,16 @@ class ChatRenderer:
                 f"allowed: null"
             )
         try:
-            self._lead, gap = self._around(Message("user", "amend"), REPLY)
-        except UserError:  # said when a second turn is asked for
+            self._lead, gap = self._split_template(Message("user", "amend"), REPLY)
+        except UserError:  # ``render_message`` raises it again, but only a second turn needs it
             self._lead, gap = "", ""
-        own = self._templates_end(gap)
-        self.template_ends = bool(own)  # whether the template puts an end token after a reply
-        self._end = int((*own, tokenizer.eos_token_id)[0])  # a finished reply's
-        self.ends: tuple[int, ...] = tuple(dict.fromkeys((*ends, *own)))  # all that finish one
+        template_end = self._find_template_end(gap)
+        self.template_ends = bool(template_end)  # whether the template puts an end token after a reply
+        self._end_token = int((*template_end, tokenizer.eos_token_id)[0])
+        self.ends: tuple[int, ...] = tuple(dict.fromkeys((*ends, *template_end)))  # all tokens that end a reply
 
-    def _text(self, messages: Sequence[Message]) -> str:
+    def _apply_template(self, messages: Sequence[Message]) -> str:
+        """Return the text of a conversation, up to the beginning of the next reply."""
         conversation = [{"role": m.role, "content": m.content} for m in messages]
         if self._system:
             if conversation[0]["role"] == "system":
@@ -82,120 +94,154 @@ class ChatRenderer:
                 f"{', '.join(turn['role'] for turn in conversation)} ({str(error).strip()}); allowed: another "
                 f"policy.chat_template{system}"
             ) from error
-        assert isinstance(text, str)  # one conversation in, one text out
+        assert isinstance(text, str)  # the result for one conversation without tokenization
         return text
 
     def encode_document(self, text: str) -> Tokens:
-        """The tokens of a text that nothing comes before."""
+        """Return the tokens of a text that is the beginning of a document, without special tokens."""
         return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def encode(self, text: str) -> Tokens:
-        """The tokens of a text that comes after others, nothing added."""
-        for seam in SEAMS if self._spaces else ():
+        """Return the tokens of a text that follows other text, without special tokens or an added space."""
+        for seam in SEAMS if self._adds_space else ():
             before, both = self.encode_document(seam), self.encode_document(seam + text)
             if both[: len(before)] == before:
                 return both[len(before) :]
         return self.encode_document(text)
 
     def joins(self, before: str, text: str) -> bool:
-        """Whether a text that is encoded by itself and put after another reads as if both were encoded together."""
-        ways = ((*self.encode_document(before), *self.encode(text)), self.encode_document(before + text))
-        one, other = (self._tokenizer.decode(list(way), clean_up_tokenization_spaces=False) for way in ways)
-        return one == other
+        """Return whether two texts, encoded separately and joined, decode to the same text as encoded together."""
+        encodings = ((*self.encode_document(before), *self.encode(text)), self.encode_document(before + text))
+        separate, together = (
+            self._tokenizer.decode(list(tokens), clean_up_tokenization_spaces=False) for tokens in encodings
+        )
+        return separate == together
 
     def decode(self, tokens: Tokens) -> str:
-        """The text of drawn tokens, the end token left out."""
-        kept = tokens[:-1] if tokens and tokens[-1] in self.ends else tokens
-        return str(self._tokenizer.decode(list(kept), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+        """Return the text of sampled tokens, without the end token."""
+        content = tokens[:-1] if tokens and tokens[-1] in self.ends else tokens
+        return str(self._tokenizer.decode(list(content), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def ending(self, mark: str) -> frozenset[int]:
-        """The tokens whose text ends in ``mark``, a printable ASCII character (which vocabularies spell as itself)."""
-        found = (number for word, number in self._tokenizer.get_vocab().items() if word.endswith(mark))
-        return frozenset(found) - set(self.ends) - set(self._tokenizer.all_special_ids)
+        """Return the tokens whose text ends in ``mark``, except end tokens and special tokens.
+
+        ``mark`` must be a printable ASCII character, because vocabularies store only such characters unchanged.
+        """
+        tokens = (number for word, number in self._tokenizer.get_vocab().items() if word.endswith(mark))
+        return frozenset(tokens) - set(self.ends) - set(self._tokenizer.all_special_ids)
 
     def build_generation_prompt(self, messages: Sequence[Message]) -> Tokens:
-        """The tokens of the first prompt, up to where the model speaks."""
-        return self.encode_document(self._text(messages))
+        """Return the tokens of the first prompt, up to the beginning of the reply."""
+        return self.encode_document(self._apply_template(messages))
 
     def render_message(self, message: Message, replies: int = 1) -> Tokens:
-        """The tokens from the end of a reply, the ``replies``-th, to where the model speaks again, ``message`` said in
-        between."""
-        if message not in self._between:
-            # With thinking off the thought is the template's own and empty, so what it does to others does not matter.
+        """Return the tokens between a reply and the next one, with a message between the two replies.
+
+        Args:
+            message: The message after the reply.
+            replies: The number of replies before the message.
+
+        Raises:
+            UserError: If the template does not only append.
+        """
+        if message not in self._message_tokens:
+            # If thinking is off, replies contain only the template's empty thought, so the second probe is not needed.
             probes = PROBES[:1] if self._thinking is False else PROBES
-            gaps = {self._around(message, probe)[1] for probe in probes}
+            gaps = {self._split_template(message, probe)[1] for probe in probes}
             if len(gaps) > 1:
-                raise UserError(f"policy={self._name}: what its chat template puts after a reply depends on the reply")
-            self._between[message] = self.encode(gaps.pop())
-        if replies > 1 and message not in self._further:
+                raise UserError(
+                    f"policy={self._name}: the text that its chat template puts after a reply depends on the reply"
+                )
+            self._message_tokens[message] = self.encode(gaps.pop())
+        if replies > 1 and message not in self._checked_for_later_turns:
             for probe in PROBES[:1] if self._thinking is False else PROBES:
-                self._look_further(message, probe)
-            self._further.add(message)
-        return self._between[message]
+                self._check_later_turns(message, probe)
+            self._checked_for_later_turns.add(message)
+        return self._message_tokens[message]
 
-    def _around(self, message: Message, probe: str) -> tuple[str, str]:
-        """What the template writes before a reply beyond where the model was told to speak, which the model then says
-        itself (Llama 2's space), and what it writes from the reply to where the model speaks again."""
-        opening, said = Message("user", "amend"), Message("assistant", probe)
-        before, after = self._text([opening]), self._text([opening, said, message])
-        at = after.find(probe)
-        if at < 0:
-            thought = "drops the reasoning of earlier replies (<think> to </think>)"
-            raise self._refused(thought if "<think>" in probe else "rewrites the reply")
-        lead = after[:at].removeprefix(before) if after.startswith(before) else ""
-        forgotten = before[at:]
-        if lead.strip() or not (before + lead).startswith(after[:at]):
-            raise self._refused("rewrites the conversation before the reply")
-        if forgotten and not (self._thinking is False and EMPTY_THOUGHT.fullmatch(forgotten)):
-            raise self._refused(f"opens a reply with {forgotten!r} and leaves that out of earlier replies")
-        return lead, after[at + len(probe) :]
+    def _split_template(self, message: Message, probe: str) -> tuple[str, str]:
+        """Return the texts that the template puts before and after a reply.
 
-    def _look_further(self, message: Message, probe: str) -> None:
-        """Refuses a template that appends a second turn, and rewrites the first two when a third is added."""
-        lead, gap = self._around(message, probe)
-        opening, said = Message("user", "amend"), Message("assistant", probe)
-        two, three = (self._text([opening, *[said, message] * turns]) for turns in (1, 2))
-        added = lead + probe + gap
-        kept = three.removesuffix(added)
-        thought = two.removeprefix(kept) if two.startswith(kept) else two
-        if kept == three or (thought and not (self._thinking is False and EMPTY_THOUGHT.fullmatch(thought))):
-            raise self._refused("leaves the first turn alone, and rewrites the first two")
+        The first text stands between the end of the generation prompt and the reply, such as the space of Llama 2. The
+        model samples this text as part of its reply. The second text stands between the reply and the next reply.
+        """
+        question, reply = Message("user", "amend"), Message("assistant", probe)
+        prompt, conversation = self._apply_template([question]), self._apply_template([question, reply, message])
+        start = conversation.find(probe)
+        if start < 0:
+            reason = "drops the reasoning of earlier replies (<think> to </think>)"
+            raise self._rewrite_error(reason if "<think>" in probe else "rewrites the reply")
+        lead = conversation[:start].removeprefix(prompt) if conversation.startswith(prompt) else ""
+        omitted = prompt[start:]
+        if lead.strip() or not (prompt + lead).startswith(conversation[:start]):
+            raise self._rewrite_error("rewrites the conversation before the reply")
+        if omitted and not (self._thinking is False and EMPTY_THOUGHT.fullmatch(omitted)):
+            raise self._rewrite_error(f"opens a reply with {omitted!r} and omits this text from earlier replies")
+        return lead, conversation[start + len(probe) :]
 
-    def _refused(self, what: str) -> UserError:
-        """The line for a template that does not only append."""
+    def _check_later_turns(self, message: Message, probe: str) -> None:
+        """Reject a template that appends the second turn but rewrites the first two turns when the third is added."""
+        lead, gap = self._split_template(message, probe)
+        question, reply = Message("user", "amend"), Message("assistant", probe)
+        two_turns, three_turns = (self._apply_template([question, *[reply, message] * turns]) for turns in (1, 2))
+        third_turn = lead + probe + gap
+        prefix = three_turns.removesuffix(third_turn)
+        omitted = two_turns.removeprefix(prefix) if two_turns.startswith(prefix) else two_turns
+        if prefix == three_turns or (omitted and not (self._thinking is False and EMPTY_THOUGHT.fullmatch(omitted))):
+            raise self._rewrite_error("leaves the first turn alone, and rewrites the first two")
+
+    def _rewrite_error(self, reason: str) -> UserError:
+        """Return the error for a template that does not only append."""
         return UserError(
-            f"policy={self._name}: its chat template {what} when a turn is added, so tokens drawn could not be the "
-            f"tokens trained; allowed: policy.enable_thinking=false for a template that knows enable_thinking, "
-            f"policy.chat_template=plain or the path of one that only appends, or dialogue=single"
+            f"policy={self._name}: its chat template {reason} when a turn is added, so the trained tokens would differ "
+            f"from the sampled tokens; allowed: policy.enable_thinking=false for a template that knows enable_thinking,"
+            f" policy.chat_template=plain or the path of a template that only appends, or dialogue=single"
         )
 
-    def _templates_end(self, after: str) -> Tokens:
-        """The special token that the template ends a reply with, where there is one: the model will say it too,
-        whether or not its generation config lists it. ``after``: what the template writes after a reply."""
+    def _find_template_end(self, after: str) -> Tokens:
+        """Return the special token with which the template ends a reply, if there is one.
+
+        The model samples this token, even if its generation config does not list it. ``after`` is the text that the
+        template puts after a reply.
+        """
         gap = self.encode(after)
-        first = next((token for token in gap if not self._blank(token)), None)
+        first = next((token for token in gap if not self._is_blank(token)), None)
         added = self._tokenizer.added_tokens_decoder
-        special = {*self._tokenizer.all_special_ids, *(token for token, how in added.items() if how.special)}
+        special = {*self._tokenizer.all_special_ids, *(token for token, entry in added.items() if entry.special)}
         return (first,) if first in special - {self._tokenizer.unk_token_id} else ()
 
-    def _blank(self, token: int) -> bool:
+    def _is_blank(self, token: int) -> bool:
+        """Return whether the text of a token is empty or only white space."""
         return not str(self._tokenizer.decode([token], skip_special_tokens=False)).strip()
 
     def render_reply(self, text: str) -> Tokens:
-        """A text as the model would begin to say it: after the space or line that the template puts before a reply and
-        nowhere else."""
+        """Return the tokens with which the model would begin a reply with this text.
+
+        They include the white space that the template puts before each reply.
+        """
         return self.encode(self._lead + text)
 
     def reply(self, text: str) -> Tokens:
-        """A text as the model would have said it: its tokens, and the end token that the template goes on from."""
-        return (*self.render_reply(text), self._end)
+        """Return the tokens of a complete reply with this text, including the end token that the template expects."""
+        return (*self.render_reply(text), self._end_token)
 
     def following(self, prompt: Tokens, reply: Completion, message: Message, replies: int = 1) -> Tokens:
-        """The next turn's prompt: everything so far, the ``replies``-th reply included, then ``message``. The reply's
-        own end token is not doubled."""
+        """Return the prompt of the next turn: the previous prompt, the reply and the message.
+
+        If the reply already ends with the template's end token, the token is not repeated.
+
+        Args:
+            prompt: The prompt of the current turn.
+            reply: The reply of the current turn.
+            message: The message after the reply.
+            replies: The number of replies so far, including this reply.
+
+        Raises:
+            UserError: If the template does not only append.
+        """
         gap = self.render_message(message, replies)
         if reply.tokens and reply.tokens[-1] in self.ends:
-            first = next((i for i, token in enumerate(gap) if not self._blank(token)), len(gap))
+            first = next((i for i, token in enumerate(gap) if not self._is_blank(token)), len(gap))
             if first < len(gap) and gap[first] == reply.tokens[-1]:
                 gap = gap[first + 1 :]
         return prompt + reply.tokens + gap

@@ -1,17 +1,18 @@
-"""Chat templates of our own, for models that have none: a base model was never shown a conversation.
+"""Provide chat templates for models without one, such as base models.
 
-``plain`` says who speaks in words, ends every reply with the model's own end token, and only ever appends:
+The template ``plain`` marks the roles with plain words and ends every reply with the model's end token. A longer
+conversation only appends to the text of a shorter one:
 
     Question:
-    <the user>
+    <user message>
 
     Answer:
-    <the model><end>
+    <reply><end token>
 
     Question:
     ...
 
-Where the tokenizer begins every text with a token of its own (Llama 2's ``<s>``), so does ``plain``.
+If the tokenizer begins every text with a special token, such as ``<s>`` of Llama 2, then ``plain`` does so, too.
 """
 
 from __future__ import annotations
@@ -34,25 +35,32 @@ NAMED = {"plain": PLAIN}
 
 
 def set_chat_template(tokenizer: PreTrainedTokenizerBase, template: str, name: str) -> None:
-    """Gives ``tokenizer`` its chat template: "own", one of ``NAMED``, or the Jinja file at a path. UserError where
-    there is none."""
+    """Set the chat template of a tokenizer.
+
+    Args:
+        tokenizer: The tokenizer, which is changed.
+        template: ``own`` for the template of the tokenizer, a name in ``NAMED``, or the path of a Jinja file.
+        name: The name of the model in error messages.
+
+    Raises:
+        UserError: If the file does not exist, or if the tokenizer has no template of its own.
+    """
     if template in NAMED:
         first = list(tokenizer("")["input_ids"])[:1]
-        begins = bool(first) and first[0] == tokenizer.bos_token_id
-        tokenizer.chat_template = ("{{ bos_token }}" if begins else "") + NAMED[template]
+        has_bos = bool(first) and first[0] == tokenizer.bos_token_id
+        tokenizer.chat_template = ("{{ bos_token }}" if has_bos else "") + NAMED[template]
     elif template != "own":
         try:
             tokenizer.chat_template = Path(template).expanduser().read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             raise UserError(
                 f"policy.chat_template={template}: no such file ({error}); allowed: own, {', '.join(NAMED)}, or "
-                f"the path of "
-                f"a Jinja chat template"
+                f"the path of a Jinja chat template"
             ) from error
     if not tokenizer.chat_template:
         raise UserError(
-            f"policy={name}: its tokenizer has no chat template, as base models' have none; allowed: "
+            f"policy={name}: its tokenizer has no chat template, as is usual for a base model; allowed: "
             f"policy.chat_template={' or '.join(NAMED)}, or the path of a Jinja chat template"
         )
-    if not isinstance(tokenizer.chat_template, str):  # several, by name; "default" is the one for conversations
+    if not isinstance(tokenizer.chat_template, str):  # several templates by name; "default" is for conversations
         tokenizer.chat_template = dict(tokenizer.chat_template).get("default") or next(iter(tokenizer.chat_template))

@@ -1,4 +1,4 @@
-"""Load a policy from a folder or a hub id, with the attention and the precision that fit it."""
+"""Load a policy from a folder or a hub id, and choose its attention implementation and precision."""
 
 from __future__ import annotations
 
@@ -31,20 +31,36 @@ def load_policy(
     system_prompt: str | None,
     enable_thinking: bool | None,
 ) -> Policy:
-    """The model at ``path``: ``builtin``, a folder, or a hub id. UserError says what to do when it is not there."""
-    where = str(BUILTIN) if path == "builtin" else str(Path(path).expanduser())
+    """Load a model and its tokenizer, and return the policy.
+
+    Args:
+        tuning: The choice of trained weights.
+        path: ``builtin``, a folder, or a hub id.
+        dtype: The precision of the weights.
+        autocast: Whether forward passes run in bfloat16; see ``autocast_on``.
+        max_tokens_per_micro_batch: The maximum number of padded tokens of one forward pass.
+        attn_implementation: The attention implementation; see ``attention_for``.
+        gradient_checkpointing: Whether the backward pass recomputes the activations of each layer.
+        chat_template: ``own``, ``plain``, or the path of a Jinja file.
+        system_prompt: The text of the system message; None: no system message.
+        enable_thinking: The argument of this name of the chat template; None: the template's default.
+
+    Raises:
+        UserError: If the model cannot be loaded or does not support one of the options.
+    """
+    source = str(BUILTIN) if path == "builtin" else str(Path(path).expanduser())
     try:
-        tokenizer = AutoTokenizer.from_pretrained(where)
-        config = AutoConfig.from_pretrained(where)
-        how = attention_for(config, attn_implementation)
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        config = AutoConfig.from_pretrained(source)
+        implementation = attention_for(config, attn_implementation)
         lm = AutoModelForCausalLM.from_pretrained(
-            where, config=config, dtype=getattr(torch, dtype), attn_implementation=how
+            source, config=config, dtype=getattr(torch, dtype), attn_implementation=implementation
         )
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"policy.path={path}: no model could be loaded from there ({reason}); allowed: builtin, a folder with "
-            f"config.json and tokenizer files, or a hub id fetched before with `hf download {path}`"
+            f"policy.path={path}: no model could be loaded from this path ({reason}); allowed: builtin, a folder with "
+            f"config.json and tokenizer files, or a hub id that you have downloaded with `hf download {path}`"
         ) from error
     name = "builtin" if path == "builtin" else Path(path).name
     chat_templates.set_chat_template(tokenizer, chat_template, name)
@@ -62,22 +78,36 @@ def load_policy(
 
 
 def attention_for(config: Any, choice: Literal["auto", "sdpa", "eager"]) -> str:
-    """The attention a model is loaded with. ``auto``: torch's own kernels (FlashAttention among them, on a GPU), and
-    plain arithmetic for models that cap attention scores, which those kernels would silently leave uncapped."""
-    capped = kernels.caps_scores(config)
-    if capped and choice == "sdpa":
+    """Return the attention implementation for a model.
+
+    ``auto`` selects ``sdpa``, the kernels of torch, which include FlashAttention on a GPU. For a model that caps its
+    attention scores, ``auto`` selects ``eager``, because the kernels of torch would silently omit the cap.
+
+    Args:
+        config: The model's configuration.
+        choice: The configured value.
+
+    Raises:
+        UserError: If ``choice`` is ``sdpa`` and the model caps its attention scores.
+    """
+    has_capped_scores = kernels.caps_scores(config)
+    if has_capped_scores and choice == "sdpa":
         raise UserError(
-            f"policy.attn_implementation=sdpa: {config.model_type} caps its attention scores, which sdpa does not do; "
-            f"allowed: auto, eager"
+            f"policy.attn_implementation=sdpa: {config.model_type} caps its attention scores, which sdpa does not "
+            f"support; allowed: auto, eager"
         )
-    return choice if choice != "auto" else "eager" if capped else "sdpa"
+    return choice if choice != "auto" else "eager" if has_capped_scores else "sdpa"
 
 
 def autocast_on(choice: Literal["auto", "on", "off"]) -> bool:
-    """Whether to run forward passes in bfloat16. ``auto``: on CUDA, and on processors with AMX tiles.
+    """Return whether forward passes run in bfloat16.
 
-    AVX512-BF16 alone is not enough: the built-in model's rounds are slower in it than in float32, on an Intel Xeon and
-    on an AMD EPYC (tests/benchmark: 1.04 s for 0.89 on the latter).
+    ``auto`` selects bfloat16 on CUDA and on processors with AMX tiles. AVX512-BF16 alone is not enough: iterations of
+    the built-in model are then slower in bfloat16 than in float32 (measured by tests/benchmark on Intel Xeon and AMD
+    EPYC).
+
+    Args:
+        choice: The configured value.
     """
     if choice == "auto":
         return torch.cuda.is_available() or torch.cpu._is_amx_tile_supported()

@@ -191,7 +191,8 @@ class Policy(nn.Module):
         Args:
             tokens: Prompts and replies, padded on the right.
             loss_mask: True for the tokens that were sampled.
-            temperature: The sampling temperature, one for all tokens or one for each; 0 (greedy) counts as 1.
+            temperature: The sampling temperature: one number for all tokens, of which 0 (greedy) counts as 1, or one
+                positive number per token.
             reference: Whether to compute the log-probabilities of the reference model and the KL, too.
 
         Returns:
@@ -230,7 +231,8 @@ class Policy(nn.Module):
         Args:
             tokens: Prompts and replies, padded on the right.
             loss_mask: True for the tokens that were sampled.
-            temperature: The sampling temperature, one for all tokens or one for each; 0 (greedy) counts as 1.
+            temperature: The sampling temperature: one number for all tokens, of which 0 (greedy) counts as 1, or one
+                positive number per token.
 
         Returns:
             Log-probabilities in nats, 0 where ``loss_mask`` is False, without gradient.
@@ -343,6 +345,6 @@ def end_tokens(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple
 def _targets(
     tokens: Int[Tensor, "b t"], loss_mask: Bool[Tensor, "b t"], temperature: float | Float[Tensor, "b t"]
 ) -> tuple[Int[Tensor, " n"], float | Float[Tensor, "n 1"]]:
-    """Return the sampled tokens and the temperature of each; temperature 0 becomes 1."""
+    """Return the sampled tokens and their temperatures; a single temperature of 0 (greedy) becomes 1."""
     targets = tokens[:, 1:][loss_mask[:, 1:]]
     return targets, temperature[loss_mask][:, None].float() if isinstance(temperature, Tensor) else temperature or 1.0

@@ -1,16 +1,16 @@
-"""Reading what several conversations have in common once: the episodes of a round are a tree, not a rectangle.
+"""Compute the shared prefix of several conversations only once, in sampling and in the update.
 
-The samples of one problem share its prompt, a second turn goes on from a first, and no row needs its padding read. So
-conversations that begin with the same tokens share those nodes of a prefix tree, and everything a model does to each
-token by itself (embedding, normalisation, projections, feed-forward layers) it does once a node. Attention alone sees
-whole conversations: there each row's nodes are laid side by side (``amend.policy.attention``). In exact arithmetic
-nothing changes, for a causal model's state at a token is a function of the tokens up to it:
+The episodes of one problem share its prompt, and padding needs no computation. Conversations that begin with the same
+tokens therefore share nodes of a prefix tree. The model computes its per-token operations once per node: embedding,
+normalization, projections and feed-forward layers. Only attention needs whole conversations, so each row's nodes are
+gathered there (``amend.policy.attention``). In exact arithmetic the result is the same, because the state of a causal
+model at a token is a function of the tokens up to this token:
 
-    h(i, t) = f(tokens[i, :t + 1]),     so  tokens[i, :t + 1] = tokens[j, :t + 1]  =>  h(i, t) = h(j, t),
+    h(i, t) = f(tokens[i, :t + 1]),     so  tokens[i, :t + 1] = tokens[j, :t + 1]  =>  h(i, t) = h(j, t)
 
-and the gradient of a shared state is the sum of its rows' gradients.
+The gradient of a shared state is the sum of the gradients of its rows.
 
-Source: shared-prefix attention in inference, as in Hydragen (Juravsky et al. 2024); here for the update as well.
+Shared-prefix attention is known from inference, for instance in Hydragen (Juravsky et al. 2024).
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from torch import Tensor, nn
 class PrefixTree(NamedTuple):
     """The n nodes of b conversations of up to t tokens.
 
-    node:      which node each token is; 0, a node like any other, where there is no token
-    place:     where in the rectangle, its rows one after the other, each node is found: one of the places it has
-    tokens:    of each node
-    positions: of each node in its conversations
+    Attributes:
+        node: The node of each token; 0 on padding, although 0 is also the number of a node.
+        place: One index of each node in the flattened array [b t], although a node can occur in several rows.
+        tokens: The token of each node.
+        positions: The position of each node in its conversations, counted from 0.
     """
 
     node: Int[Tensor, "b t"]
@@ -38,22 +39,32 @@ class PrefixTree(NamedTuple):
     positions: Int[Tensor, " n"]
 
     def layout(self) -> Int[Tensor, "1 2 b t"]:
-        """``node`` and ``place`` in one tensor of four dimensions, which a transformers model hands to its attention
-        as it is, in the place of a mask."""
+        """Return ``node`` and ``place`` as one tensor, which is passed to the model in the mask argument.
+
+        A transformers model passes a mask with four dimensions to its attention layers unchanged.
+        """
         place = self.place.new_zeros(self.node.numel())
         place[: len(self.place)] = self.place
         return torch.stack([self.node, place.view_as(self.node)])[None]
 
 
 def build_prefix_tree(tokens: Int[Tensor, "b t"], lengths: Int[Tensor, " b"]) -> PrefixTree:
-    """The prefix tree of rows of ``lengths[i]`` >= 1 tokens each; what stands behind them is not looked at."""
+    """Build the prefix tree of conversations.
+
+    Args:
+        tokens: The conversations, padded on the right.
+        lengths: The number of tokens of each conversation, at least 1. Later tokens are ignored.
+
+    Returns:
+        The tree, on the device of ``tokens``.
+    """
     rows, size = tokens.cpu().numpy(), lengths.cpu().numpy()
     b, t = rows.shape
     time = np.arange(t)
     within = time < size[:, None]
-    order = np.lexsort(np.where(within, rows, -1).T[::-1])  # conversations that begin alike stand next to each other
+    order = np.lexsort(np.where(within, rows, -1).T[::-1])  # puts conversations with equal prefixes next to each other
     ordered, inside = rows[order], within[order]
-    common = np.zeros(b, dtype=np.int64)  # how many tokens a row begins with as the row before it does
+    common = np.zeros(b, dtype=np.int64)  # length of the prefix that a row shares with the previous row
     common[1:] = np.cumprod((ordered[1:] == ordered[:-1]) & inside[1:] & inside[:-1], axis=1).sum(axis=1)
     new = inside & (time >= common[:, None])
     owner = np.maximum.accumulate(np.where(time >= common[:, None], np.arange(b)[:, None], 0), axis=0)
@@ -72,28 +83,32 @@ def build_prefix_tree(tokens: Int[Tensor, "b t"], lengths: Int[Tensor, " b"]) ->
 
 
 def gather_conversations(states: Tensor, node: Int[Tensor, "b t"]) -> Tensor:
-    """[1 heads n d] of nodes as [b heads t d] of conversations. (``embedding``, for its gradient adds up fast.)"""
+    """Expand the states of nodes [1 heads n d] to the states of conversations [b heads t d]."""
     _, heads, n, d = states.shape
+    # The gradient of ``embedding`` sums over rows faster than the gradient of indexing.
     flat = states.transpose(1, 2).reshape(n, heads * d)
     return nn.functional.embedding(node, flat).view(*node.shape, heads, d).transpose(1, 2)
 
 
 def scatter_back(found: Tensor, place: Int[Tensor, " n"]) -> Tensor:
-    """[b t heads d] of conversations as [1 n heads d] of nodes: each from one of the conversations it is in."""
+    """Collapse the states of conversations [b t heads d] to the states of nodes [1 n heads d].
+
+    Each node takes its state from one of its conversations.
+    """
     _, _, heads, d = found.shape
     return nn.functional.embedding(place, found.reshape(-1, heads * d)).view(1, -1, heads, d)
 
 
 def tree_for_sampled(tokens: Int[Tensor, "b t"], loss_mask: Bool[Tensor, "b t"]) -> PrefixTree:
-    """Build the prefix tree of what must be read to predict the sampled tokens.
+    """Build the prefix tree of the tokens that the model needs to predict the sampled tokens.
 
     Args:
-        tokens: conversations, padded on the right.
-        sampled: which tokens were sampled.
+        tokens: The conversations, padded on the right.
+        loss_mask: True for the tokens that were sampled.
 
     Returns:
         The tree of each conversation up to the position before its last sampled token.
     """
-    before = loss_mask[:, 1:]
-    last = torch.arange(1, before.shape[1] + 1, device=tokens.device) * before
+    predicts_sampled = loss_mask[:, 1:]
+    last = torch.arange(1, predicts_sampled.shape[1] + 1, device=tokens.device) * predicts_sampled
     return build_prefix_tree(tokens[:, :-1], last.amax(dim=1).clamp(min=1))

@@ -1,1 +1,1 @@
-"""Results: run folders, metrics, statistics, analysis and reports. No module of this package imports torch."""
+"""Write and read run folders, compute metrics and statistics, and create reports, without torch."""

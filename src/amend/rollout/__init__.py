@@ -1,1 +1,1 @@
-"""Engines that sample, and ``play``, which turns problems into episodes through any of them."""
+"""Engines that sample replies, and the runner that plays episodes with any engine."""

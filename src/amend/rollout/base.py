@@ -1,10 +1,10 @@
-"""The narrow waist between "what to say next" and "who computes it": every engine is these few members.
+"""The protocol of engines. An engine samples replies from the policy.
 
-    local   the very weights that are trained, in this process, as the trainer reads them               the default
-    hf      the same weights under transformers' continuous batching                                    for one GPU
-    vllm    a server of its own, sent the weights after every update                    for GPUs set aside to sample
+    local   samples from the trained weights in this process; the default
+    hf      samples from the trained weights with transformers' continuous batching; meant for one GPU
+    vllm    samples on a vLLM server with its own GPUs; it sends the weights to the server after every update
 
-``tests/rollout/test_contract.py`` holds all of them to the same words.
+``tests/rollout/test_contract.py`` runs the same tests on all engines.
 """
 
 from __future__ import annotations
@@ -19,16 +19,12 @@ Seed = tuple[int, ...]
 
 @runtime_checkable
 class Engine(Protocol):
-    """Draws replies from a policy.
+    """An engine samples replies from a policy.
 
-    ``sample`` returns one completion a prompt, in order. Each prompt brings its own seed: the same call draws the same,
-    and (but for ``hf``) a reply does not depend on what else is in the call. The log-probabilities are those of the
-    drawn tokens under the distribution they were drawn from, as the engine computed it. ``sync`` is called after every
-    change of the weights. ``batch`` is how many prompts it likes at once.
-
-    ``importance_sampling_cap``: an engine that does not compute as the trainer does draws from a policy slightly
-    beside it; the
-    largest weight that a token may have in an update to make up for it, or None to take its word.
+    Attributes:
+        max_batch_size: The number of prompts that the engine samples at once.
+        importance_sampling_cap: The largest importance weight of a token in an update. The weight corrects the
+            difference between the engine's probabilities and the trainer's. None: no correction.
     """
 
     max_batch_size: int
@@ -36,10 +32,32 @@ class Engine(Protocol):
 
     def sample(
         self, prompts: Sequence[Tokens], sampling_params: SamplingParams, seeds: Sequence[Seed]
-    ) -> list[Completion]: ...
+    ) -> list[Completion]:
+        """Sample one completion for each prompt.
 
-    def sync_weights(self) -> None: ...
+        The same prompts with the same seeds give the same completions. Except with ``hf``, a completion does not depend
+        on the other prompts of the call.
+
+        Args:
+            prompts: The tokens of each prompt.
+            sampling_params: The temperature and the maximum length of all replies, and the tokens at which the engine
+                may pause.
+            seeds: The seed of each prompt.
+
+        Returns:
+            One completion for each prompt, in order. Its log-probabilities are those of the distribution that the
+            engine sampled from, in nats, with the temperature applied. Greedy replies have those of temperature 1.
+        """
+        ...
+
+    def sync_weights(self) -> None:
+        """Update the weights that the engine samples from. The caller calls it after every change of the weights."""
+        ...
 
     def reference_engine(self) -> Engine:
-        """An engine like this one that samples from the policy's reference."""
+        """Return an engine of the same kind that samples from the policy's reference model.
+
+        Returns:
+            The engine. It shares the policy with this engine.
+        """
         ...

@@ -1,17 +1,17 @@
-"""The engine that needs nothing: samples from the very weights that are trained, in this process.
+"""The engine ``local``: sample from the trained weights in this process. It is the default engine.
 
-What makes it faster than ``generate`` (``make benchmark`` measures it):
+It is faster than ``generate`` of transformers (``make benchmark`` measures both) for four reasons:
 
-    one prefill a problem     equal prompts are read once, and their keys and values shared out to all samples
-    turn 2 from turn 1        the cache is kept between calls; a prompt that extends a known row reads only the new part
-    no copying                keys and values live in buffers that are kept between calls; a step writes one column
-    compaction                rows that have ended change places with the last that have not, and are read no further
+    prefill      Equal prompts are computed once. All samples of a problem share these keys and values.
+    next turn    The cache outlives a call. If a prompt extends a cached row, only the new tokens are computed.
+    no copies    Keys and values stay in buffers that all calls share. A step writes one column.
+    compaction   Finished rows move behind the unfinished rows and are not computed any more.
 
-Each row draws from its own stream of uniforms, a function of its seed alone, by inverting its own distribution. So for
-a given seed a row's tokens are the same whatever else is in the batch, wherever the arithmetic allows it: a matrix
-product may round differently for another number of rows, and attention beside a longer row
-(``policy.attn_implementation``), each
-by about 1e-6; then a draw that falls within that distance of a boundary between two tokens may fall to the other side.
+Each row has its own stream of uniform random numbers, which depends only on its seed. A uniform number selects a token
+by inversion of the row's distribution function. Therefore the tokens of a row do not depend on the other rows, except
+for rounding. A matrix product may round differently for another number of rows. Attention may round differently if
+another row is longer (``policy.attn_implementation``). Both differences are about 1e-6. If a uniform number is that
+close to the boundary between two tokens, the other token may be selected.
 """
 
 from __future__ import annotations
@@ -31,38 +31,47 @@ from amend.value_types import Count, Fraction
 
 
 class Local:
-    """Samples from ``policy`` (from its reference, with ``frozen``: base-model first attempts come from there).
+    """An engine that samples from the policy or its reference model, with the trainer's own computation.
 
-    ``batch`` rows are sampled at once; once a share ``compact`` of those being read have ended, they are left out.
+    Args:
+        policy: The policy.
+        max_batch_size: The number of rows that are sampled at once.
+        compaction_threshold: The share of finished rows above which the finished rows are removed from the batch.
     """
 
-    importance_sampling_cap: float | None = None  # it computes what the trainer computes
+    importance_sampling_cap: float | None = None  # the engine computes the trainer's probabilities
 
     def __init__(self, policy: Policy, *, max_batch_size: Count, compaction_threshold: Fraction) -> None:
-        self._policy, self.max_batch_size, self._compact = policy, max_batch_size, compaction_threshold
-        self._of_reference = False
-        self._memory: KVCache | None = None
-        self._spare: Rows | None = None  # buffers, kept: to allocate them anew would cost as much as a layer
+        self._policy, self.max_batch_size, self._compaction_threshold = (
+            policy,
+            max_batch_size,
+            compaction_threshold,
+        )
+        self._uses_reference = False
+        self._cache: KVCache | None = None
+        self._spare: Rows | None = None  # buffers of the last call; their allocation would take as long as one layer
 
     def reference_engine(self) -> Local:
-        """The same engine over the frozen reference."""
-        twin = Local(self._policy, max_batch_size=self.max_batch_size, compaction_threshold=self._compact)
-        twin._of_reference = True
-        return twin
+        """Return an engine of this kind that samples from the reference model."""
+        engine = Local(
+            self._policy, max_batch_size=self.max_batch_size, compaction_threshold=self._compaction_threshold
+        )
+        engine._uses_reference = True
+        return engine
 
     def sync_weights(self) -> None:
-        """Forget the cache: it was computed under weights that have changed."""
-        self._memory = None
+        """Drop the cache, because it was computed with the old weights."""
+        self._cache = None
 
     def sample(
         self, prompts: Sequence[Tokens], sampling_params: SamplingParams, seeds: Sequence[Seed]
     ) -> list[Completion]:
-        """One completion a prompt; see ``Engine``."""
+        """Sample one completion for each prompt; see ``Engine``."""
         replies: list[Completion] = []
         for start in range(0, len(prompts), self.max_batch_size):
-            cut = slice(start, start + self.max_batch_size)
+            part = slice(start, start + self.max_batch_size)
             with self._policy.no_grad_context():
-                replies += self._sample(list(prompts[cut]), sampling_params, seeds[cut])
+                replies += self._sample(list(prompts[part]), sampling_params, seeds[part])
         return replies
 
     def _sample(
@@ -74,66 +83,70 @@ class Local:
             if sampling_params.temperature > 0
             else None
         )
-        with self._policy.autocast(), self._policy.model_or_reference(self._of_reference) as lm:
-            rows, who, logits = self._start(lm, prompts, sampling_params.max_tokens)
+        with self._policy.autocast(), self._policy.model_or_reference(self._uses_reference) as lm:
+            rows, who, logits = self._prefill(lm, prompts, sampling_params.max_tokens)
             ends = torch.tensor([*self._policy.ends, *sorted(sampling_params.pause)], device=device)
             tokens, logp, who = self._decode(rows, who, logits, sampling_params, uniforms, ends)
         replies, lengths = [], (tokens >= 0).sum(dim=1).tolist()
         for i, (ids, lps) in enumerate(zip(tokens.tolist(), logp.tolist(), strict=True)):
-            drawn = tuple(ids[: lengths[i]])
+            reply = tuple(ids[: lengths[i]])
             stop: Stop = (
-                "end" if drawn[-1] in self._policy.ends else "pause" if drawn[-1] in sampling_params.pause else "length"
+                "end" if reply[-1] in self._policy.ends else "pause" if reply[-1] in sampling_params.pause else "length"
             )
-            replies.append(Completion(drawn, tuple(lps[: lengths[i]]), self._policy.decode(drawn), stop))
-        known = [prompt + reply.tokens[:-1] for prompt, reply in zip(prompts, replies, strict=True)]
-        self._memory = KVCache(known, rows, who)
+            replies.append(Completion(reply, tuple(lps[: lengths[i]]), self._policy.decode(reply), stop))
+        # The last token of a reply has no keys and values yet.
+        known = [prompt + completion.tokens[:-1] for prompt, completion in zip(prompts, replies, strict=True)]
+        self._cache = KVCache(known, rows, who)
         return replies
 
-    def _start(self, lm: PreTrainedModel, prompts: list[Tokens], room: int) -> tuple[Rows, Tensor, Tensor]:
-        """The prompts in a cache with room for ``room`` more tokens, which prompt each of its rows is, and the logits
-        after each row. Goes on from the last call where these prompts extend it."""
-        memory, self._memory = self._memory, None
+    def _prefill(self, lm: PreTrainedModel, prompts: list[Tokens], room: int) -> tuple[Rows, Tensor, Tensor]:
+        """Compute the prompts, or only their new tokens if they extend the prompts and replies of the last call.
+
+        Returns the cache, the index of the prompt of each row, and the logits after each row. The cache has room for
+        ``room`` more tokens per row.
+        """
+        cache, self._cache = self._cache, None
         if (
-            memory
-            and len(memory.known) == len(prompts)
+            cache
+            and len(cache.known) == len(prompts)
             and all(
-                len(prompt) > len(seen) and prompt[: len(seen)] == seen
-                for prompt, seen in zip(prompts, memory.known, strict=True)
+                len(prompt) > len(known) and prompt[: len(known)] == known
+                for prompt, known in zip(prompts, cache.known, strict=True)
             )
         ):
-            new = [prompts[i][len(memory.known[i]) :] for i in memory.who.tolist()]
-            rows = memory.rows
+            new = [prompts[i][len(cache.known[i]) :] for i in cache.who.tolist()]
+            rows = cache.rows
             capacity = rows.width + max(map(len, new)) + room
             if not rows.holds(len(prompts), capacity):
                 rows = self._buffers(lm, len(prompts), capacity)
-                rows.take(memory.rows, torch.arange(len(prompts), device=memory.who.device))
-            return rows, memory.who, rows.read(*self._rectangle(new))
+                rows.take(cache.rows, torch.arange(len(prompts), device=cache.who.device))
+            return rows, cache.who, rows.read(*self._pad(new))
         distinct = list(dict.fromkeys(prompts))
-        which = {prompt: i for i, prompt in enumerate(distinct)}
+        row_of = {prompt: i for i, prompt in enumerate(distinct)}
         shared = Rows(self._policy, lm, len(distinct), max(map(len, distinct)), self._policy.device)
-        logits = shared.read(*self._rectangle(distinct))
-        rows_of = torch.tensor([which[prompt] for prompt in prompts], device=logits.device)
+        logits = shared.read(*self._pad(distinct))
+        shared_rows = torch.tensor([row_of[prompt] for prompt in prompts], device=logits.device)
         who = torch.arange(len(prompts), device=logits.device)
         rows = self._buffers(lm, len(prompts), shared.width + room)
-        rows.take(shared, rows_of)
-        return rows, who, logits[rows_of]
+        rows.take(shared, shared_rows)
+        return rows, who, logits[shared_rows]
 
     def _buffers(self, lm: PreTrainedModel, count: int, capacity: int) -> Rows:
-        """The last call's buffers where they are large enough, else new ones as large as any call has needed."""
+        """Return the buffers of the last call if they are large enough, else allocate larger buffers."""
         if self._spare is None or not self._spare.holds(count, capacity):
             largest = (self._spare.count, self._spare.capacity) if self._spare else (0, 0)
             count, capacity = max(count, largest[0]), max(capacity, largest[1])
             self._spare = Rows(self._policy, lm, count, capacity, self._policy.device)
         return self._spare
 
-    def _rectangle(self, rows: list[Tokens]) -> tuple[Tensor, Tensor]:
-        """Ragged token rows as [b q], padded on the right, and their lengths."""
+    def _pad(self, rows: list[Tokens]) -> tuple[Tensor, Tensor]:
+        """Return token rows of different lengths as one tensor [b q], padded on the right, and their lengths."""
         counts = [len(row) for row in rows]
-        rectangle = np.zeros((len(rows), max(counts)), dtype=np.int64)
+        padded = np.zeros((len(rows), max(counts)), dtype=np.int64)
         for i, row in enumerate(rows):
-            rectangle[i, : counts[i]] = row
+            padded[i, : counts[i]] = row
         device = self._policy.device
-        return torch.from_numpy(rectangle).to(device), torch.tensor(counts, device=device)
+        return torch.from_numpy(padded).to(device), torch.tensor(counts, device=device)
 
     def _decode(
         self,
@@ -144,39 +157,50 @@ class Local:
         uniforms: Tensor | None,
         ends: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw until every row has ended or has ``max_tokens``: tokens [b max_tokens] (-1 after the end) and logp in
-        the order of the prompts, and which prompt each row of the cache is by now."""
+        """Sample tokens until every row has ended or has ``max_tokens`` tokens.
+
+        Returns the tokens [b max_tokens] (-1 after the end) and their log-probabilities in the order of the prompts,
+        and the index of the prompt of each row of the cache.
+        """
         device, count = logits.device, len(logits)
         tokens = torch.full((count, sampling_params.max_tokens), -1, dtype=torch.long, device=device)
         logp = torch.zeros(count, sampling_params.max_tokens, device=device)
-        ended = torch.zeros(count, dtype=torch.bool, device=device)  # of the rows being read, which stand first
+        ended = torch.zeros(count, dtype=torch.bool, device=device)  # of the first m rows, which are still computed
         for step in range(sampling_params.max_tokens):
             m = len(ended)
-            now = who[:m]
-            token, lp = draw(logits, sampling_params.temperature, None if uniforms is None else uniforms[now, step])
-            tokens[now, step] = torch.where(ended, -1, token)
-            logp[now, step] = torch.where(ended, 0.0, lp)
+            prompt = who[:m]
+            token, lp = draw(logits, sampling_params.temperature, None if uniforms is None else uniforms[prompt, step])
+            tokens[prompt, step] = torch.where(ended, -1, token)
+            logp[prompt, step] = torch.where(ended, 0.0, lp)
             ended = ended | torch.isin(token, ends)
             alive = m - int(ended.sum())
             if step == sampling_params.max_tokens - 1 or not self._policy.any_rank(alive > 0):
                 break
-            if alive and m - alive > self._compact * m:
-                gone, staying = ended[:alive].nonzero()[:, 0], alive + (~ended[alive:]).nonzero()[:, 0]
-                rows.swap(gone, staying)
+            if alive and m - alive > self._compaction_threshold * m:
+                finished, unfinished = ended[:alive].nonzero()[:, 0], alive + (~ended[alive:]).nonzero()[:, 0]
+                rows.swap(finished, unfinished)
                 who = who.clone()
-                who[torch.cat([gone, staying])] = who[torch.cat([staying, gone])]
-                token[gone] = token[staying]
+                who[torch.cat([finished, unfinished])] = who[torch.cat([unfinished, finished])]
+                token[finished] = token[unfinished]
                 token, ended = token[:alive], torch.zeros(alive, dtype=torch.bool, device=device)
-            # An ended row still in the batch is given a token that no later one will see.
+            # A finished row in the batch gets a token that the mask hides.
             logits = rows.read(token[:, None], (~ended).long())
         return tokens, logp, who
 
 
 def draw(logits: Tensor, temperature: float, uniform: Tensor | None) -> tuple[Tensor, Tensor]:
-    """One token a row of logits [b v], and its log-probability [b] under the distribution it was drawn from.
+    """Sample one token for each row by inversion of the distribution function.
 
-    By inversion: the first token at which the running sum of probabilities exceeds the row's uniform. At temperature 0
-    the most probable token (the first of equals), with its log-probability at temperature 1.
+    The token is the first one at which the cumulative probability exceeds the uniform number of the row.
+
+    Args:
+        logits: The logits of each row, [b v].
+        temperature: The sampling temperature. With 0, the token is the most probable one (the first of equals).
+        uniform: A number in [0, 1) for each row, [b]; None for greedy decoding.
+
+    Returns:
+        The tokens [b] and their log-probabilities [b] in nats, with the temperature applied; at temperature 0, those of
+        temperature 1.
     """
     rows = torch.log_softmax(logits / (temperature or 1.0), dim=-1)
     if uniform is None:
@@ -190,6 +214,9 @@ def draw(logits: Tensor, temperature: float, uniform: Tensor | None) -> tuple[Te
 
 
 def streams(seeds: Sequence[Seed], length: int) -> np.ndarray:
-    """Uniforms in [0, 1), float32 [len(seeds), length]; each row a function of its own seed alone."""
+    """Return uniform random numbers in [0, 1) for each seed, float32 [len(seeds), length].
+
+    Each row depends only on its own seed.
+    """
     words = np.stack([np.random.SeedSequence(seed).generate_state(length, np.uint32) for seed in seeds])
     return (words >> np.uint32(8)).astype(np.float32) * np.float32(2**-24)

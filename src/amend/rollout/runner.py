@@ -1,7 +1,7 @@
-"""From problems to episodes: ask, listen, say what the dialogue says next, listen again.
+"""Play episodes: sample a reply, append the next message of the dialogue, and sample again.
 
-``play`` is all an algorithm sees of tasks, dialogues and engines. Tokens are only ever appended; every reply's seed is
-(run seed, round, problem, sample, turn), so an episode does not depend on the others that are played beside it.
+Algorithms use tasks, dialogues and engines only through ``RolloutRunner``. Tokens are only ever appended. The seed of a
+reply is (run seed, iteration, problem, sample, turn), so an episode does not depend on the other episodes of a call.
 """
 
 from __future__ import annotations
@@ -19,21 +19,29 @@ from amend.task.base import Task
 from amend.task.tools import tool_of
 from amend.types import Completion, Episode, Message, Prefill, Problem, SamplingParams, Turn
 
-Prefiller = Callable[
-    [Problem, int, int], Prefill
-]  # how the first reply of an episode begins; ``amend.explore.prefill``
+# Returns the prefill of an episode from its problem, its number and the group size; see ``amend.exploration.prefill``.
+Prefiller = Callable[[Problem, int, int], Prefill]
 
 
 def no_prefill(problem: Problem, sample: int, samples: int) -> Prefill:
-    """Every reply is the policy's from its first token on."""
+    """Return no prefill: the policy samples the reply from its first token."""
     return Prefill("", False)
 
 
 class RolloutRunner:
-    """Plays ``dialogue`` over ``task``; ``engine`` draws the policy's replies, ``base`` what the reference says.
+    """A runner that plays a dialogue on the problems of a task.
 
-    ``sampled_tokens`` counts every token drawn so far, by either: what a run has spent. Where the task gives the policy
-    a tool, both have it, and its tokens are not counted.
+    If the task has a tool, both engines use the tool.
+
+    Args:
+        engine: The engine that samples from the policy.
+        base: The engine that samples from the reference model.
+        renderer: The renderer of the policy's chat template.
+        task: The task.
+        dialogue: The dialogue.
+
+    Attributes:
+        sampled_tokens: The number of tokens that both engines have sampled. Tokens that a tool wrote are not counted.
     """
 
     def __init__(self, engine: Engine, base: Engine, renderer: ChatRenderer, task: Task, dialogue: Dialogue) -> None:
@@ -45,21 +53,21 @@ class RolloutRunner:
 
     @property
     def turns(self) -> int:
-        """How many turns a whole episode has."""
+        """Return the maximum number of turns of an episode."""
         return self._dialogue.turns
 
     @property
     def importance_sampling_cap(self) -> float | None:
-        """The engine's, see ``Engine``."""
+        """Return the largest importance weight of a token; see ``Engine``."""
         return self._engine.importance_sampling_cap
 
     @property
     def attempts(self) -> tuple[int, ...]:
-        """Which of the turns, counted from 0, are attempts at the problem; the others only speak of one."""
+        """Return the turns, counted from 0, that are attempts at the problem. Other turns only comment on one."""
         return self._dialogue.attempts
 
     def sync_weights(self) -> None:
-        """Tell the engine that the policy's weights have changed."""
+        """Update the engine after a change of the policy's weights."""
         self._engine.sync_weights()
 
     def __call__(
@@ -70,47 +78,67 @@ class RolloutRunner:
         seed: Seed,
         start: Prefiller = no_prefill,
     ) -> list[Episode]:
-        """``samples`` episodes of each problem, a problem's own side by side; a turn for each entry of
-        ``sampling_params``.
+        """Play episodes from their beginning.
 
-        ``start`` says how each begins. What it hands in (the beginning of a reply, or a whole first attempt drawn from
-        the reference) is context and is not trained.
+        Args:
+            problems: The problems.
+            samples: The number of episodes of each problem.
+            sampling_params: How to sample, for each turn. An episode has at most this number of turns.
+            seed: The beginning of every reply's seed.
+            start: The function that returns the prefill of an episode. A prefill is context and is not trained. It is
+                the beginning of a first reply, or the instruction to sample the first attempt from the reference model.
+
+        Returns:
+            ``samples`` episodes of each problem, in the order of the problems.
         """
-        opening = {p.id: self._renderer.build_generation_prompt(self._task.render_prompt(p)) for p in problems}
-        begun = [(Episode(p, i, ()), start(p, i, samples)) for p in problems for i in range(samples)]
+        first_prompt = {p.id: self._renderer.build_generation_prompt(self._task.render_prompt(p)) for p in problems}
+        queue = [(Episode(p, i, ()), start(p, i, samples)) for p in problems for i in range(samples)]
         episodes: list[Episode] = []
-        together = self._engine.max_batch_size * collectives.world_size()
-        for at in range(0, len(begun), together):
-            some = begun[at : at + together]
-            now = [e for e, _ in some]
-            given = [self._renderer.encode(first.given) if first.given else () for _, first in some]
-            prompts = {i: opening[e.problem.id] + given[i] for i, e in enumerate(now)}
+        batch_size = self._engine.max_batch_size * collectives.world_size()
+        for begin in range(0, len(queue), batch_size):
+            part = queue[begin : begin + batch_size]
+            current = [e for e, _ in part]
+            prefixes = [self._renderer.encode(prefill.given) if prefill.given else () for _, prefill in part]
+            prompts = {i: first_prompt[e.problem.id] + prefixes[i] for i, e in enumerate(current)}
             for engine, base in ((self._engine, False), (self._base, True)):
-                chosen = {i: prompt for i, prompt in prompts.items() if some[i][1].base is base}
-                now = self._said(engine, now, chosen, sampling_params[0], seed)
+                selected = {i: prompt for i, prompt in prompts.items() if part[i][1].base is base}
+                current = self._sample_turn(engine, current, selected, sampling_params[0], seed)
             self._base.sync_weights()
-            for i, (_, first) in enumerate(some):
-                turn = now[i].turns[0]
-                reply = replace(turn.reply, text=first.given + turn.reply.text)
-                now[i] = replace(now[i], turns=(replace(turn, reply=reply, drawn=not first.base),))
-            episodes += self.continue_episodes(now, sampling_params[1:], seed)
+            for i, (_, prefill) in enumerate(part):
+                turn = current[i].turns[0]
+                reply = replace(turn.reply, text=prefill.given + turn.reply.text)
+                current[i] = replace(current[i], turns=(replace(turn, reply=reply, drawn=not prefill.base),))
+            episodes += self.continue_episodes(current, sampling_params[1:], seed)
         return episodes
 
     def continue_episodes(
         self, episodes: list[Episode], sampling_params: Sequence[SamplingParams], seed: Seed
     ) -> list[Episode]:
-        """The episodes with a turn more for each entry of ``sampling_params``, as long as the dialogue has something
-        to say."""
-        for draws in sampling_params:
-            episodes = self._said(self._engine, episodes, self._followed(episodes), draws, seed)
+        """Append turns to episodes until the dialogue ends.
+
+        Args:
+            episodes: Episodes with at least one turn.
+            sampling_params: How to sample, for each further turn.
+            seed: The beginning of every reply's seed.
+
+        Returns:
+            The episodes, each with at most one more turn for each entry of ``sampling_params``.
+        """
+        for params in sampling_params:
+            episodes = self._sample_turn(self._engine, episodes, self._next_prompts(episodes), params, seed)
         return episodes
 
     def build_episode(self, problem: Problem, replies: Sequence[tuple[Completion, bool]]) -> Episode:
-        """The episode in which these were the replies, one a turn; False: context, and never trained."""
+        """Return the episode that consists of given replies.
+
+        Args:
+            problem: The problem.
+            replies: The reply of each turn, and whether it is trained. A reply that is not trained is context.
+        """
         episode = Episode(problem, 0, ())
         for reply, trained in replies:
             prompt = (
-                self._followed([episode])[0]
+                self._next_prompts([episode])[0]
                 if episode.turns
                 else self._renderer.build_generation_prompt(self._task.render_prompt(problem))
             )
@@ -118,14 +146,14 @@ class RolloutRunner:
         return episode
 
     def reply(self, text: str) -> Completion:
-        """A text as if the policy had said it and ended; its log-probabilities are not known and stand as 0."""
+        """Return a text as a completion that the policy ended. Its log-probabilities are unknown and set to 0."""
         if self._tool is not None:
             return told(self._tool, self._renderer, text)
         tokens = self._renderer.reply(text)
         return Completion(tokens, (0.0,) * len(tokens), text, "end")
 
     def conversation(self, episode: Episode) -> list[dict[str, str]]:
-        """The episode as messages, each with ``role`` and ``content``: what TRL and chat templates read."""
+        """Return an episode as messages with ``role`` and ``content``, the format of TRL and of chat templates."""
         messages = list(self._task.render_prompt(episode.problem))
         for k, turn in enumerate(episode.turns):
             messages.append(Message("assistant", turn.reply.text))
@@ -135,11 +163,11 @@ class RolloutRunner:
         return [{"role": m.role, "content": m.content} for m in messages]
 
     def answer(self, problem: Problem, reply: Completion) -> str | None:
-        """The final answer that a reply states, right or wrong; None where it states none."""
+        """Return the final answer that a reply states, right or wrong; None if it states no answer."""
         return self._task.grade(problem, reply.text).answer
 
-    def _followed(self, episodes: Sequence[Episode]) -> dict[int, tuple[int, ...]]:
-        """The next prompt of each episode that the dialogue has more to say to."""
+    def _next_prompts(self, episodes: Sequence[Episode]) -> dict[int, tuple[int, ...]]:
+        """Return the next prompt of each episode that the dialogue continues."""
         prompts: dict[int, tuple[int, ...]] = {}
         for i, episode in enumerate(episodes):
             if (message := self._dialogue.next_message(episode)) is not None:
@@ -147,7 +175,7 @@ class RolloutRunner:
                 prompts[i] = self._renderer.following(last.prompt, last.reply, message, len(episode.turns))
         return prompts
 
-    def _said(
+    def _sample_turn(
         self,
         engine: Engine,
         episodes: list[Episode],
@@ -155,19 +183,19 @@ class RolloutRunner:
         sampling_params: SamplingParams,
         seed: Seed,
     ) -> list[Episode]:
-        """The episodes that have a prompt with one more turn each; the others as they are."""
+        """Append one turn to each episode that has a prompt; return the other episodes unchanged."""
         seeds = [
             (*seed, crc32(episodes[i].problem.id.encode()), episodes[i].sample, len(episodes[i].turns)) for i in prompts
         ]
-        asked = list(zip(prompts.values(), seeds, strict=True))
+        requests = list(zip(prompts.values(), seeds, strict=True))
         replies = collectives.map_sharded(
-            asked, lambda mine: engine.sample([p for p, _ in mine], sampling_params, [s for _, s in mine])
+            requests, lambda shard: engine.sample([p for p, _ in shard], sampling_params, [s for _, s in shard])
         )
         self.sampled_tokens += sum(sum(reply.own) for reply in replies)
-        turned = dict(zip(prompts, replies, strict=True))
+        reply_of = dict(zip(prompts, replies, strict=True))
         return [
-            replace(e, turns=(*e.turns, Turn(prompts[i], turned[i], temperature=sampling_params.temperature)))
-            if i in turned
+            replace(e, turns=(*e.turns, Turn(prompts[i], reply_of[i], temperature=sampling_params.temperature)))
+            if i in reply_of
             else e
             for i, e in enumerate(episodes)
         ]

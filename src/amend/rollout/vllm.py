@@ -1,14 +1,17 @@
-"""The engine on GPUs of its own: a vLLM server, spoken to through TRL's ``VLLMClient``, sent the weights it is to use.
+"""The engine ``vllm``: sample on a vLLM server with its own GPUs, through TRL's ``VLLMClient``.
 
-    trl vllm-serve --model NAME              on its GPUs (or vLLM's own `vllm serve`, with the flags that prints)
-    python run.py rollout=vllm policy=...    on the trainer's
+    trl vllm-serve --model NAME              on the server (or `vllm serve` with the flags that this command prints)
+    python run.py rollout=vllm policy=...    on the trainer's machine
 
-Each prompt is a request with its own seed, so a reply does not depend on what else is asked (as far as vLLM's
-arithmetic does not: VLLM_BATCH_INVARIANT=1). Weights travel over NCCL, and no sooner than someone samples: ``sync``
-says that those on the server are old, and the next call sends the new ones first. The reference is sampled by the same
-server, sent its weights for as long as that takes. What a server says is checked, not believed: prompts must come back
-as they were sent, replies must end with an end token or at the length asked for, and log-probabilities must be those of
-the distribution that was drawn from, temperature included.
+Each prompt is one request with its own seed. A reply does not depend on the other requests if vLLM computes batch
+invariantly (VLLM_BATCH_INVARIANT=1).
+
+Weights are sent over NCCL. ``sync_weights`` only marks the weights on the server as old; the next call of ``sample``
+sends the new weights first. The reference model uses the same server: its weights replace the policy's for the time of
+the call.
+
+The engine checks every response. The prompt must be unchanged. A reply must end with an end token or at the requested
+length. The log-probabilities must be those of the sampling distribution, with the temperature applied.
 """
 
 from __future__ import annotations
@@ -27,16 +30,21 @@ from amend.rollout.base import Seed
 from amend.types import Completion, SamplingParams, Stop, Tokens
 from amend.value_types import Count, NonNegative, Positive
 
-LOGPROBS = "processed_logprobs"  # vLLM's name for those of the distribution drawn from, temperature included
+LOGPROBS = "processed_logprobs"  # vLLM's name for log-probabilities of the sampling distribution
 
 
 class VLLM:
-    """Samples from ``policy`` (from its reference, with ``frozen``) through the server at ``url``.
+    """An engine that samples from the policy or its reference model on a vLLM server.
 
-    group_port:     of the NCCL group that weights travel in; on the trainer's machine, free, and open to the server
-    wait:           seconds to wait for the server to be up
-    batch:          episodes sampled at once, in ``requests`` requests at a time
-    importance_sampling_cap: see ``Engine``
+    Args:
+        policy: The policy.
+        url: The URL of the server.
+        group_port: The port of the NCCL group that transfers the weights. It must be free on the trainer's machine, and
+            reachable from the server.
+        server_timeout: The time in seconds to wait for the server.
+        max_batch_size: The number of episodes that are sampled at once.
+        max_concurrency: The number of requests that are sent at the same time.
+        importance_sampling_cap: See ``Engine``.
     """
 
     def __init__(
@@ -50,84 +58,99 @@ class VLLM:
         max_concurrency: Count,
         importance_sampling_cap: Positive | None,
     ) -> None:
-        self._policy, self.max_batch_size, self._requests = policy, max_batch_size, max_concurrency
+        self._policy, self.max_batch_size, self._max_concurrency = policy, max_batch_size, max_concurrency
         self.importance_sampling_cap = importance_sampling_cap
         self._server = Server(policy, url, group_port, server_timeout)
-        self._of_reference = False
+        self._uses_reference = False
 
     def reference_engine(self) -> VLLM:
-        """The same server under the reference's weights."""
-        twin = object.__new__(VLLM)
-        twin.__dict__ |= self.__dict__
-        twin._of_reference = True
-        return twin
+        """Return an engine that samples from the reference model on the same server."""
+        engine = object.__new__(VLLM)
+        engine.__dict__ |= self.__dict__
+        engine._uses_reference = True
+        return engine
 
     def sync_weights(self) -> None:
-        """The server's weights are old, if they are this engine's."""
-        self._server.forget(self._of_reference)
+        """Mark the weights on the server as old if they are this engine's weights."""
+        self._server.forget(self._uses_reference)
 
     def sample(
         self, prompts: Sequence[Tokens], sampling_params: SamplingParams, seeds: Sequence[Seed]
     ) -> list[Completion]:
-        """One completion a prompt; see ``Engine``."""
+        """Sample one completion for each prompt; see ``Engine``."""
         if not prompts:
             return []
-        self._server.hold(self._of_reference)
-        with ThreadPoolExecutor(min(self._requests, len(prompts))) as pool:
+        self._server.hold(self._uses_reference)
+        with ThreadPoolExecutor(min(self._max_concurrency, len(prompts))) as pool:
             return list(
-                pool.map(lambda one: self._reply(one[0], sampling_params, one[1]), zip(prompts, seeds, strict=True))
+                pool.map(
+                    lambda request: self._sample_reply(request[0], sampling_params, request[1]),
+                    zip(prompts, seeds, strict=True),
+                )
             )
 
-    def _reply(self, prompt: Tokens, sampling_params: SamplingParams, seed: Seed) -> Completion:
-        said = self._server.generate(prompt, sampling_params, seed, self._policy.ends)
-        drawn = tuple(int(token) for token in said["completion_ids"][0])
-        logp = tuple(at[ids.index(token)] for at, ids, token in zip(
-            said["logprobs"][0], said["logprob_token_ids"][0], drawn, strict=True
+    def _sample_reply(self, prompt: Tokens, sampling_params: SamplingParams, seed: Seed) -> Completion:
+        response = self._server.generate(prompt, sampling_params, seed, self._policy.ends)
+        tokens = tuple(int(token) for token in response["completion_ids"][0])
+        logp = tuple(values[ids.index(token)] for values, ids, token in zip(
+            response["logprobs"][0], response["logprob_token_ids"][0], tokens, strict=True
         ))  # fmt: skip
-        stop: Stop = "end" if drawn and drawn[-1] in self._policy.ends else "length"
-        if tuple(said["prompt_ids"][0]) != prompt:
+        stop: Stop = "end" if tokens and tokens[-1] in self._policy.ends else "length"
+        if tuple(response["prompt_ids"][0]) != prompt:
             raise self._server.refused("changed a prompt's tokens: does it serve another model?")
-        if stop == "length" and len(drawn) != sampling_params.max_tokens:
+        if stop == "length" and len(tokens) != sampling_params.max_tokens:
             raise self._server.refused(
-                f"ended a reply after {len(drawn)} of {sampling_params.max_tokens} tokens with none of the end tokens "
+                f"ended a reply after {len(tokens)} of {sampling_params.max_tokens} tokens with none of the end tokens "
                 f"{list(self._policy.ends)}: its --max-model-len may be too small"
             )
         if None in logp:
-            raise self._server.refused("drew a token whose log-probability is not a number")
-        return Completion(drawn, logp, self._policy.decode(drawn), stop)
+            raise self._server.refused("sampled a token whose log-probability is not a number")
+        return Completion(tokens, logp, self._policy.decode(tokens), stop)
 
 
 class Server:
-    """The connection that an engine and its frozen twin share, and whose weights are at its other end."""
+    """The connection to the server, which an engine and its reference engine share.
+
+    The connection knows whether the server has the weights of the policy or those of the reference model.
+
+    Args:
+        policy: The policy.
+        url: The URL of the server.
+        group_port: The port of the NCCL group.
+        wait: The time in seconds to wait for the server.
+    """
 
     def __init__(self, policy: Policy, url: str, group_port: int, wait: float) -> None:
         self._policy, self._url, self._group_port, self._wait = policy, url, group_port, wait
         self._client: Any = None
-        self._holds: bool | None = None  # the reference's weights, the policy's, or nobody knows
+        self._has_reference: bool | None = None  # whether the server has the reference's weights; None: unknown
 
     def forget(self, reference: bool) -> None:
-        """The policy's (or the reference's) weights have changed."""
-        if self._holds is reference:
-            self._holds = None
+        """Mark the policy's weights (or the reference model's) on the server as old."""
+        if self._has_reference is reference:
+            self._has_reference = None
 
     def hold(self, reference: bool) -> None:
-        """See to it that the server samples from the policy, or from the reference, as they are now."""
+        """Send the current weights of the policy (or of the reference model) unless the server has them."""
         if self._client is None:
-            self._client = self._connected()
-        if self._holds is not reference:
+            self._client = self._connect()
+        if self._has_reference is not reference:
             with self._policy.model_or_reference(reference) as lm, torch.no_grad():
-                parts = list(lm.named_parameters())
-                named = [(name, weight) for name, weight in parts if "lora_" not in name]
+                parameters = list(lm.named_parameters())
+                named = [(name, weight) for name, weight in parameters if "lora_" not in name]
                 shapes = [(plain(name), str(w.dtype).removeprefix("torch."), list(w.shape)) for name, w in named]
-                self._asked(self._client.update_named_params, shapes, merged(lm, named))
-                self._asked(self._client.reset_prefix_cache)
-            self._holds = reference
+                self._call(self._client.update_named_params, shapes, merged(lm, named))
+                self._call(self._client.reset_prefix_cache)
+            self._has_reference = reference
 
     def generate(
         self, prompt: Tokens, sampling_params: SamplingParams, seed: Seed, ends: Sequence[int]
     ) -> dict[str, Any]:
-        """TRL's words for one reply. Nothing is left to the server's defaults: those come from the model's files."""
-        said: dict[str, Any] = self._asked(
+        """Sample one reply and return TRL's response.
+
+        All sampling options are explicit, because the server takes its defaults from the model's files.
+        """
+        response: dict[str, Any] = self._call(
             self._client.generate,
             [list(prompt)],
             n=1,
@@ -140,14 +163,14 @@ class Server:
             logprobs=0,
             generation_kwargs={"seed": number(seed), "stop_token_ids": list(ends)},
         )
-        return said
+        return response
 
     def refused(self, reason: object) -> UserError:
-        """The one line about this server."""
+        """Return the error that this server causes, with the reason on one line."""
         return UserError(f"rollout.url={self._url}: the server {' '.join(str(reason).split())[:300]}")
 
-    def _connected(self) -> Any:
-        """A client that the server has been introduced to. UserError where there is none, or it cannot be used."""
+    def _connect(self) -> Any:
+        """Return a connected client; raise UserError if there is no server or the server cannot be used."""
         from trl.generation.vllm_client import VLLMClient
 
         device = self._policy.device
@@ -161,48 +184,54 @@ class Server:
             raise UserError(f"rollout=vllm: {error}; allowed: pip install 'amend[vllm]', or another rollout") from error
         except NotImplementedError as error:
             raise UserError(
-                f"rollout=vllm: weights reach a server over NCCL, from a GPU, and the policy is on {device.type}; "
+                f"rollout=vllm: weights are sent over NCCL, which needs a GPU, but the policy is on {device.type}; "
                 f"allowed: trainer.accelerator=gpu, or another rollout"
             ) from error
-        except OSError as error:  # as all of `requests`' own are
+        except OSError as error:  # all exceptions of `requests` are OSErrors
             raise UserError(
-                f"rollout.url={self._url}: no vLLM server answers there (waited "
-                f"rollout.server_timeout={self._wait:g} s); start "
-                f"one: trl vllm-serve --model {self._policy.name}"
+                f"rollout.url={self._url}: no vLLM server answers at this URL (waited "
+                f"rollout.server_timeout={self._wait:g} s); start one: trl vllm-serve --model {self._policy.name}"
             ) from error
-        except RuntimeError as error:  # TRL's words for a server without the endpoints that weights need
+        except RuntimeError as error:  # TRL raises it for a server without the endpoints for weights
             raise self.refused(f"cannot be sent weights: {error}") from error
         return client
 
-    def _asked(self, question: Any, *args: Any, **more: Any) -> Any:
-        """What the server answers; UserError with its own words where it does not."""
+    def _call(self, method: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call a method of the client; raise UserError with the server's message if it fails."""
         try:
-            return question(*args, **more)
+            return method(*args, **kwargs)
         except (UserError, TypeError, AttributeError, KeyError):
             raise
         except OSError as error:
             raise self.refused(f"no longer answers: {type(error).__name__}") from error
-        except Exception as error:  # TRL raises plain Exception for every status but 200
+        except Exception as error:  # fallback: TRL raises Exception itself for every status other than 200
             if type(error) is not Exception:
                 raise
-            raise self.refused(f"said: {error}") from error
+            raise self.refused(f"answered: {error}") from error
 
 
 def number(seed: Seed) -> int:
-    """A seed as the one number that vLLM takes, 63 bits: different for different seeds."""
+    """Return a seed as one integer of 63 bits, the form that vLLM accepts. Different seeds give different integers."""
     return int(np.random.SeedSequence((len(seed), *seed)).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def plain(name: str) -> str:
-    """A parameter's name as the model without adapters knows it."""
+    """Return the name of a parameter in the model without adapters."""
     return name.replace(".base_layer.", ".")
 
 
 def merged(lm: torch.nn.Module, named: Sequence[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
-    """Weights by their plain names, low-rank updates added where they are switched on; the model stays as it is."""
+    """Yield the weights under their names in the model without adapters, with active LoRA updates added.
+
+    The model itself is not changed.
+
+    Args:
+        lm: The model.
+        named: The names and weights of the model without the parameters of LoRA.
+    """
     for name, weight in named:
-        where, _, rest = name.partition(".base_layer.")
-        layer: Any = lm.get_submodule(where) if rest else None
+        module, _, rest = name.partition(".base_layer.")
+        layer: Any = lm.get_submodule(module) if rest else None
         value = weight.data
         if rest == "weight" and not layer.disable_adapters:
             for adapter in layer.active_adapters:

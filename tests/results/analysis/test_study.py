@@ -243,7 +243,7 @@ def test_paths_patterns_and_folders_of_folders(folders: list[Path], tmp_path: Pa
     assert run_folders([str(tmp_path)]) == sorted(folders)
     assert run_folders([f"{tmp_path}/*/*-s0", str(folders[0])]) == [folders[0], folders[3]]
     (tmp_path / "empty").mkdir()
-    for word, why in ((f"{tmp_path}/nope*", "nothing at that path"), (f"{tmp_path}/empty", "no run folder beneath")):
+    for word, why in ((f"{tmp_path}/nope*", "no such path"), (f"{tmp_path}/empty", "no run folder in it")):
         with pytest.raises(UserError, match=why):
             run_folders([word])
 

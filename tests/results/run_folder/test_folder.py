@@ -88,7 +88,7 @@ def test_resume_takes_the_newest_unfinished(cfg: DictConfig) -> None:
 
 
 def test_resume_needs_something_unfinished(cfg: DictConfig) -> None:
-    with pytest.raises(UserError, match="nothing to go on with, there is no"):
+    with pytest.raises(UserError, match="no unfinished run, there is no"):
         RunFolder.resume(cfg)
     with RunFolder.create(cfg) as folder:
         folder.finish()
@@ -132,7 +132,7 @@ def test_resume_keeps_away_from_a_living_run_and_not_from_a_killed_one(cfg: Dict
     assert run.stdout is not None
     child = int(run.stdout.readline())
     try:
-        with pytest.raises(UserError, match="in use by a run that is alive"):
+        with pytest.raises(UserError, match="in use by another process"):
             RunFolder.resume(cfg)
         run.kill()
         run.wait()
@@ -198,7 +198,7 @@ def test_a_full_disk_is_one_line(cfg: DictConfig) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "words"), [(errno.EROFS, "read-only"), (errno.EACCES, "no right to write"), (errno.EDQUOT, "quota")]
+    ("number", "words"), [(errno.EROFS, "read-only"), (errno.EACCES, "permission denied"), (errno.EDQUOT, "quota")]
 )
 def test_what_the_system_refuses_is_one_line(
     cfg: DictConfig, monkeypatch: pytest.MonkeyPatch, number: int, words: str

@@ -7,7 +7,7 @@ attempts, because meaningless texts are diverse as well. For K texts y_1 ... y_K
     distinct-n         distinct n-grams / all n-grams                                 Li et al. 2016 (1510.03055)
     EAD                mean over n = 1 ... 5 of  N / (V (1 - ((V - 1) / V)^C))        Liu et al. 2022 (2202.13587)
     self-BLEU          mean over i of BLEU-4(y_i ; all other texts)                   Zhu et al. 2018 (1802.01886)
-    Vendi              exp(-sum lambda log lambda), lambda the eigenvalues of S / K   Friedman and Dieng 2022 (2210.02410)
+    Vendi              exp(-sum lambda log lambda), lambda the eigenvalues of S / K   Friedman, Dieng 2022 (2210.02410)
     answer entropy     -sum p(a) log p(a) in nats, over the extracted answers a
     distinct answers   the number of different extracted answers
 

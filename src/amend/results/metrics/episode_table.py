@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 Columns = Mapping[str, Sequence[Any] | np.ndarray]
 
 COLUMNS: Mapping[str, type] = {
-    "phase": str,  # base, trained or student
+    "phase": str,  # base, trained, student or generated (the replies on which a student is trained)
     "decoding": str,  # greedy, sampled, wide or fixed
     "problem": str,  # the id of the problem
     "sample": int,  # from 0
@@ -86,7 +86,7 @@ def select(columns: Columns, phase: str, decoding: str) -> EpisodeTable:
 
     Args:
         columns: The columns of the episode table, by name.
-        phase: The evaluated model: ``base``, ``trained`` or ``student``.
+        phase: ``base``, ``trained``, ``student`` or ``generated``.
         decoding: ``greedy``, ``sampled``, ``wide`` or ``fixed``.
 
     Returns:

@@ -1,1 +1,1 @@
-"""Run folders: create, lock, write and read them."""
+"""Create, lock, write and read run folders."""

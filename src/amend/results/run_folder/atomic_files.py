@@ -1,4 +1,4 @@
-"""Write files atomically, and report errors of the file system as errors of the user."""
+"""Write files atomically, and report errors of the file system as ``UserError``."""
 
 from __future__ import annotations
 
@@ -14,19 +14,26 @@ from typing import Any
 
 from amend.errors import UserError
 
-TEMPORARY, PREVIOUS = ".writing", ".before"  # ends of the names of temporary files and of folders to be replaced
+TEMPORARY, PREVIOUS = ".writing", ".before"  # suffixes of temporary files, and of folders that are being replaced
 REASONS = {
     errno.ENOSPC: "the disk is full; free some space",
     errno.EDQUOT: "the disk quota is used up; free some space",
-    errno.EACCES: "no right to write there; choose another runs_dir=...",
-    errno.EPERM: "no right to write there; choose another runs_dir=...",
+    errno.EACCES: "permission denied; choose another runs_dir=...",
+    errno.EPERM: "permission denied; choose another runs_dir=...",
     errno.EROFS: "the file system is read-only; choose another runs_dir=...",
     errno.ENOTDIR: "a part of that path is a file; choose another runs_dir=...",
 }
 
 
 def to_json_value(value: Any) -> Any:
-    """A value as JSON can hold it: numpy's numbers as Python's, and null for one that is not finite."""
+    """Convert a value to one that JSON can represent.
+
+    Args:
+        value: Numbers, strings, and mappings and lists of them, of Python or numpy.
+
+    Returns:
+        The value with Python numbers and string keys; None instead of a number that is not finite.
+    """
     if isinstance(value, dict):
         return {str(key): to_json_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -38,7 +45,7 @@ def to_json_value(value: Any) -> Any:
 
 @contextmanager
 def os_errors_as_user_errors(path: Path) -> Iterator[None]:
-    """What the operating system refused, in one line that names the path and what to do."""
+    """Raise an ``OSError`` of the body as a ``UserError``: one line with the path, the reason and a remedy."""
     try:
         yield
     except OSError as error:
@@ -54,8 +61,8 @@ def atomic_write(path: Path, write: Callable[[Path], object], temporary: Path | 
 
     Args:
         path: The file or folder to write.
-        write: Writes the content to the path that it receives.
-        temporary: The temporary path; without it, one whose name no other process uses.
+        write: A function that writes the content to the path it receives.
+        temporary: The temporary path. If None, it has a name that no other process uses.
 
     Raises:
         UserError: If the operating system refuses, for example because the disk is full.

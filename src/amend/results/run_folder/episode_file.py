@@ -1,4 +1,4 @@
-"""``episodes.parquet``: the episode table as a file, with one schema for the writer and the readers."""
+"""Write and read ``episodes.parquet``, the file of the episode table, with one schema."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ ARROW_TYPES: Mapping[type, pa.DataType] = {
 
 
 def to_arrow(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
-    """Return columns as a table with the schema of the episode table.
+    """Convert columns to a table with the schema of the episode table.
 
     Args:
-        columns: One sequence for each name of ``COLUMNS``; a name of ``OPTIONAL_COLUMNS`` may be missing.
+        columns: One sequence for each name of ``COLUMNS``, and optionally for names of ``OPTIONAL_COLUMNS``.
 
     Returns:
         The table, with the columns in the order of ``COLUMNS``.
@@ -41,18 +41,22 @@ def to_arrow(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
 
 
 def write_episodes(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Write columns to ``path`` in the schema of ``to_arrow``."""
+    """Write columns to the file ``path``, with the schema of ``to_arrow``."""
     pq.write_table(to_arrow(columns), path)
 
 
 def read_episodes(path: Path) -> dict[str, list[Any]]:
-    """Return the columns of ``path``.
+    """Read the columns of ``episodes.parquet``.
 
-    A file of an older version may lack a column, which is then missing from the result.
+    Args:
+        path: The file.
+
+    Returns:
+        The columns of the file. Files of older versions may lack some columns of ``COLUMNS``.
 
     Raises:
         OSError: If the file cannot be read.
-        pyarrow.ArrowException: If it is no parquet file.
+        pyarrow.ArrowException: If the file is not a parquet file.
     """
-    found: dict[str, list[Any]] = pq.read_table(path).to_pydict()
-    return found
+    columns: dict[str, list[Any]] = pq.read_table(path).to_pydict()
+    return columns

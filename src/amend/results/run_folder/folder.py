@@ -1,10 +1,10 @@
-"""A run's folder: made by one process, held by one process, never overwritten.
+"""Create, lock, resume and write run folders. An existing run is never overwritten.
 
     <runs_dir>/<task>/<algo>/<hash>-s<seed>[-2, -3, ...]/
 
-The hash is of everything that decides the outcome, the seed left out, so seeds of one experiment stand side by side. A
-folder is created with mkdir, which only one of two processes can win, and held by a file lock, which the kernel drops
-when its process dies, however it dies. Files appear whole or not at all: written beside, flushed to the disk, renamed.
+The hash covers every key that changes the result, except the seed, so all seeds of an experiment have the same hash.
+``mkdir`` creates the folder atomically, so two processes never share one. A file lock marks the folder as in use; the
+kernel releases the lock when the process ends. Files are written atomically: temporary file, fsync, rename.
 """
 
 from __future__ import annotations
@@ -36,23 +36,38 @@ from amend.results.run_folder.provenance import versions
 
 
 class RunFolder:
-    """One run's files. Made by ``create`` or ``resume``; a context manager that gives the lock back at the end."""
+    """The locked folder of a run, from ``create`` or ``resume``. As a context manager it releases the lock at the end.
+
+    Attributes:
+        path: The path of the folder.
+    """
 
     def __init__(self, path: Path, lock: int) -> None:
         self.path = path
         self._lock: int | None = lock
-        # A forked worker that outlives a killed run must not keep its lock; closing a copy leaves the original's be.
-        mine = weakref.ref(self)
+        # A forked worker may outlive a killed run and must not keep the lock. It closes its copy of the file
+        # descriptor, which does not release the lock of the parent.
+        reference = weakref.ref(self)
 
-        def let_go() -> None:
-            if (held := mine()) is not None:
-                held._close()
+        def close_copy() -> None:
+            if (folder := reference()) is not None:
+                folder._close()
 
-        os.register_at_fork(after_in_child=let_go)
+        os.register_at_fork(after_in_child=close_copy)
 
     @classmethod
     def create(cls, cfg: DictConfig) -> RunFolder:
-        """A new folder for this configuration, with config.yaml and versions.json in it."""
+        """Create a new run folder with config.yaml and versions.json.
+
+        Args:
+            cfg: The configuration of the run.
+
+        Returns:
+            The locked folder. It has a numbered suffix if the configuration and seed already have a folder.
+
+        Raises:
+            UserError: If the operating system refuses, for example because the disk is full.
+        """
         base = run_path(cfg)
         with os_errors_as_user_errors(base):
             base.parent.mkdir(parents=True, exist_ok=True)
@@ -64,13 +79,13 @@ class RunFolder:
                     os.mkdir(path)
                 except FileExistsError:
                     continue
-                lock = _locked(path)
+                lock = _acquire_lock(path)
                 if lock is not None:
                     break
         folder = cls(path, lock)
         try:
             folder.write_json("versions.json", versions(cfg))
-            folder.write("config.yaml", lambda beside: OmegaConf.save(cfg, beside, resolve=True))
+            folder.write("config.yaml", lambda temporary: OmegaConf.save(cfg, temporary, resolve=True))
         except UserError:
             folder._close()
             raise
@@ -78,22 +93,32 @@ class RunFolder:
 
     @classmethod
     def resume(cls, cfg: DictConfig) -> RunFolder:
-        """The newest unfinished folder of this configuration and seed; UserError where none is, or one is in use."""
+        """Open the newest unfinished run folder of a configuration and seed.
+
+        Args:
+            cfg: The configuration of the run.
+
+        Returns:
+            The locked folder.
+
+        Raises:
+            UserError: If there is no unfinished folder, or if another process has locked it.
+        """
         base = run_path(cfg)
-        found = existing_runs(base)
-        unfinished = [path for path in reversed(found) if not (path / FINISHED).exists()]
+        existing = existing_runs(base)
+        unfinished = [path for path in reversed(existing) if not (path / FINISHED).exists()]
         if not unfinished:
-            why = f"{found[0]} is finished" if found else f"there is no {base}"
-            raise UserError(f"resume=true: nothing to go on with, {why}; leave resume=true out to start a new run")
+            reason = f"{existing[0]} is finished" if existing else f"there is no {base}"
+            raise UserError(f"resume=true: no unfinished run, {reason}; leave out resume=true to start a new run")
         for path in unfinished:
             with os_errors_as_user_errors(path):
-                lock = _locked(path)
+                lock = _acquire_lock(path)
             if lock is not None:
                 folder = cls(path, lock)
                 if not (path / FINISHED).exists():
                     return folder
-                folder._close()  # it finished while we looked
-        raise UserError(f"resume=true: {unfinished[0]} is in use by a run that is alive; wait for it, or end it first")
+                folder._close()  # the run finished after the check above
+        raise UserError(f"resume=true: {unfinished[0]} is in use by another process; wait for it, or end it first")
 
     def __enter__(self) -> RunFolder:
         return self
@@ -109,30 +134,57 @@ class RunFolder:
             self._lock = None
 
     def write(self, name: str, write: Callable[[Path], object]) -> Path:
-        """Write ``name`` with ``atomic_write`` and return its path."""
+        """Write a file atomically.
+
+        Args:
+            name: The path of the file in the folder.
+            write: A function that writes the content to the path it receives.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            UserError: If the operating system refuses, for example because the disk is full.
+        """
         atomic_write(self.path / name, write, self.temp_path(name))
         return self.path / name
 
     def recover(self) -> None:
-        """Remove what a killed run has left half written."""
+        """Remove the temporary files of a killed run."""
         recover(self.path)
 
     def write_collective(self, name: str, write: Callable[[Path], object]) -> Path:
-        """``write``, for what all processes of a run must be called for and only return from together."""
+        """Write a file with a function that all ranks must call, such as a sharded checkpoint.
+
+        Args:
+            name: The path of the file in the folder.
+            write: A function that writes the content to the path it receives, and returns on all ranks together.
+
+        Returns:
+            The path of the file.
+        """
         return self.write(name, write)
 
     def temp_path(self, name: str) -> Path:
-        """Where a file is written before it takes its name."""
+        """Return the path of the temporary file of ``name``, which is the same on all ranks."""
         path = self.path / name
         return path.with_name(f".{path.name}{TEMPORARY}")
 
     def write_json(self, name: str, value: Any) -> Path:
-        """``write`` for a JSON value."""
+        """Write a value as a JSON file with ``write``, and return its path."""
         text = json.dumps(to_json_value(value), indent=2) + "\n"
-        return self.write(name, lambda beside: beside.write_text(text, encoding="utf-8"))
+        return self.write(name, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
     def append(self, name: str, row: dict[str, Any]) -> None:
-        """One JSON line at the end of a file: all of it or, where the disk is full, none of it."""
+        """Append one JSON line to a file. If the disk is full, nothing is written.
+
+        Args:
+            name: The path of the file in the folder.
+            row: The values of the line.
+
+        Raises:
+            UserError: If the operating system refuses, for example because the disk is full.
+        """
         path = self.path / name
         line = (json.dumps(to_json_value(row)) + "\n").encode()
         with os_errors_as_user_errors(path), path.open("ab", buffering=0) as file:
@@ -146,44 +198,44 @@ class RunFolder:
                 raise
 
     def truncate(self, done: int) -> None:
-        """Cut every .jsonl file after round ``done``: what a checkpoint does not know is done, and written, again."""
+        """Remove the lines of all .jsonl files after iteration ``done``, because the resumed run writes them again."""
         for path in sorted(self.path.glob("*.jsonl")):
-            lines = [line for line in path.read_bytes().splitlines(keepends=True) if _round(line) <= done]
-            self.write(path.name, lambda beside, lines=lines: beside.write_bytes(b"".join(lines)))  # type: ignore[misc]
+            lines = [line for line in path.read_bytes().splitlines(keepends=True) if _iteration(line) <= done]
+            self.write(path.name, lambda temporary, lines=lines: temporary.write_bytes(b"".join(lines)))  # type: ignore[misc]
 
     def finish(self) -> None:
-        """From now on there is nothing to resume."""
-        self.write(FINISHED, lambda beside: beside.touch())
+        """Mark the run as finished, so that it cannot be resumed."""
+        self.write(FINISHED, lambda temporary: temporary.touch())
 
 
 class ReadOnlyRunFolder(RunFolder):
-    """The folder of a run as its other processes have it, who read and leave all writing to the first."""
+    """The run folder on ranks other than 0. These ranks only read; rank 0 writes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = None
 
     def write(self, name: str, write: Callable[[Path], object]) -> Path:
-        """Nothing."""
+        """Return the path of the file. Only rank 0 writes it."""
         return self.path / name
 
     def write_collective(self, name: str, write: Callable[[Path], object]) -> Path:
-        """This process's part of it."""
+        """Call ``write`` with the temporary path of rank 0, and return the path of the file."""
         write(self.temp_path(name))
         return self.path / name
 
     def append(self, name: str, row: dict[str, Any]) -> None:
-        """Nothing."""
+        """Do nothing. Only rank 0 writes."""
 
     def recover(self) -> None:
-        """Nothing."""
+        """Do nothing. Only rank 0 writes."""
 
     def truncate(self, done: int) -> None:
-        """Nothing."""
+        """Do nothing. Only rank 0 writes."""
 
 
-def _locked(path: Path) -> int | None:
-    """A lock on the folder, or None where another process has it."""
+def _acquire_lock(path: Path) -> int | None:
+    """Return the file descriptor of a lock on the folder; None if another process has the lock."""
     lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -192,12 +244,14 @@ def _locked(path: Path) -> int | None:
         return None
     except OSError as error:
         os.close(lock)
-        raise UserError(f"{path}: no file locks there ({error.strerror}); choose another runs_dir=...") from error
+        raise UserError(
+            f"{path}: the file system does not support file locks ({error.strerror}); choose another runs_dir=..."
+        ) from error
     return lock
 
 
-def _round(line: bytes) -> float:
-    """The round of a line; infinity for one that is cut short and so belongs to no round that was finished."""
+def _iteration(line: bytes) -> float:
+    """Return the iteration of a line; infinity for an incomplete line, because its iteration did not finish."""
     try:
         return float(json.loads(line)["iteration"]) if line.endswith(b"\n") else math.inf
     except (ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""Names of run folders: the hash of a configuration, its path, and the runs that exist for it."""
+"""Compute the path of a run folder from its configuration, and find existing run folders."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-# Keys that decide where and how a run is watched, not what comes out of it (``scale``: its values stand in other keys).
+# Keys that do not change the result of a run. `scale` is one of them, because it only sets the values of other keys.
 EXCLUDED_FROM_HASH = (
     "seed", "runs_dir", "logger", "resume", "responses", "verdicts", "run", "runs", "out", "to", "publish",
     "scale", "pretrain", "orm", "compare", "alerts",
@@ -18,31 +18,40 @@ LOCK = ".lock"
 
 
 def config_hash(cfg: DictConfig) -> str:
-    """Eight hex digits of the resolved configuration, without what does not decide the outcome."""
+    """Return eight hex digits of the hash of the resolved configuration, without ``EXCLUDED_FROM_HASH``."""
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
-    kept = {str(key): value for key, value in config.items() if key not in EXCLUDED_FROM_HASH}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
+    hashed = {str(key): value for key, value in config.items() if key not in EXCLUDED_FROM_HASH}
+    return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def run_path(cfg: DictConfig) -> Path:
-    """Where this configuration's first folder is, or would be."""
+    """Return the path of the first run folder of a configuration, which may not exist."""
     return Path(cfg.runs_dir) / cfg.task.name / cfg.algo.name / f"{config_hash(cfg)}-s{cfg.seed}"
 
 
 def existing_runs(base: Path) -> list[Path]:
-    """The folders of the run whose ``home`` is ``base``, newest last. One without config.yaml was killed before it held
-    anything, and is none of them."""
-    here = [path for path in base.parent.glob(f"{base.name}*") if _numbered(path, base)]
-    return sorted(here, key=lambda path: (path / "config.yaml").stat().st_mtime_ns)
+    """Find the run folders of a configuration and seed, newest last.
+
+    A folder without config.yaml is left out, because its run was killed before it wrote any file.
+
+    Args:
+        base: The path of the first run folder, from ``run_path``.
+
+    Returns:
+        The paths ``base``, ``base-2``, ``base-3``, ... that exist.
+    """
+    folders = [path for path in base.parent.glob(f"{base.name}*") if _is_run_folder(path, base)]
+    return sorted(folders, key=lambda path: (path / "config.yaml").stat().st_mtime_ns)
 
 
 def latest_finished(base: Path) -> Path | None:
-    """The one of them that finished last."""
-    done = [path for path in existing_runs(base) if (path / FINISHED).exists()]
-    return max(done, key=lambda path: (path / FINISHED).stat().st_mtime_ns, default=None)
+    """Return the folder of ``existing_runs`` that finished last; None if no run is finished."""
+    finished = [path for path in existing_runs(base) if (path / FINISHED).exists()]
+    return max(finished, key=lambda path: (path / FINISHED).stat().st_mtime_ns, default=None)
 
 
-def _numbered(path: Path, base: Path) -> bool:
-    mine = path.name == base.name or path.name.removeprefix(f"{base.name}-").isdigit()
-    return mine and (path / "config.yaml").is_file()
+def _is_run_folder(path: Path, base: Path) -> bool:
+    """Return whether ``path`` is ``base`` or one of its numbered successors, and has a configuration."""
+    is_name_of_run = path.name == base.name or path.name.removeprefix(f"{base.name}-").isdigit()
+    return is_name_of_run and (path / "config.yaml").is_file()

@@ -1,4 +1,4 @@
-"""Record what a run was made with: package versions, commit, lockfile and CPU."""
+"""Record the software and hardware of a run: package versions, commit, lockfile and CPU."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ from amend.config.command_line import reproduce_command
 
 
 def versions(cfg: DictConfig) -> dict[str, Any]:
-    """What ran, and on what: Python, every installed package, the lockfile's hash, machine, commit, command."""
+    """Collect the content of versions.json.
+
+    Args:
+        cfg: The configuration of the run.
+
+    Returns:
+        The command, Python, platform, CPU, number of cores, commit, hash of the lockfile, and all installed packages.
+    """
     installed = {dist.metadata["Name"]: dist.version for dist in metadata.distributions()}
     return {
         "command": reproduce_command(cfg),
@@ -32,13 +39,13 @@ def versions(cfg: DictConfig) -> dict[str, Any]:
 
 
 def lockfile() -> str | None:
-    """SHA-256 of constraints.txt, the versions this checkout was tested with; None where amend is a wheel."""
+    """Return the SHA-256 of constraints.txt, the tested package versions; None if amend is installed from a wheel."""
     path = Path(__file__).parents[4] / "constraints.txt"
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def cpu() -> str:
-    """The processor's name."""
+    """Return the name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -47,11 +54,11 @@ def cpu() -> str:
 
 
 def _commit() -> str | None:
-    """The commit this file belongs to, ``+`` where files differ from it; None where it is not in a repository."""
+    """Return the git commit of this file, with ``+`` if tracked files are modified; None outside a repository."""
 
     def git(*words: str) -> str:
-        asked = ["git", "-C", str(Path(__file__).parent), *words]
-        return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10).stdout
+        command = ["git", "-C", str(Path(__file__).parent), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
 
     try:
         git("ls-files", "--error-unmatch", Path(__file__).name)

@@ -1,7 +1,8 @@
-"""A run folder as it stands, finished or not: whatever is missing or half written is simply not there yet.
+"""Read a run folder, finished or not. A missing or incomplete file is read as an empty value.
 
-A run that was killed may lack summary.json, may hold only the base model's episodes, and the last line of its
-metrics.jsonl may be cut in the middle. All of that is read as far as it goes.
+The folder of a killed run may lack summary.json, and its episodes.parquet may hold only the episodes of the base model.
+The last line of its metrics.jsonl may be incomplete; all lines before it are read. Files of older versions are
+converted to the current names.
 """
 
 from __future__ import annotations
@@ -21,86 +22,113 @@ from amend.errors import UserError
 from amend.results.metrics.episode_table import COLUMNS, Columns
 from amend.results.run_folder.episode_file import read_episodes
 
+# Names of alerts in summary.json of older versions, with the current names.
 SUMMARY_ALERTS = {
     "truncated": "clip_ratio",
     "zero_variance": "frac_reward_zero_std",
     "unedited": "unedited",
     "lost_reach": "sampling_efficiency_gap",
 }
-MARKS = ("versions.json", "summary.json")  # files that make a folder a run's
+MARKS = ("versions.json", "summary.json")  # a folder with one of these files is a run folder
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a run folder holds. Mappings and lists are empty where their file is missing."""
+    """The content of a run folder. A field is empty if its file is missing."""
 
     folder: Path
+    """The path of the folder."""
     config: str
+    """The text of config.yaml."""
     versions: Mapping[str, Any]
+    """versions.json."""
     metrics: tuple[Mapping[str, Any], ...]
+    """The lines of metrics.jsonl."""
     timing: tuple[Mapping[str, Any], ...]
+    """The lines of timing.jsonl."""
     episodes: Columns
+    """The columns of episodes.parquet."""
     summary: Mapping[str, Any]
+    """summary.json."""
     student: Mapping[str, Any] = field(default_factory=dict)
+    """student.json."""
 
 
 def read_run(folder: Path) -> Run:
-    """Everything there is in ``folder``."""
+    """Read all files of a run folder.
+
+    Args:
+        folder: The path of the folder, which may belong to an unfinished run.
+
+    Returns:
+        The content, under the current names of keys and metrics.
+    """
     return Run(
         folder=folder,
-        config=_text(folder / "config.yaml"),
-        versions=_json(folder / "versions.json"),
+        config=_read_text(folder / "config.yaml"),
+        versions=_read_json(folder / "versions.json"),
         metrics=lines(folder / "metrics.jsonl"),
         timing=lines(folder / "timing.jsonl"),
-        episodes=_episodes(folder / "episodes.parquet"),
-        summary=_summary(folder / "summary.json"),
-        student=_json(folder / "student.json"),
+        episodes=_read_episode_columns(folder / "episodes.parquet"),
+        summary=_read_summary(folder / "summary.json"),
+        student=_read_json(folder / "student.json"),
     )
 
 
 def run_folders(given: Sequence[str]) -> list[Path]:
-    """The run folders that paths and patterns lead to: a run folder itself, or all beneath another folder.
+    """Find run folders by paths and glob patterns.
 
-    UserError for one that leads to none.
+    Args:
+        given: Paths or patterns of run folders, or of folders that contain run folders at any depth.
+
+    Returns:
+        The run folders, each once.
+
+    Raises:
+        UserError: If a path or pattern matches no run folder.
     """
-    found: dict[Path, None] = {}
-    for word in given:
-        places = [Path(path) for path in sorted(glob(str(Path(word).expanduser()), recursive=True))]  # noqa: PTH207
-        here = [run for place in places for run in _beneath(place)]
-        if not here:
-            what = "no run folder beneath it" if places else "there is nothing at that path"
+    folders: dict[Path, None] = {}
+    for pattern in given:
+        paths = [Path(path) for path in sorted(glob(str(Path(pattern).expanduser()), recursive=True))]  # noqa: PTH207
+        matches = [run for path in paths for run in _find_run_folders(path)]
+        if not matches:
+            reason = "no run folder in it" if paths else "no such path"
             raise UserError(
-                f"runs={word}: {what}; allowed: run folders, folders that hold some, patterns as runs/*/*/*"
+                f"runs={pattern}: {reason}; allowed: run folders, folders that contain run folders, "
+                "patterns such as runs/*/*/*"
             )
-        found |= dict.fromkeys(here)
-    return list(found)
+        folders |= dict.fromkeys(matches)
+    return list(folders)
 
 
-def _beneath(place: Path) -> list[Path]:
-    if any((place / name).is_file() for name in MARKS):
-        return [place]
-    return sorted({path.parent for name in MARKS for path in place.rglob(name)}) if place.is_dir() else []
+def _find_run_folders(path: Path) -> list[Path]:
+    """Return ``path`` if it is a run folder, otherwise all run folders in it."""
+    if any((path / name).is_file() for name in MARKS):
+        return [path]
+    return sorted({file.parent for name in MARKS for file in path.rglob(name)}) if path.is_dir() else []
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
+    """Return the text of a file; an empty text if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
 
 
-def _json(path: Path) -> Mapping[str, Any]:
+def _read_json(path: Path) -> Mapping[str, Any]:
+    """Return the JSON object in a file; an empty one if it cannot be read."""
     try:
-        found = json.loads(_text(path) or "{}")
+        value = json.loads(_read_text(path) or "{}")
     except json.JSONDecodeError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def lines(path: Path) -> tuple[Mapping[str, Any], ...]:
-    """The whole lines of a JSONL file; reading ends at the first that is not."""
+    """Read the lines of a JSONL file up to the first incomplete line."""
     rows: list[Mapping[str, Any]] = []
-    for line in _text(path).splitlines():
+    for line in _read_text(path).splitlines():
         try:
             row = json.loads(line)
         except json.JSONDecodeError:
@@ -111,7 +139,7 @@ def lines(path: Path) -> tuple[Mapping[str, Any], ...]:
 
 
 def _current_names(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row of metrics.jsonl or timing.jsonl under today's metric names. Older versions wrote other names."""
+    """Return a row of metrics.jsonl or timing.jsonl under the current metric names, if an older version wrote it."""
     if "round" not in row:
         return row
     new: dict[str, Any] = {}
@@ -122,13 +150,14 @@ def _current_names(row: dict[str, Any]) -> dict[str, Any]:
         else:
             new[METRICS.get(name, name)] = value
     for name in [name for name in new if name.startswith("accuracy_t")]:
-        new.setdefault(name.replace("accuracy", "reward"), new[name])  # written only where it differed
+        # Older versions wrote the reward only if it differed from the accuracy.
+        new.setdefault(name.replace("accuracy", "reward"), new[name])
     return new
 
 
-def _summary(path: Path) -> Mapping[str, Any]:
-    """Return summary.json under today's names."""
-    summary = dict(_json(path))
+def _read_summary(path: Path) -> Mapping[str, Any]:
+    """Return summary.json under the current names."""
+    summary = dict(_read_json(path))
     for old, name in (("alarms", "alerts"), ("lost_reach", "sampling_efficiency_gap")):
         if old in summary:
             summary[name] = summary.pop(old)
@@ -142,8 +171,8 @@ def _summary(path: Path) -> Mapping[str, Any]:
     return summary
 
 
-def _episodes(path: Path) -> Columns:
-    """The table of episodes as columns, all of them, empty where there is no readable file."""
+def _read_episode_columns(path: Path) -> Columns:
+    """Return all columns of the episode table. They are empty if the file cannot be read."""
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     try:
         columns.update(read_episodes(path))

@@ -1,1 +1,4 @@
-"""How sure a figure is: intervals and paired tests over problems and seeds. Randomness is always an argument."""
+"""Statistics over problems and seeds: intervals, hypothesis tests, power analysis and aggregates.
+
+Functions that resample receive a random generator as an argument, so that results are reproducible.
+"""

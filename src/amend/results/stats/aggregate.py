@@ -1,12 +1,13 @@
-r"""Several runs on several tasks (or subjects, or levels) in one figure, as Agarwal et al. 2021 ask.
+r"""Aggregate several runs on several tasks (or subjects, or levels), as in Agarwal et al. 2021 (rliable).
 
-"Deep Reinforcement Learning at the Edge of the Statistical Precipice" (arXiv 2108.13264). Scores are [runs, tasks]:
+"Deep Reinforcement Learning at the Edge of the Statistical Precipice" (arXiv 2108.13264). Scores have the shape
+[runs, tasks]:
 
-    IQM                           mean of the middle half of all scores: robust, and no run decides it alone
+    IQM                           mean of the middle half of all scores, which is robust to outlier runs
     probability of improvement    mean over tasks of P(X > Y) + P(X = Y) / 2, X a run of one algorithm, Y of the other
     performance profile           share of scores above tau, for each tau
 
-with intervals by the stratified bootstrap: runs are drawn with replacement within each task, for itself. No best seed.
+Intervals come from the stratified bootstrap: runs are resampled with replacement, independently within each task.
 """
 
 from __future__ import annotations
@@ -18,27 +19,50 @@ from jaxtyping import Float
 
 from amend.results.stats.intervals import LEVEL, Interval
 
-RESAMPLES = 2_000  # as the paper
+RESAMPLES = 2_000  # as in the paper
 
 
 def iqm(scores: Float[np.ndarray, "s m"]) -> float:
-    """The interquartile mean of all scores: a quarter of them is cut off at either end."""
-    flat = np.sort(scores, axis=None)  # as scipy.stats.trim_mean, at a tenth of its price in a bootstrap
+    """Compute the interquartile mean: the mean of all scores without the lowest and the highest quarter.
+
+    Args:
+        scores: The scores of s runs on m tasks.
+
+    Returns:
+        The mean, in the unit of the scores.
+    """
+    flat = np.sort(scores, axis=None)  # equal to scipy.stats.trim_mean, but about ten times as fast in a bootstrap
     cut = len(flat) // 4
     return float(flat[cut : len(flat) - cut].mean())
 
 
 def probability_of_improvement(ours: Float[np.ndarray, "s m"], theirs: Float[np.ndarray, "r m"]) -> float:
-    """How likely a run of ours scores above a run of theirs on a task taken at random; ties count half."""
+    """Compute the probability that a run of one algorithm has a higher score than a run of another on a random task.
+
+    Args:
+        ours: The scores of s runs of the first algorithm on m tasks.
+        theirs: The scores of r runs of the second algorithm on the same tasks.
+
+    Returns:
+        The probability, from 0 to 1. Ties count half.
+    """
     above = ours[:, None, :] > theirs[None, :, :]
     equal = ours[:, None, :] == theirs[None, :, :]
     return float((above + 0.5 * equal).mean())
 
 
 def performance_profile(scores: Float[np.ndarray, "s m"], taus: Float[np.ndarray, " t"]) -> Float[np.ndarray, " t"]:
-    """Share of all scores above each of ``taus``."""
-    found: np.ndarray = (scores.ravel()[:, None] > taus).mean(axis=0)
-    return found
+    """Compute the performance profile: the share of scores above each threshold.
+
+    Args:
+        scores: The scores of s runs on m tasks.
+        taus: The t thresholds.
+
+    Returns:
+        The share of all scores above each threshold.
+    """
+    profile: np.ndarray = (scores.ravel()[:, None] > taus).mean(axis=0)
+    return profile
 
 
 def stratified_bootstrap(
@@ -48,15 +72,26 @@ def stratified_bootstrap(
     level: float = LEVEL,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """``statistic(*scores)`` with its percentile interval, runs resampled within each task.
+    """Compute a statistic of scores with its percentile interval. Runs are resampled within each task.
 
-    Raises ValueError for a matrix of fewer than two runs: they are all that is resampled.
+    Args:
+        statistic: Maps the matrices of scores to a number, for example ``iqm``.
+        *scores: For each algorithm, the scores of its runs on m tasks.
+        generator: The source of randomness.
+        level: The coverage of the interval.
+        resamples: The number of bootstrap samples.
+
+    Returns:
+        The statistic of ``scores`` and its interval.
+
+    Raises:
+        ValueError: If a matrix has fewer than two runs, because only runs are resampled.
     """
-    if any(len(one) < 2 for one in scores):
-        raise ValueError(f"{min(map(len, scores))} run a task; at least two are needed")
-    drawn = [
-        statistic(*(np.take_along_axis(one, generator.integers(0, len(one), one.shape), axis=0) for one in scores))
+    if any(len(m) < 2 for m in scores):
+        raise ValueError(f"{min(map(len, scores))} run per task; at least two are needed")
+    values = [
+        statistic(*(np.take_along_axis(m, generator.integers(0, len(m), m.shape), axis=0) for m in scores))
         for _ in range(resamples)
     ]
-    low, high = np.quantile(drawn, [0.5 - level / 2, 0.5 + level / 2])
+    low, high = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2])
     return Interval(float(statistic(*scores)), float(low), float(high))
