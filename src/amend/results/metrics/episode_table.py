@@ -32,7 +32,7 @@ COLUMNS: Mapping[str, type] = {
     "level": int,  # 0 if the task has no levels
     "subject": str,
     "text": str,  # the reply
-    "answer": str,  # the answer that the grader found in it, or null
+    "answer": str,  # the answer that the grader extracted from the reply, or null
     "correct": bool,
     "why": str,  # the grader's reason
     "tokens": int,  # number of tokens of the reply, including the end token
@@ -41,7 +41,7 @@ COLUMNS: Mapping[str, type] = {
 }
 """The columns of the episode table with their types. Every column but ``answer`` has a value in every row."""
 OPTIONAL_COLUMNS: Mapping[str, type] = {"score": float}
-"""Columns that only some tables have: ``score``, the probability of ``eval.reranker`` that the reply is right."""
+"""Columns that only some tables have: ``score``, the probability of ``eval.reranker`` that the reply is correct."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class EpisodeTable:
     correct: Bool[np.ndarray, "p n k"]
     """Whether each reply is correct."""
     answer: Shaped[np.ndarray, "p n k"]
-    """The answer that the grader found in each reply, a str; None if it found no answer."""
+    """The answer that the grader extracted from each reply, a str; None if there is no answer."""
     text: Shaped[np.ndarray, "p n k"]
     """The replies."""
     tokens: Int[np.ndarray, "p n k"]

@@ -1,14 +1,14 @@
-r"""Hypothesis tests for two systems, or two attempts, on the same problems.
+r"""Test hypotheses about two systems, or two attempts, on the same problems.
 
-McNemar (1947), exact form. Only problems on which the two differ count: b that the first alone solves, c that the
-second alone solves. If neither is better, c is Binomial(b + c, 1/2). The two-sided p-value is the probability of a
-split that is at least as uneven:
+McNemar (1947), exact form. Only the first system solves b problems, and only the second system solves c problems; all
+other problems are ignored. If neither system is better, c is Binomial(b + c, 1/2). The two-sided p-value is the
+probability of a split that is at least as uneven:
 
     p = min(1, 2 P[Binomial(b + c, 1/2) <= min(b, c)])
 
-Holm (1979) for several comparisons with one baseline: the i-th smallest of m p-values is multiplied by m - i + 1, and
-no adjusted value is below the one before it. This bounds the probability of at least one false rejection by the
-level.
+Holm (1979), for several comparisons with one baseline. The i-th smallest of m p-values is multiplied by m - i + 1, and
+no adjusted p-value is below the previous one. With this correction, the probability of at least one false rejection is
+at most the significance level.
 """
 
 from __future__ import annotations

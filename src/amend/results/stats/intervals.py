@@ -24,7 +24,7 @@ from scipy.stats import norm
 LEVEL = 0.95
 RESAMPLES = 10_000
 _CHUNK = 4_000_000  # numbers in memory at once while resampling, about 32 MB
-_DRAWS = 6  # problems that can be sampled in the time of sampling the count of one distinct value
+_DRAWS = 6  # sampling the count of one distinct value takes about as long as sampling this number of problems
 
 
 class Interval(NamedTuple):
