@@ -1,7 +1,7 @@
-"""Check shapes and types at run time in the tests: jaxtyping and beartype look at every call into amend.
+"""Check shapes and types at run time in the tests: jaxtyping and beartype look at each call into amend.
 
-The hook must be in place before amend is first imported, so nothing of amend is imported here at the top. The checks take
-about a third of the time of the algorithms' tests; ``AMEND_TYPECHECK=0`` turns them off.
+The hook must be in place before amend is first imported, so nothing of amend is imported here at the top. The checks
+take up to a third of the time of the algorithms' tests; ``AMEND_TYPECHECK=0`` turns them off.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def test_past_the_allowed_share_the_run_stops_with_advice(episode: Build) -> Non
     score = CompositeReward({"fragile": Fragile()}, max_failures=0.25)
     score([episode(ZERO, "break"), *[episode(ZERO, "0")] * 3])  # a quarter is allowed
     with pytest.raises(
-        UserError, match=r"2 of 4 .*max_reward_error_rate=0.25 allows .*fragile: ZeroDivisionError: .*mend that part"
+        UserError, match=r"2 of 4 .*error_rate=0.25 allows .*fragile: ZeroDivisionError: .*fix that component"
     ):
         score([episode(ZERO, "break"), episode(ONE, "break"), *[episode(ZERO, "0")] * 2])
     with pytest.raises(UserError, match="1 of 1"):  # nothing is left to learn from
@@ -154,7 +154,7 @@ def test_what_only_the_user_can_mend_and_interrupts_pass_through(episode: Build)
 
 
 def test_impossible_settings_are_refused() -> None:
-    with pytest.raises(UserError, match="no part"):
+    with pytest.raises(UserError, match="there is no component"):
         CompositeReward({}, max_failures=0.0)
     with pytest.raises(UserError, match=r"trainer.max_reward_error_rate=1\.5"):
         CompositeReward({"fragile": Fragile()}, max_failures=1.5)

@@ -31,7 +31,7 @@ def said(*overrides: str) -> dict[str, str]:
     [
         (
             ["algo=score", "algo.num_iterations=7", "algo.stage1_iterations=1", "algo.num_minibatches=3"],
-            "7 rounds, 21 optimizer steps, 210 episodes, 1,680 sampled tokens",
+            "7 iterations, 21 optimizer steps, 210 episodes, 1,680 sampled tokens",
         ),
         (
             [
@@ -41,15 +41,15 @@ def said(*overrides: str) -> dict[str, str]:
                 "algo.update_epochs=2",
                 "algo.num_minibatches=4",
             ],
-            "9 rounds, 24 optimizer steps, 270 episodes, 1,080 sampled tokens",
+            "9 iterations, 24 optimizer steps, 270 episodes, 1,080 sampled tokens",
         ),
         (
             ["algo=grpo", "algo.num_iterations=100", "algo.turns=1", "budget.episodes=90", "budget.sampled_tokens=300"],
-            "100 rounds, 100 optimizer steps, 90 episodes, 300 sampled tokens",
+            "100 iterations, 100 optimizer steps, 90 episodes, 300 sampled tokens",
         ),
         (  # given solutions are told, and nothing is drawn
             ["algo=sft", "algo.update_epochs=2", "algo.num_minibatches=3"],
-            "1 rounds, 6 optimizer steps, 5 episodes, 0 sampled tokens",
+            "1 iterations, 6 optimizer steps, 5 episodes, 0 sampled tokens",
         ),
     ],
 )

@@ -1,1 +1,5 @@
-"""One file an algorithm. Each picks its credit, surrogate, KL and reduction; none imports another."""
+"""The algorithms, one file for each value of ``algo=``.
+
+Each algorithm chooses its advantages, policy loss, KL estimator and loss aggregation from ``ops``. No algorithm imports
+another; they share only ``base``, ``gradient_update``, ``imitation``, ``prompting`` and ``context``.
+"""

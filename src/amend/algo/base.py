@@ -121,7 +121,7 @@ class Algorithm(GradientUpdate):
 
     @property
     def progress(self) -> float:
-        """The share of the run that is over, from 0 to 1: of its iterations or of its budget, whichever is larger."""
+        """The share of the run that is over, from 0 to 1: the larger share of its iterations and its budget."""
         return min(1.0, max(self.iteration / max(self.num_iterations, 1), self.budget.share(self.counters)))
 
     def ends(self, parts: int) -> bool:

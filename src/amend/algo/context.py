@@ -1,4 +1,7 @@
-"""What every algorithm is given: the context of a run, and the keys that trained algorithms share."""
+"""The constructor arguments that algorithms share: the context of a run, and the keys of trained algorithms.
+
+An algorithm receives its runner, reward and exploration from ``components``. It imports none of their packages.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from amend.algo.gradient_update import OptimizerConfig
 from amend.types import Budget, Episode, Scored
 from amend.value_types import Count, Natural
 
-if TYPE_CHECKING:  # an algorithm is given these objects and never imports their packages
+if TYPE_CHECKING:  # import-linter forbids these imports at run time
     from amend.exploration import Exploration
     from amend.policy.policy import Policy
     from amend.rollout.runner import RolloutRunner
@@ -18,15 +21,15 @@ RewardFunction = Callable[[Sequence[Episode]], list[Scored]]
 
 
 class AlgorithmContext(NamedTuple):
-    """What every algorithm is given.
+    """The objects of a run that every algorithm receives.
 
     Attributes:
-        policy: the model that is trained, and its reference.
-        runner: the rollout runner, which plays episodes with the policy.
-        reward: the reward function, from episodes to scored episodes.
-        explore: the exploration strategies.
-        budget: what the run may spend.
-        seed: seed of the run.
+        policy: The model that is trained, and its reference model.
+        runner: The rollout runner, which samples episodes from the policy.
+        reward: The reward function, from episodes to scored episodes.
+        exploration: The exploration strategies.
+        budget: The upper bounds on sampled tokens and episodes of the run.
+        seed: The seed of the run.
     """
 
     policy: Policy
@@ -41,12 +44,12 @@ class LoopConfig(OptimizerConfig):
     """Keys of every algorithm that is trained."""
 
     num_iterations: Natural
-    """Largest number of iterations; ``budget`` may end the run earlier."""
+    """Largest number of iterations. ``budget`` may end the run earlier."""
     groups_per_batch: Count
-    """Problems of one iteration."""
+    """Number of problems in an iteration."""
     group_size: Count
-    """Episodes of each problem."""
+    """Number of episodes of each problem."""
     turns: Count
-    """Turns of an episode."""
+    """Number of turns of an episode in training."""
     max_tokens: Count
     """Largest number of tokens of one reply, the end token included."""

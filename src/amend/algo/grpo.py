@@ -1,13 +1,19 @@
-"""GRPO: group relative policy optimisation (Shao et al. 2024, arXiv 2402.03300), its successors as values of knobs.
+"""Train with GRPO, group relative policy optimization (Shao et al. 2024, arXiv 2402.03300).
 
     A_i = (r_i - mean r) / (std r + eps)             over the group of a problem's samples
     L_t = - min(rho_t A_i, clip(rho_t, 1 - low, 1 + high) A_i) + beta KL_k3(pi || pi_ref)
+    rho_t = pi(y_t) / pi_sampler(y_t)
 
-    GRPO      standardize=true   reduction=sequence   clip_high = clip_low   beta=0.04
-    Dr. GRPO  standardize=false  reduction=constant                          beta=0       (Liu et al. 2025)
-    DAPO      standardize=true   reduction=token      clip_high > clip_low   beta=0       (Yu et al. 2025; skip_equal)
+beta is ``kl_coef``; low and high are ``clip_ratio_low`` and ``clip_ratio_high``. The successors of GRPO are other
+values of its keys:
 
-Each turn's group is held against itself; a turn is paid its own reward.
+    variant     scale_rewards   loss_agg_mode              clip ratios   beta   paper
+    GRPO        true            seq_mean_token_mean        high = low    0.04   Shao et al. 2024
+    Dr. GRPO    false           seq_mean_token_sum_norm    high = low    0      Liu et al. 2025
+    DAPO        true            token_mean                 high > low    0      Yu et al. 2025
+
+DAPO also sets ``remove_constant_reward_groups``. Each turn has its own reward, and is compared with the same turn of
+the other episodes in the group.
 """
 
 from __future__ import annotations
@@ -27,7 +33,18 @@ from amend.value_types import Fraction, NonNegative
 
 
 class GRPO(Algorithm):
-    """Group-relative advantages under a clipped surrogate; ``standardize``, ``reduction``, clips and beta as above."""
+    """Group-relative advantages with a clipped policy loss.
+
+    Args:
+        context: The context of the run.
+        kl_coef: The weight beta of the k3 estimate of the KL to the reference model.
+        clip_ratio_low: The importance ratio is clipped below at 1 minus this number.
+        clip_ratio_high: The importance ratio is clipped above at 1 plus this number.
+        scale_rewards: Whether to divide the advantage by the standard deviation of the group.
+        loss_agg_mode: How to aggregate the losses of tokens, see ``ops.aggregation``.
+        remove_constant_reward_groups: Whether to drop groups whose rewards are all equal.
+        **loop: The keys of ``LoopConfig``.
+    """
 
     compares_group = True  # rewards are centered by group
 
@@ -52,26 +69,36 @@ class GRPO(Algorithm):
         )
 
     def prepare(self, batch: Batch) -> Batch:
-        """With ``skip_equal``, as if groups that were all paid alike had not been played (unless all of them were)."""
+        """Fill the reference log-probabilities and drop constant groups.
+
+        If ``remove_constant_reward_groups``, drop groups whose rewards are all equal. If this would drop every group,
+        keep them all.
+
+        Args:
+            batch: The episodes of an iteration.
+
+        Returns:
+            The episodes that the update uses.
+        """
         batch = super().prepare(batch)
-        taught = ~has_zero_variance(batch.reward, batch.group_id)
-        return (
-            batch.rows(taught.nonzero()[:, 0]) if self.remove_constant_reward_groups and bool(taught.any()) else batch
-        )
+        is_mixed = ~has_zero_variance(batch.reward, batch.group_id)
+        if self.remove_constant_reward_groups and bool(is_mixed.any()):
+            return batch.rows(is_mixed.nonzero()[:, 0])
+        return batch
 
     def advantages(self, batch: Batch) -> Float[Tensor, "b t"]:
-        """The reward relative to the group's, on every token of its turn."""
+        """Return the reward of each turn relative to its group, at every token of the turn."""
         relative = normalize_by_group if self.scale_rewards else center_by_group
         return broadcast_to_tokens(relative(batch.reward, batch.group_id), batch.turn, batch.loss_mask)
 
     def loss(self, batch: Batch, advantages: Float[Tensor, "b t"], out: TokenLogprobs) -> Float[Tensor, "b t"]:
-        """The clipped surrogate and k3. With one update a round the ratio is 1 and its gradient that of log pi."""
+        """Compute the clipped policy loss and k3. With one optimizer step per iteration, the ratio is 1 and never clipped."""
         behaviour = out.logp if self.num_minibatches * self.update_epochs == 1 else batch.old_logprobs
         loss = policy_loss.ppo_clip_loss(out.logp, behaviour, advantages, self.clip_ratio_low, self.clip_ratio_high)
         return loss + self.kl_coef * kl.k3(out.logp, out.ref_logp) if self.loss_uses_reference() else loss
 
     def token_weights(self, batch: Batch) -> Float[Tensor, "b t"]:
-        """What a token counts for."""
+        """Return the token weights of ``loss_agg_mode``."""
         if self.loss_agg_mode == "seq_mean_token_sum_norm":
             return aggregation.seq_mean_token_sum_norm(batch.loss_mask, self.max_tokens)
         return (
@@ -81,5 +108,5 @@ class GRPO(Algorithm):
         )
 
     def loss_uses_reference(self) -> bool:
-        """Only to be held to it."""
+        """Return whether the loss contains a KL to the reference model."""
         return self.kl_coef > 0

@@ -1,9 +1,10 @@
-"""Naive multi-turn RL: correctness of both attempts and nothing else (SCoRe, arXiv 2409.12917, Eq. 1 and section 4).
+"""Train with naive multi-turn RL: both attempts get their own reward (SCoRe, arXiv 2409.12917, Eq. 1 and section 4).
 
-    max  E[ sum_i r(y_i) - beta KL(pi(. | x_i) || pi_ref(. | x_i)) ],     leave-one-out within the problem and turn
+    max  E[ sum_i r(y_i) - beta KL(pi(. | x_i) || pi_ref(. | x_i)) ]
 
-What SCoRe is held against, and on open models its strongest rival: both accuracies rise, and since saying one good
-answer twice is as good as correcting oneself, the second attempt comes to repeat the first.
+beta is ``kl_coef``. The baseline is leave-one-out within the problem and the turn. SCoRe uses this method as a
+baseline. It raises both accuracies, but a right answer that is given twice has the same reward as a correction. The
+second attempt therefore tends to repeat the first.
 """
 
 from __future__ import annotations
@@ -24,7 +25,15 @@ from amend.value_types import Fraction, NonNegative
 
 
 class MultiTurn(Algorithm):
-    """beta: as above; paid: every turn, or only the last; gamma: what a turn answers for of later ones."""
+    """REINFORCE over all turns with a leave-one-out baseline.
+
+    Args:
+        context: The context of the run.
+        kl_coef: The weight beta of the exact KL to the base model.
+        reward_turns: The turns whose reward counts: all, or only the last.
+        gamma: The discount for rewards of later turns. With 0, the return of a turn is its own reward.
+        **loop: The keys of ``LoopConfig``.
+    """
 
     compares_group = True  # its baseline is the mean of the problem's other episodes
 
@@ -41,18 +50,19 @@ class MultiTurn(Algorithm):
         self.kl_coef, self.reward_turns, self.gamma = kl_coef, reward_turns, gamma
 
     def advantages(self, batch: Batch) -> Float[Tensor, "b t"]:
-        """Each turn's return over that of the problem's other episodes at that turn."""
-        pay = batch.reward
+        """Return each turn's return relative to the same turn of the problem's other episodes."""
+        reward = batch.reward
         if self.reward_turns == "last":
-            pay = torch.cat([torch.zeros_like(pay[:, :-1]), pay[:, -1:]], dim=1)
-        gain = returns(pay, self.gamma)
-        return broadcast_to_tokens(gain - leave_one_out(gain, batch.group_id), batch.turn, batch.loss_mask)
+            reward = torch.cat([torch.zeros_like(reward[:, :-1]), reward[:, -1:]], dim=1)
+        turn_return = returns(reward, self.gamma)
+        advantage = turn_return - leave_one_out(turn_return, batch.group_id)
+        return broadcast_to_tokens(advantage, batch.turn, batch.loss_mask)
 
     def loss(self, batch: Batch, advantages: Float[Tensor, "b t"], out: TokenLogprobs) -> Float[Tensor, "b t"]:
-        """The score function, and the KL."""
+        """Compute the REINFORCE loss and the KL."""
         loss = policy_loss.reinforce_loss(out.logp, advantages)
         return loss + self.kl_coef * out.kl if self.loss_uses_reference() else loss
 
     def loss_uses_reference(self) -> bool:
-        """Only to be held to it."""
+        """Return whether the loss contains a KL to the reference model."""
         return self.kl_coef > 0

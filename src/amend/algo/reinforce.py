@@ -1,10 +1,11 @@
-"""REINFORCE (Williams 1992), on every turn that is trained, held to the base model by an exact KL.
+"""Train with REINFORCE (Williams 1992) and the exact KL to the base model.
 
     gradient of  E[ sum_k G_k ] - beta sum_t KL(pi_t || pi_ref,t),     G_k = sum_(j >= k) gamma^(j - k) r_j
     estimate:    (G_k - b) grad log pi(y_k | x_k)
 
-The baseline b is none, or the mean of the batch's other episodes: one yardstick for easy and hard problems alike
-(algo=rloo has one a problem).
+beta is ``kl_coef``. G_k is the return of turn k, and r_j the reward of turn j. The baseline b is 0 or the mean of the
+other episodes of the batch. This mean is the same for easy and hard problems; ``algo=rloo`` has one baseline per
+problem.
 """
 
 from __future__ import annotations
@@ -25,7 +26,15 @@ from amend.value_types import Fraction, NonNegative
 
 
 class Reinforce(Algorithm):
-    """baseline, gamma, beta: as above."""
+    """REINFORCE on every trained turn.
+
+    Args:
+        context: The context of the run.
+        baseline: The baseline b: 0 (``none``), or the mean of the other episodes of the batch (``batch``).
+        gamma: The discount for rewards of later turns. With 0, the return of a turn is its own reward.
+        kl_coef: The weight beta of the exact KL to the base model.
+        **loop: The keys of ``LoopConfig``.
+    """
 
     def __init__(
         self,
@@ -40,16 +49,16 @@ class Reinforce(Algorithm):
         self.baseline, self.gamma, self.kl_coef = baseline, gamma, kl_coef
 
     def advantages(self, batch: Batch) -> Float[Tensor, "b t"]:
-        """The return over the baseline, on every token of its turn."""
-        gain = returns(batch.reward, self.gamma)
-        expected = batch_mean(gain) if self.baseline == "batch" else torch.zeros_like(gain)
-        return broadcast_to_tokens(gain - expected, batch.turn, batch.loss_mask)
+        """Return each turn's return minus the baseline, at every token of the turn."""
+        turn_return = returns(batch.reward, self.gamma)
+        baseline = batch_mean(turn_return) if self.baseline == "batch" else torch.zeros_like(turn_return)
+        return broadcast_to_tokens(turn_return - baseline, batch.turn, batch.loss_mask)
 
     def loss(self, batch: Batch, advantages: Float[Tensor, "b t"], out: TokenLogprobs) -> Float[Tensor, "b t"]:
-        """The score function, and the KL."""
+        """Compute the REINFORCE loss and the KL."""
         loss = policy_loss.reinforce_loss(out.logp, advantages)
         return loss + self.kl_coef * out.kl if self.loss_uses_reference() else loss
 
     def loss_uses_reference(self) -> bool:
-        """Only to be held to it."""
+        """Return whether the loss contains a KL to the reference model."""
         return self.kl_coef > 0

@@ -1,10 +1,12 @@
-"""RLOO: REINFORCE leave-one-out (Ahmadian et al. 2024, "Back to Basics", arXiv 2402.14740). A reply is one action.
+"""Train with RLOO, REINFORCE leave-one-out (Ahmadian et al. 2024, "Back to Basics", arXiv 2402.14740).
 
-    R_i = r_i - beta sum_t (log pi(y_t) - log pi_ref(y_t))          the KL inside the reward, and detached
-    A_i = R_i - 1 / (n - 1) sum_(j != i) R_j                        against the problem's other samples
+    R_i = r_i - beta sum_t (log pi(y_t) - log pi_ref(y_t))          the KL is part of the reward, without gradient
+    A_i = R_i - 1 / (n - 1) sum_(j != i) R_j                        relative to the problem's other samples
     L   = - mean_i min(rho_i A_i, clip(rho_i, 1 - low, 1 + high) A_i),   rho_i = pi(y_i | x) / pi_sampler(y_i | x)
 
-With one update a round rho is 1 and the gradient is A_i grad log pi(y_i | x). Each turn is an action of its own.
+beta is ``kl_coef``; low and high are ``clip_ratio_low`` and ``clip_ratio_high``. A whole reply is one action, and each
+turn is an action of its own. With one optimizer step per iteration, rho is 1 and the gradient is
+A_i grad log pi(y_i | x).
 """
 
 from __future__ import annotations
@@ -25,7 +27,15 @@ from amend.value_types import Fraction, NonNegative
 
 
 class RLOO(Algorithm):
-    """beta, clip_low, clip_high: as above."""
+    """Leave-one-out advantages with a policy loss that is clipped per reply.
+
+    Args:
+        context: The context of the run.
+        kl_coef: The weight beta of the k1 estimate of the KL in the reward.
+        clip_ratio_low: The importance ratio of a reply is clipped below at 1 minus this number.
+        clip_ratio_high: The importance ratio of a reply is clipped above at 1 plus this number.
+        **loop: The keys of ``LoopConfig``.
+    """
 
     compares_group = True  # its baseline is the mean of the problem's other episodes
 
@@ -42,20 +52,21 @@ class RLOO(Algorithm):
         self.kl_coef, self.clip_ratio_low, self.clip_ratio_high = kl_coef, clip_ratio_low, clip_ratio_high
 
     def advantages(self, batch: Batch) -> Float[Tensor, "b t"]:
-        """Each turn's reward less its KL, over that of the problem's other samples."""
-        paid = batch.reward
+        """Return each turn's reward minus its KL, relative to the same turn of the problem's other samples."""
+        reward = batch.reward
         if self.reward_uses_reference():
-            away = torch.where(batch.loss_mask, kl.k1(batch.old_logprobs, batch.ref_logp), 0.0)
-            paid = paid - self.kl_coef * torch.zeros_like(paid).scatter_add(1, batch.turn.clamp(min=0), away)
-        return broadcast_to_tokens(paid - leave_one_out(paid, batch.group_id), batch.turn, batch.loss_mask)
+            token_kl = torch.where(batch.loss_mask, kl.k1(batch.old_logprobs, batch.ref_logp), 0.0)
+            turn_kl = torch.zeros_like(reward).scatter_add(1, batch.turn.clamp(min=0), token_kl)
+            reward = reward - self.kl_coef * turn_kl
+        return broadcast_to_tokens(reward - leave_one_out(reward, batch.group_id), batch.turn, batch.loss_mask)
 
     def loss(self, batch: Batch, advantages: Float[Tensor, "b t"], out: TokenLogprobs) -> Float[Tensor, "b t"]:
-        """The clipped surrogate of whole replies."""
+        """Compute the policy loss, clipped by the importance ratio of whole replies."""
         behaviour = out.logp if self.num_minibatches * self.update_epochs == 1 else batch.old_logprobs
         return policy_loss.sequence_clip_loss(
             out.logp, behaviour, advantages, batch.turn, batch.loss_mask, self.clip_ratio_low, self.clip_ratio_high
         )
 
     def reward_uses_reference(self) -> bool:
-        """The KL is part of the reward."""
+        """Return whether the reward contains a KL to the reference model."""
         return self.kl_coef > 0

@@ -1,20 +1,24 @@
 """SCoRe: self-correction via reinforcement learning (Kumar et al. 2024, arXiv 2409.12917).
 
-Ask a model again and it makes its answer worse; train it on both attempts at once and it learns one good answer, twice.
-SCoRe decouples the two. x1 is the problem, y1 the first attempt, x2 = [x1, y1, instruction], y2 the second; r is 1 for
-a right answer and 0 otherwise; pi_ref is the base model.
+A base model often makes its answer worse if it is asked again. Plain multi-turn RL learns one good answer and repeats
+it. SCoRe therefore trains the two attempts in two stages. x1 is the problem, y1 the first attempt, and y2 the second
+attempt, with the context x2 = [x1, y1, instruction]. r(y) is 1 for a right answer and 0 otherwise. pi_ref is the base
+model.
 
     Stage I  (Eq. 3)   max E[ r(y2) - beta2 KL(pi(.|x1) || pi_ref(.|x1)) - beta1 KL(pi(.|x2) || pi_ref(.|x2)) ]
-        learn to correct while the first attempt is held where it was: turn 1 is paid nothing
-    Stage II (Eq. 4)   max E[ sum_i r(y_i) - beta1 KL(pi(.|x_i) || pi_ref(.|x_i)) ],  and the second attempt's r(y2)
-        becomes r(y2) + alpha (r(y2) - r(y1)): the bonus pays for having changed a wrong answer into a right one
+    Stage II (Eq. 4)   max E[ sum_i r(y_i) - beta1 KL(pi(.|x_i) || pi_ref(.|x_i)) ]
+                       the reward of y2 becomes  r(y2) + alpha (r(y2) - r(y1))
 
-Credit stays in its turn (gamma = 0): turn 1 is paid r(y1) and never the bonus, which for alpha > 1 would pay it for
-starting wrong. With more than two turns Stage I has one part a turn: I(a) trains the second attempt with the first
-held, I(b) the third with both before it held, and so on (ICLR version, Appendix A).
+Stage I trains the second attempt to correct the first. The first attempt has no reward, and its KL keeps it close to
+the base model. Stage II trains both attempts. Its bonus rewards a second attempt that makes a wrong answer right.
 
-Each ablation of the paper's Table 4 is a value of a knob: turns=1, stage1_rounds=0, alpha=0, stage2=star, and
-prefill=base_attempt (first attempts of the base model's, section 5.3).
+With the default gamma = 0, the return of a turn is its own reward. Turn 1 then never receives the bonus. Otherwise
+alpha > 1 would reward a wrong first attempt. With more than two turns, Stage I has one part for each later turn (ICLR
+version, Appendix A). Part I(a) trains turn 2, part I(b) trains turn 3, and so on. The weight beta2 keeps all turns
+before the trained turn close to the base model.
+
+Each ablation of the paper's Table 4 is a value of a key: ``turns=1``, ``stage1_iterations=0``, ``shaping_coef=0``,
+``stage2=star`` and ``prefill=base_attempt``. The last one samples first attempts from the base model (section 5.3).
 """
 
 from __future__ import annotations
@@ -37,16 +41,28 @@ from amend.value_types import Fraction, Natural, NonNegative
 
 
 class SCoRe(Algorithm):
-    """Two-stage multi-turn REINFORCE with a progress bonus.
+    """Two-stage multi-turn REINFORCE with a shaping bonus.
 
-    alpha, beta1, beta2, gamma: as above; gamma > 0 lets a turn answer for later ones
-    stage1_rounds:  rounds of each part of Stage I; the rest of ``rounds`` are Stage II
-    baseline:       what is expected of an episode: nothing, the batch's mean, the mean of the problem's other episodes,
-                    or the same with what is known when the turn begins (alpha r1, for turn 2) counted as expected
-    kl:             exact over the vocabulary; k2; or k1 inside the reward, summed to the end of the turn
-    reference:      what later stages are held to: the base model, or the model the stage before ended with
-    adaptive_beta2: let beta2 follow the size of the objective it is weighed against (never below ``beta2``)
-    stage2:         reinforce; or star, which in Stage II imitates the episodes that ended right and has no other signal
+    Args:
+        context: The context of the run.
+        shaping_coef: The paper's alpha, the coefficient of the bonus in Stage II.
+        beta1: The weight of the KL on all other turns than those of ``beta2``.
+        beta2: The weight of the KL on the turns before the target turn of Stage I.
+        gamma: The discount per turn for rewards of later turns. With 0, the return of a turn is its own reward.
+        stage1_iterations: The number of iterations of each part of Stage I. All later iterations are Stage II.
+        baseline: The baseline of a turn's return: ``none`` is 0, ``batch`` is the mean of all other episodes, and
+            ``problem`` is the mean of the problem's other episodes. In Stage II, ``context`` also uses the term
+            - alpha r(y1) of the bonus, which is known before turn 2. In Stage I, ``context`` is ``problem``.
+        kl: The form of the KL. ``exact`` is a loss over the whole vocabulary, and ``k2`` is a loss on the sampled
+            token. ``k1_in_reward`` subtracts the k1 estimate from the reward, summed to the end of the turn.
+        reference: The reference model of later stages: ``base`` is the base model, and ``previous`` is the model at
+            the end of the previous stage.
+        adaptive_beta2: Whether beta2 follows the ratio of advantage and KL in Stage I; ``beta2`` is its lower bound.
+        stage2: The objective of Stage II. ``reinforce`` is Eq. 4. ``star`` imitates the episodes that end right.
+        **loop: The keys of ``LoopConfig``.
+
+    Attributes:
+        beta2_now: The current value of beta2.
     """
 
     def __init__(
@@ -73,13 +89,13 @@ class SCoRe(Algorithm):
 
     @property
     def target(self) -> int | None:
-        """The turn that this part of Stage I trains (counted from 0), or None in Stage II."""
+        """The target turn, which this part of Stage I trains (counted from 0); None in Stage II."""
         part = self.iteration // self.stage1_iterations if self.stage1_iterations else self.turns
         return part + 1 if part + 1 < self.turns else None
 
     @property
     def stage(self) -> str:
-        """I or II; with more than two turns, I(a), I(b), ..."""
+        """The name of the stage: I or II. With more than two turns, the parts of Stage I are I(a), I(b), ..."""
         if self.target is None:
             return "II"
         return "I" if self.turns == 2 else f"I({'abcdefghi'[self.target - 1]})"
@@ -89,47 +105,66 @@ class SCoRe(Algorithm):
         return self.target is None
 
     def pay(self, reward: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
-        """What each turn is paid: in Stage I only the target's own reward, in Stage II every turn's, with the bonus."""
+        """Compute the shaped reward of each turn.
+
+        Args:
+            reward: The reward of each turn.
+
+        Returns:
+            In Stage I, the reward of the target turn, and 0 for all other turns. In Stage II, the reward of each turn
+            with the bonus.
+        """
         if self.target is None:
             return shaping_bonus(reward, self.shaping_coef)
-        paid = torch.zeros_like(reward)
-        paid[:, self.target] = reward[:, self.target]
-        return paid
+        target_reward = torch.zeros_like(reward)
+        target_reward[:, self.target] = reward[:, self.target]
+        return target_reward
 
     def expected(self, pay: Float[Tensor, "b k"], batch: Batch) -> Float[Tensor, "b k"]:
-        """The baseline of each turn's return. None of them depends on what was drawn in the turn it is held against."""
+        """Compute the baseline of each turn from the returns of all turns.
+
+        No baseline depends on the tokens that the policy samples in the turn itself, so the gradient stays unbiased.
+        """
         if self.baseline == "none":
             return torch.zeros_like(pay)
         if self.baseline == "batch":
             return batch_mean(pay)
-        known = torch.zeros_like(pay)
+        offset = torch.zeros_like(pay)
         if self.baseline == "context" and self.target is None and self.gamma == 0:
-            known[:, 1:] = -self.shaping_coef * batch.reward[:, :-1]  # the bonus's second half was settled a turn ago
-        return known + leave_one_out(pay - known, batch.group_id)
+            offset[:, 1:] = -self.shaping_coef * batch.reward[:, :-1]  # the previous turn fixes this term of the bonus
+        return offset + leave_one_out(pay - offset, batch.group_id)
 
     def betas(self, batch: Batch) -> Float[Tensor, "b t"]:
-        """How strongly each token is held to the reference: beta2 before Stage I's target, beta1 everywhere else."""
-        held = torch.full(batch.turn.shape, self.beta1, device=batch.turn.device)
+        """Return the weight of the KL at each token: beta2 before the target turn of Stage I, beta1 elsewhere."""
+        weight = torch.full(batch.turn.shape, self.beta1, device=batch.turn.device)
         if self.target is not None:
-            held[batch.turn < self.target] = self.beta2_now
-        return held
+            weight[batch.turn < self.target] = self.beta2_now
+        return weight
 
     def advantage(self, batch: Batch) -> Float[Tensor, "b k"]:
-        """Each turn's return over its baseline; for STaR, 1 on both turns of an episode that ended right, else 0."""
+        """Compute the advantage of each turn.
+
+        Args:
+            batch: The episodes.
+
+        Returns:
+            The return of each turn minus its baseline. In Stage II with ``stage2=star``, 1 for all turns of an episode
+            that ends right, and 0 otherwise.
+        """
         if self.target is None and self.stage2 == "star":
             return (batch.reward[:, -1:] > 0).to(batch.reward.dtype).expand_as(batch.reward)
         pay = returns(self.pay(batch.reward), self.gamma)
         return pay - self.expected(pay, batch)
 
     def advantages(self, batch: Batch) -> Float[Tensor, "b t"]:
-        """The turn's advantage on each of its tokens."""
+        """Return at each token the advantage of its turn, minus the KL estimate with ``kl=k1_in_reward``."""
         advantages = broadcast_to_tokens(self.advantage(batch), batch.turn, batch.loss_mask)
         if self.kl == "k1_in_reward":
             advantages = advantages - self._kl_to_go(batch)
         return advantages
 
     def loss(self, batch: Batch, advantages: Float[Tensor, "b t"], out: TokenLogprobs) -> Float[Tensor, "b t"]:
-        """REINFORCE, and the KL that is a loss."""
+        """Compute the REINFORCE loss, plus the weighted KL with ``kl=exact`` or ``kl=k2``."""
         loss = policy_loss.reinforce_loss(out.logp, advantages)
         if self.kl == "exact" and self.loss_uses_reference():
             loss = loss + self.betas(batch) * out.kl
@@ -138,49 +173,67 @@ class SCoRe(Algorithm):
         return loss
 
     def _kl_to_go(self, batch: Batch) -> Float[Tensor, "b t"]:
-        """beta (log pi - log pi_ref) summed from each token to the end of its own turn: its share of the KL."""
+        """Sum beta (log pi - log pi_ref) from each token to the end of its turn: the cost that the token can change."""
         cost = self.betas(batch) * kl.k1(batch.old_logprobs, batch.ref_logp)
         total = torch.zeros_like(cost)
         for k in range(self.turns):
-            here = torch.where(batch.loss_mask & (batch.turn == k), cost, 0.0)
-            total += torch.where(batch.turn == k, here.flip(1).cumsum(1).flip(1), 0.0)
+            turn_cost = torch.where(batch.loss_mask & (batch.turn == k), cost, 0.0)
+            total += torch.where(batch.turn == k, turn_cost.flip(1).cumsum(1).flip(1), 0.0)
         return torch.where(batch.loss_mask, total, 0.0)
 
     def loss_uses_reference(self) -> bool:
-        """The reference is read whenever anything is held to it."""
+        """Return whether a KL has a positive weight in this stage."""
         return self.beta1 > 0 or (self.target is not None and self.beta2_now > 0)
 
     def reward_uses_reference(self) -> bool:
-        """Only k1 stands inside the reward."""
+        """Return whether the KL is part of the reward."""
         return self.kl == "k1_in_reward"
 
     def update(self, scored: list[Scored]) -> dict[str, float]:
-        """One round's update; then beta2 follows, and at a stage's first round the reference may move."""
+        """Train on the episodes of one iteration, and update the reference model and beta2.
+
+        With ``reference=previous``, the current policy becomes the reference model at the beginning of a new stage.
+
+        Args:
+            scored: The episodes with their rewards.
+
+        Returns:
+            The metrics of the optimizer steps, and ``beta2`` with ``adaptive_beta2``.
+        """
         if self.target is None and self.stage2 == "star":
             scored = [
-                replace(one, reward=tuple(float(right) for right in one.correct)) for one in scored if not one.failed
+                replace(episode, reward=tuple(float(correct) for correct in episode.correct))
+                for episode in scored
+                if not episode.failed
             ]
-        first = self.iteration > 0 and self.stage1_iterations > 0 and self.iteration % self.stage1_iterations == 0
-        if first and self.iteration <= self.stage1_iterations * (self.turns - 1) and self.anchor == "previous":
+        is_new_part = self.iteration > 0 and self.stage1_iterations > 0 and self.iteration % self.stage1_iterations == 0
+        if is_new_part and self.iteration <= self.stage1_iterations * (self.turns - 1) and self.anchor == "previous":
             self.policy.freeze_reference()
-        learned = super().update(scored)
-        self.next_message(learned, collate(scored))
-        return learned | ({"beta2": self.beta2_now} if self.adaptive_beta2 else {})
+        metrics = super().update(scored)
+        self.next_message(metrics, collate(scored))
+        return metrics | ({"beta2": self.beta2_now} if self.adaptive_beta2 else {})
 
     def next_message(self, learned: dict[str, float], batch: Batch) -> None:
-        """Let beta2 balance Stage I's two terms: the size of the advantage it learns from, and the KL of what it holds
-        (all turns before the target)."""
+        """Update beta2 in Stage I, so that the two terms of its objective have similar sizes.
+
+        beta2 becomes mean |A| / KL, limited to the range from ``beta2`` to 100 ``beta2``. A is the advantage of the
+        target turn. KL is the sum over all turns before the target turn.
+
+        Args:
+            learned: The metrics of the optimizer steps, with the KL of each turn.
+            batch: The episodes of the iteration.
+        """
         if not self.adaptive_beta2 or self.target is None:
             return
-        held = sum(learned.get(f"kl_t{k + 1}", 0.0) for k in range(self.target))
-        if held > 0:
+        kl_before = sum(learned.get(f"kl_t{k + 1}", 0.0) for k in range(self.target))
+        if kl_before > 0:
             signal = float(self.advantage(batch)[:, self.target].abs().mean())
-            self.beta2_now = max(self.beta2, min(signal / held, 100 * self.beta2))
+            self.beta2_now = max(self.beta2, min(signal / kl_before, 100 * self.beta2))
 
     def extra_state(self) -> dict[str, Any]:
-        """The beta2 that was reached."""
+        """Return the current value of beta2."""
         return {"beta2_now": self.beta2_now}
 
     def load_extra_state(self, memory: dict[str, Any]) -> None:
-        """Back to it."""
+        """Restore the current value of beta2."""
         self.beta2_now = memory["beta2_now"]

@@ -1,8 +1,9 @@
-"""Single-turn RL: the first attempt alone is trained, two are evaluated (SCoRe, Table 4, "w/o multi-turn training").
+"""Train only the first attempt with RL and evaluate two (SCoRe, Table 4, "w/o multi-turn training").
 
-    max  E[ r(y1) ] - beta KL(pi(. | x1) || pi_ref(. | x1)),     leave-one-out within the problem
+    max  E[ r(y1) ] - beta KL(pi(. | x1) || pi_ref(. | x1))
 
-The control for every claim about self-correction: a better first attempt raises both accuracies and moves no delta.
+beta is ``kl_coef``. The baseline is leave-one-out within the problem. This algorithm is the control for claims about
+self-correction: a better first attempt raises both accuracies and leaves their difference unchanged.
 """
 
 from __future__ import annotations
@@ -22,7 +23,13 @@ from amend.value_types import NonNegative
 
 
 class SingleTurn(Algorithm):
-    """beta: as above."""
+    """REINFORCE on the first attempt with a leave-one-out baseline.
+
+    Args:
+        context: The context of the run.
+        kl_coef: The weight beta of the exact KL to the base model.
+        **loop: The keys of ``LoopConfig``.
+    """
 
     fixed = {"turns": 1}  # noqa: RUF012
     compares_group = True  # its baseline is the mean of the problem's other episodes
@@ -32,16 +39,16 @@ class SingleTurn(Algorithm):
         self.kl_coef = kl_coef
 
     def advantages(self, batch: Batch) -> Float[Tensor, "b t"]:
-        """The first attempt's reward over that of the problem's other attempts."""
+        """Return the first attempt's reward relative to the problem's other first attempts."""
         first = batch.reward[:, :1]
-        gain = (first - leave_one_out(first, batch.group_id)).expand_as(batch.reward)
-        return broadcast_to_tokens(gain, batch.turn, batch.loss_mask & (batch.turn == 0))
+        advantage = (first - leave_one_out(first, batch.group_id)).expand_as(batch.reward)
+        return broadcast_to_tokens(advantage, batch.turn, batch.loss_mask & (batch.turn == 0))
 
     def loss(self, batch: Batch, advantages: Float[Tensor, "b t"], out: TokenLogprobs) -> Float[Tensor, "b t"]:
-        """The score function, and the KL, on the first attempt."""
+        """Compute the REINFORCE loss and the KL on the first attempt."""
         loss = policy_loss.reinforce_loss(out.logp, advantages)
         return loss + self.kl_coef * out.kl * (batch.turn == 0) if self.loss_uses_reference() else loss
 
     def loss_uses_reference(self) -> bool:
-        """Only to be held to it."""
+        """Return whether the loss contains a KL to the reference model."""
         return self.kl_coef > 0

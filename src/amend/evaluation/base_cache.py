@@ -1,9 +1,9 @@
-"""The base model's evaluation: measured once, kept beside the runs, and read by every other run that would repeat it.
+"""Cache the evaluation of the base model in the runs folder, for every run that would repeat it.
 
-A comparison of seventeen algorithms over three seeds asks the same untrained model the same questions 51 times. What it
-answers is a function of the weights, the task, the dialogue, how replies are drawn, the code and the machine, and of no
-seed (``evaluate.EVALUATION_SEED``); the table is kept under a hash of all of these, so that nothing stale can be read.
-What it took in seconds is kept with it, and counted by every run that reads it: costs stay comparable.
+A comparison of seventeen algorithms over three seeds evaluates the same base model 51 times. The answers depend on the
+weights, the task, the dialogue, the sampling, the code and the machine, and not on the seed of the run
+(``evaluate.EVALUATION_SEED``). The key of the cache is a hash of all of these, so no stale table is read. The seconds
+of the evaluation are cached with the table, and every run that reads it counts them, so that costs are comparable.
 """
 
 from __future__ import annotations
@@ -26,15 +26,31 @@ from amend.results.run_folder.episode_file import to_arrow
 from amend.results.run_folder.provenance import cpu
 
 Columns = dict[str, list[Any]]
-DECIDING = ("policy", "task", "dialogue", "eval", "rollout", "trainer")  # the groups of the configuration
+DECIDING = (
+    "policy",
+    "task",
+    "dialogue",
+    "eval",
+    "rollout",
+    "trainer",
+)  # configuration groups that change the evaluation
 SECONDS = b"seconds"
 
 DECIDING_MODULES = ("dialogue", "evaluation", "exploration", "ops", "policy", "rollout", "task", "types")
 
 
 def cached_base_evaluation(cfg: DictConfig, policy: Policy, measure: Callable[[], Columns]) -> tuple[Columns, float]:
-    """What ``measure`` returns and the seconds it took, from the table that an earlier run kept where there is one."""
-    if cfg.eval.reranker:  # an outcome model may be trained anew where it stands
+    """Return the evaluation of the base model and its seconds, from the cache if it has them.
+
+    Args:
+        cfg: The configuration of the run.
+        policy: The base model.
+        measure: Evaluates the base model.
+
+    Returns:
+        The columns of the episode table, and the seconds of the evaluation, now or when it was cached.
+    """
+    if cfg.eval.reranker:  # a reranker in the same folder may have been retrained
         began = time.perf_counter()
         return measure(), time.perf_counter() - began
     path = Path(cfg.runs_dir) / ".base" / f"{cache_key(cfg, policy)}.parquet"
@@ -48,7 +64,7 @@ def cached_base_evaluation(cfg: DictConfig, policy: Policy, measure: Callable[[]
 
 
 def read_cache(path: Path) -> tuple[Columns, float] | None:
-    """The table of a file and the seconds it took; None where there is none."""
+    """Return the columns and seconds of a cache file, or None if it does not exist."""
     if not path.is_file():
         return None
     kept = pq.read_table(path)
@@ -56,13 +72,13 @@ def read_cache(path: Path) -> tuple[Columns, float] | None:
 
 
 def write_cache(path: Path, columns: Columns, seconds: float) -> None:
-    """The inverse of ``read``; the file appears whole or not at all."""
+    """Write a cache file atomically."""
     table = to_arrow(columns).replace_schema_metadata({SECONDS: str(seconds)})
     atomic_write(path, lambda temporary: pq.write_table(table, temporary))
 
 
 def cache_key(cfg: DictConfig, policy: Policy) -> str:
-    """Sixteen hex digits of everything that decides what the base model answers."""
+    """Return a hash, in sixteen hex digits, of everything that changes the evaluation of the base model."""
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
     digest = hashlib.sha256()
@@ -71,11 +87,11 @@ def cache_key(cfg: DictConfig, policy: Policy) -> str:
     for path in _deciding_sources():
         digest.update(path.read_bytes())
     for name, value in sorted((*policy.lm.named_parameters(), *policy.lm.named_buffers())):
-        if "lora_" not in name:  # an update that does nothing yet
+        if "lora_" not in name:  # a new adapter changes nothing yet
             digest.update(name.encode())
             value = collectives.full_tensor(value.detach())
             digest.update(value.cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
-    if cfg.eval.reranker:  # what it thinks is in the table
+    if cfg.eval.reranker:  # the table has its scores
         for path in sorted(Path(cfg.eval.reranker).expanduser().glob("*")):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

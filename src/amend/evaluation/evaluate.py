@@ -1,8 +1,7 @@
-"""Measure once, compute many times: one evaluation plays the dialogue over fixed problems and writes every reply down.
+"""Evaluate a model once: play the dialogue over fixed problems, grade every reply, and keep all of them in a table.
 
-The result is a table with one row a (phase, decoding, problem, sample, turn); every metric is computed from it later,
-with its interval, and never from a model. Greedy evaluation is the papers' (SCoRe, section 6); sampled evaluation at a
-temperature stands beside it.
+The table has one row for each (phase, decoding, problem, sample, turn). Every metric is computed from it later, with
+its interval. Greedy evaluation is that of the papers (SCoRe, section 6); sampled evaluation uses a temperature.
 """
 
 from __future__ import annotations
@@ -16,11 +15,10 @@ from amend.results.metrics.episode_table import COLUMNS
 from amend.task.base import Task
 from amend.types import Episode, Problem, Reranker, SamplingParams
 
-Attempt = Callable[
-    [Sequence[Problem], int, Sequence[SamplingParams], tuple[int, ...]], list[Episode]
-]  # how one answers
-UNSETTLED = ("timeout", "untested")  # reasons that tell of the check as much as of the reply
-EVALUATION_SEED = 7_000_003  # one evaluation draws the same uniforms in every run: paired comparisons stay paired
+Attempt = Callable[[Sequence[Problem], int, Sequence[SamplingParams], tuple[int, ...]], list[Episode]]
+"""Answers problems: problems, samples per problem, sampling parameters per turn and seed -> episodes."""
+UNSETTLED = ("timeout", "untested")  # reasons of verdicts that the grader caused, at least in part
+EVALUATION_SEED = 7_000_003  # the same in every run, so that comparisons of runs stay paired
 
 
 def evaluate(
@@ -34,10 +32,21 @@ def evaluate(
     sampling_params: Sequence[SamplingParams],
     rank: Reranker | None = None,
 ) -> dict[str, list[Any]]:
-    """The table, as columns, of ``samples`` episodes of each problem, a turn for each entry of ``sampling_params``.
+    """Evaluate a model on problems.
 
-    ``attempts`` says which turns are attempts (``Play.attempts``); the table has those alone, counted from 1.
-    With ``rank`` there is one column more, ``score``.
+    Args:
+        attempt: Answers problems with the model.
+        attempts: The turns that are attempts at the problem; the table has these alone, counted from 1.
+        task: Grades the replies.
+        problems: The problems.
+        phase: "base", "trained" or "student".
+        decoding: The name of the decoding.
+        samples: The number of episodes of each problem.
+        sampling_params: How to sample, for each turn.
+        rank: The reranker, which adds the column ``score``, or None.
+
+    Returns:
+        The columns of the episode table.
     """
     episodes = attempt(problems, samples, sampling_params, (EVALUATION_SEED,))
     return table(episodes, attempts, task, phase, decoding, rank)
@@ -51,7 +60,7 @@ def table(
     decoding: str,
     rank: Reranker | None = None,
 ) -> dict[str, list[Any]]:
-    """Episodes, checked, as columns of the table (``COLUMNS``)."""
+    """Grade episodes and return them as columns of the episode table; see ``evaluate`` for the parameters."""
     turns = [(e, number, k) for e in episodes for number, k in enumerate(attempts) if k < len(e.turns)]
     verdicts = collectives.map_sharded([(e.problem, e.turns[k].reply.text) for e, _, k in turns], task.grade_many)
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
@@ -72,9 +81,10 @@ def table(
 
 
 def unsettled(columns: dict[str, list[Any]]) -> str:
-    """Of the replies of a table, how many count as wrong without having been found wrong, by reason; "" where none."""
+    """Describe how many replies count as wrong although the grader did not find them wrong, or return ""."""
     whys = Counter(why for why in columns["why"] if why in UNSETTLED)
     if not whys:
         return ""
     counts = ", ".join(f"{why} {count}" for why, count in whys.most_common())
-    return f"{whys.total()} of {len(columns['why'])} replies count as wrong without having been found wrong: {counts}"
+    total = len(columns["why"])
+    return f"{whys.total()} of {total} replies count as wrong, but the grader did not find them wrong: {counts}"

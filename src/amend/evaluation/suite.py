@@ -56,21 +56,31 @@ def evaluate_base(cfg: DictConfig, components: Components, folder: RunFolder, vi
 def run_suite(
     cfg: DictConfig, components: Components, phase: str, view: View, attempt: Attempt
 ) -> tuple[dict[str, list[Any]], dict[str, float]]:
-    """Greedy, sampled and wide evaluation on the test problems, one table; and, by decoding, how many tokens were drawn
-    for each problem, those of replies that were not chosen included.
+    """Evaluate a model on the test problems in every decoding that ``eval`` asks for.
 
-    Greedy and sampled have every turn of the dialogue; wide has many first attempts at some of the problems; fixed has
+    Greedy and sampled have every turn of the dialogue. Wide has many first attempts at some of the problems. Fixed has
     corrections of the base model's greedy first attempts.
+
+    Args:
+        cfg: The configuration; ``eval`` has the sizes.
+        components: The components of the run.
+        phase: "base", "trained" or "student".
+        view: The terminal view.
+        attempt: Answers problems with the model.
+
+    Returns:
+        The columns of the episode table, and by decoding the sampled tokens per problem, with those of replies that a
+        method discards.
     """
     problems = components.task.problems("test")[: cfg.eval.problems]
     rank = build_reranker(cfg)
     columns: dict[str, list[Any]] = {name: [] for name in (*COLUMNS, *(OPTIONAL_COLUMNS if rank else ()))}
     tokens: dict[str, float] = {}
-    greedy, warm = (SamplingParams(heat, cfg.algo.max_tokens) for heat in (0.0, cfg.eval.temperature))
+    greedy, sampled = (SamplingParams(temperature, cfg.algo.max_tokens) for temperature in (0.0, cfg.eval.temperature))
     plan: list[tuple[Literal["greedy", "sampled", "wide", "fixed"], int, int, list[SamplingParams]]] = [
         ("greedy", len(problems), 1, [greedy] * components.runner.turns),
-        ("sampled", len(problems), cfg.eval.samples, [warm] * components.runner.turns),
-        ("wide", cfg.eval.pass_at_k_problems, cfg.eval.pass_at_k_samples, [warm]),
+        ("sampled", len(problems), cfg.eval.samples, [sampled] * components.runner.turns),
+        ("wide", cfg.eval.pass_at_k_problems, cfg.eval.pass_at_k_samples, [sampled]),
         ("fixed", len(problems), int(cfg.eval.shared_first_attempts), [greedy] * components.runner.turns),
     ]
     for decoding, count, samples, sampling_params in plan:
@@ -100,18 +110,18 @@ def run_suite(
 
 
 def write_episodes(folder: RunFolder, columns: dict[str, list[Any]]) -> None:
-    """The table as parquet, whole or not at all."""
+    """Write the episode table to the run folder."""
     folder.write("episodes.parquet", lambda path: episode_file.write_episodes(path, columns))
 
 
 def build_summary(
     cfg: DictConfig, components: Components, columns: dict[str, list[Any]], cost: dict[str, Any]
 ) -> dict[str, Any]:
-    """The final figures, in the schema of the README; greedy at the top, sampled beside it."""
+    """Return the content of summary.json: greedy metrics at the top level, other decodings below their names."""
     figures = {
         decoding: {phase: summarise(columns, phase=phase, decoding=decoding) for phase in ("base", "trained")}
         for decoding in ("greedy", "sampled", "wide")
     }
     name = {"algo": cfg.algo.name, "task": cfg.task.name, "policy": components.policy.name, "seed": cfg.seed}
-    beside = {decoding: figures[decoding] for decoding in ("sampled", "wide") if figures[decoding]["base"]["n"]}
-    return {**name, **figures["greedy"], "cost": cost, **beside}
+    further = {decoding: figures[decoding] for decoding in ("sampled", "wide") if figures[decoding]["base"]["n"]}
+    return {**name, **figures["greedy"], "cost": cost, **further}

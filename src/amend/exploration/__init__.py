@@ -1,13 +1,13 @@
-"""Exploration: the four levers on what a learner gets to see, each a small object that an algorithm is handed.
+"""Exploration: four groups of options that decide which episodes an algorithm learns from.
 
-    temperature   how freely a turn is sampled, as the run goes on
-    curriculum    which problems a round poses
-    start         how an episode's first reply begins
-    entropy       what keeps the policy from settling too early, in the loss itself
+    temperature   how random the samples of a turn are, as a function of the run's progress
+    curriculum    which problems an iteration uses
+    prefill       how the first reply of an episode begins
+    entropy       a term of the loss that keeps the entropy of the policy high
 
-"Exploration is the fundamental problem" (Havrilla 2024, of reinforcement learning on reasoning), and most algorithms
-leave it to the sampler's temperature alone. A lever goes with any algorithm that would notice it (``amend.rules`` names
-those that would not); each group has a value that does nothing, which is the default.
+"Exploration is the fundamental problem" of reinforcement learning for reasoning (Havrilla 2024). Most algorithms rely
+on the sampling temperature alone. These options work with every algorithm that they can affect; ``amend.config``
+rejects the other combinations. The default choice of each group changes nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,14 @@ __all__ = ["Curriculum", "Entropy", "Exploration", "PrefillStrategy", "Temperatu
 
 
 class Exploration(NamedTuple):
-    """One of each, chosen in conf/temperature, conf/curriculum, conf/start and conf/entropy."""
+    """One choice of each group.
+
+    Attributes:
+        temperature: The choice of conf/temperature.
+        curriculum: The choice of conf/curriculum.
+        prefill: The choice of conf/prefill.
+        entropy: The choice of conf/entropy.
+    """
 
     temperature: Temperature
     curriculum: Curriculum

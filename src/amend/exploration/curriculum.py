@@ -1,15 +1,15 @@
-"""Curriculum: which problems a round poses.
+"""Choose the problems of an iteration.
 
-A problem that is always solved, or never, has nothing to teach a learner that compares a problem's episodes.
-Prioritized Level Replay (Jiang, Grefenstette and Rocktaschel 2021, arXiv 2010.03934) keeps a score of what each problem
-still had to teach when it was last posed, and poses some of them again:
+A problem that is always solved or never solved gives no learning signal to an algorithm that compares the episodes of a
+problem. Prioritized Level Replay (PLR; Jiang, Grefenstette and Rocktaschel 2021, arXiv 2010.03934) scores the learning
+signal of each problem when it is used. It selects a part of each iteration among these problems, with probabilities
 
     P   = (1 - rho) P_S + rho P_C
-    P_S ~ rank^(-1 / beta)        rank 1 is the highest score; equal scores share a rank
-    P_C ~ now - last posed        scores go stale: what was hopeless then may be within reach now
+    P_S ~ rank^(-1 / beta)        rank 1 has the highest score; equal scores share a rank
+    P_C ~ now - last use          old scores are less reliable: a problem that was too hard may be solvable now
 
-A curriculum deals in indices into the training split, which may have no end, and everything random in a pick is a
-function of (run seed, round). What it remembers goes into the checkpoint, so a resumed run picks what it would have.
+A curriculum selects indices of the training split, which may be infinite. Every random choice depends only on (run
+seed, iteration). The checkpoint contains the state of the curriculum, so a resumed run selects the same problems.
 """
 
 from __future__ import annotations
@@ -23,56 +23,82 @@ from jaxtyping import Float
 from amend.errors import UserError
 from amend.value_types import Count, Fraction, Positive
 
-LISTED = 2**20  # a split this large or larger is drawn from by index alone: listing what is left of it would cost more
+LISTED = 2**20  # for a split of at least this size, sampling with rejection is faster than a list of the free indices
 
 
 @runtime_checkable
 class Curriculum(Protocol):
-    """Who chooses the problems."""
+    """A curriculum selects the problems of each iteration."""
 
     def pick(self, available: int, count: int, seed: tuple[int, int]) -> list[int]:
-        """``count`` different indices below ``available``; ``seed`` is (run seed, round). UserError if too few."""
+        """Select the problems of an iteration.
+
+        Args:
+            available: The number of problems of the training split.
+            count: The number of problems to select.
+            seed: The run seed and the iteration.
+
+        Returns:
+            ``count`` different indices below ``available``.
+
+        Raises:
+            UserError: If there are fewer than ``count`` problems.
+        """
         ...
 
     def observe(self, problem_indices: Sequence[int], solved: Float[np.ndarray, "p n"]) -> None:
-        """What came of a round: the reward of the last trained turn of each episode of each picked problem."""
+        """Update the state after an iteration.
+
+        Args:
+            problem_indices: The indices of the p problems of the iteration.
+            solved: The reward of the last trained turn of each episode, for n episodes of each problem.
+        """
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """All that later picks depend on, in plain values."""
+        """Return the state that later selections depend on, as plain values."""
         ...
 
     def load_state_dict(self, memory: dict[str, Any]) -> None:
-        """The inverse of ``memory``."""
+        """Restore the state that ``state_dict`` returned.
+
+        Args:
+            memory: The state.
+        """
         ...
 
 
 class Uniform:
-    """Any problem, as likely as any other."""
+    """A curriculum that selects all problems with the same probability."""
 
     def pick(self, available: int, count: int, seed: tuple[int, int]) -> list[int]:
-        """A fresh draw each round."""
+        """Select problems uniformly; see ``Curriculum``."""
         return draw(np.random.default_rng(np.random.SeedSequence(seed)), available, count, ())
 
     def observe(self, problem_indices: Sequence[int], solved: Float[np.ndarray, "p n"]) -> None:
-        """Nothing is learnt from it."""
+        """Do nothing: the curriculum has no state."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing is kept."""
+        """Return an empty state."""
         return {}
 
     def load_state_dict(self, memory: dict[str, Any]) -> None:
-        """Nothing to go back to."""
+        """Do nothing: the curriculum has no state."""
 
 
 class PLR:
-    """Prioritized Level Replay: part of each round is posed again, by how much it had to teach.
+    """Prioritized Level Replay: a part of each iteration repeats problems with a large learning signal.
 
-    score:     variance of a problem's rewards (p (1 - p) where they are 0 or 1), highest where it is solved half the
-               time; or regret, the best reward of its episodes less their mean, highest where it is seldom solved
-    replay:    share of a round's problems that are posed again; less while fewer are known
-    staleness: rho above; beta: that above, and the smaller it is, the more the highest ranks get
-    capacity:  problems remembered; beyond it the lowest scores are forgotten, of equal ones those posed longest ago
+    Args:
+        score: The score of a problem. "variance" is the variance of its rewards, p (1 - p) for rewards of 0 or 1;
+            problems that are solved half of the time have the highest score. "regret" is the best reward of its
+            episodes minus their mean; problems that are seldom solved have the highest score.
+        replay_prob: The share of an iteration's problems that are repeated. It is smaller if too few problems are
+            known.
+        staleness_coef: The coefficient rho.
+        score_temperature: The temperature beta. A smaller value gives the highest ranks a larger probability.
+        capacity: The maximum number of known problems. Beyond it, the problems with the lowest scores are removed;
+            among equal scores, those with the oldest use.
     """
 
     def __init__(
@@ -86,64 +112,83 @@ class PLR:
     ) -> None:
         self._score, self._replay, self._staleness = score, replay_prob, staleness_coef
         self._beta, self._capacity = score_temperature, capacity
-        self._now = 0  # rounds observed
-        self._known: dict[int, tuple[float, int]] = {}  # index: its score, and the round it was last posed in
+        self._now = 0  # number of observed iterations
+        self._known: dict[int, tuple[float, int]] = {}  # index: its score, and the iteration of its last use
 
     def probabilities(self) -> Float[np.ndarray, " m"]:
-        """P of each known problem, in the order in which they became known."""
+        """Return the replay probability P of each known problem.
+
+        Returns:
+            The probabilities of the m known problems, in the order in which they became known.
+        """
         score = np.array([score for score, _ in self._known.values()])
         stale = np.array([self._now - last for _, last in self._known.values()], dtype=float)
-        rank = 1 + np.searchsorted(np.sort(-score), -score)  # one more than there are higher scores
+        rank = 1 + np.searchsorted(np.sort(-score), -score)  # 1 + the number of higher scores
         by_rank = rank ** (-1 / self._beta)
-        by_age = stale if stale.any() else np.ones_like(stale)  # all were posed just now: none is staler
+        by_age = stale if stale.any() else np.ones_like(stale)  # all problems are from this iteration
         return (1 - self._staleness) * by_rank / by_rank.sum() + self._staleness * by_age / by_age.sum()
 
     def pick(self, available: int, count: int, seed: tuple[int, int]) -> list[int]:
-        """The replayed first, then the new: unknown ones while there are enough, else any that are not replayed."""
+        """Select the replayed problems first, then other problems; see ``Curriculum``.
+
+        The other problems are unknown ones if enough are left, else any problems that are not replayed.
+        """
         rng = np.random.default_rng(np.random.SeedSequence(seed))
-        again = min(round(self._replay * count), len(self._known))
+        replay_count = min(round(self._replay * count), len(self._known))
         replayed: list[int] = []
-        if again:
-            # The largest of log P + Gumbel noise are a draw without replacement, safe where a P is all but nothing.
-            chance = np.log(np.maximum(self.probabilities(), np.finfo(float).tiny))
-            first = np.argsort(-(chance + rng.gumbel(size=len(chance))), kind="stable")[:again]
+        if replay_count:
+            # Gumbel-top-k trick: the largest values of log P + Gumbel noise are a sample without replacement. It is
+            # stable for tiny probabilities.
+            logp = np.log(np.maximum(self.probabilities(), np.finfo(float).tiny))
+            order = np.argsort(-(logp + rng.gumbel(size=len(logp))), kind="stable")[:replay_count]
             known = list(self._known)
-            replayed = [known[int(i)] for i in first]
-        enough = available - len(self._known) >= count - again
-        return replayed + draw(rng, available, count - again, self._known if enough else replayed)
+            replayed = [known[int(i)] for i in order]
+        has_enough_new = available - len(self._known) >= count - replay_count
+        return replayed + draw(rng, available, count - replay_count, self._known if has_enough_new else replayed)
 
     def observe(self, problem_indices: Sequence[int], solved: Float[np.ndarray, "p n"]) -> None:
-        """New scores for what was posed; the least valuable are forgotten."""
+        """Score the problems of the iteration, and remove the lowest scores beyond the capacity; see ``Curriculum``."""
         self._now += 1
         scores = solved.var(axis=1) if self._score == "variance" else solved.max(axis=1) - solved.mean(axis=1)
         for index, score in zip(problem_indices, scores, strict=True):
-            self._known[index] = (round(float(score), 6), self._now)  # 1 of 6 is worth what 5 of 6 is, to the last bit
+            # Rounding makes scores equal that differ only by a rounding error, such as those of 1/6 and 5/6.
+            self._known[index] = (round(float(score), 6), self._now)
         for index in sorted(self._known, key=lambda i: self._known[i])[: max(len(self._known) - self._capacity, 0)]:
             del self._known[index]
 
     def state_dict(self) -> dict[str, Any]:
-        """The clock and what is known, in its order."""
+        """Return the number of observed iterations and the known problems, in their order."""
         return {"now": self._now, "known": [[index, score, last] for index, (score, last) in self._known.items()]}
 
     def load_state_dict(self, memory: dict[str, Any]) -> None:
-        """Back to them."""
+        """Restore the state that ``state_dict`` returned."""
         self._now = memory["now"]
         self._known = {index: (score, last) for index, score, last in memory["known"]}
 
 
 def draw(rng: np.random.Generator, available: int, count: int, taken: Iterable[int]) -> list[int]:
-    """``count`` different indices below ``available``, none of them ``taken``. UserError where there are too few."""
+    """Select different indices uniformly.
+
+    Args:
+        rng: The random number generator.
+        available: The indices are below this number.
+        count: The number of indices.
+        taken: The indices that must not be selected.
+
+    Raises:
+        UserError: If fewer than ``count`` indices are left.
+    """
     used = set(taken)
     if available - len(used) < count:
         raise UserError(
-            f"algo.groups_per_batch={count + len(used)}: a round poses different problems, and the training split has "
-            f"{available}; allowed: at most {available}"
+            f"algo.groups_per_batch={count + len(used)}: an iteration uses different problems, and the training split "
+            f"has {available}; allowed: at most {available}"
         )
     if available < LISTED:
-        left = np.setdiff1d(np.arange(available), np.array(sorted(used), dtype=int))
-        return [int(i) for i in rng.choice(left, size=count, replace=False)]
-    found: dict[int, None] = {}
-    while len(found) < count:
-        drawn = (int(i) for i in rng.integers(available, size=count - len(found)))
-        found |= dict.fromkeys(i for i in drawn if i not in used)
-    return list(found)
+        free = np.setdiff1d(np.arange(available), np.array(sorted(used), dtype=int))
+        return [int(i) for i in rng.choice(free, size=count, replace=False)]
+    indices: dict[int, None] = {}
+    while len(indices) < count:
+        candidates = (int(i) for i in rng.integers(available, size=count - len(indices)))
+        indices |= dict.fromkeys(i for i in candidates if i not in used)
+    return list(indices)

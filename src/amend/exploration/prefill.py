@@ -1,15 +1,15 @@
-"""Start: how an episode's first reply begins. Its beginning may be handed in, and what is handed in is never trained.
+"""Choose how the first reply of an episode begins. A prefill is context and is never trained.
 
-    fresh       from nothing: the whole reply is the policy's
-    offline     a share of first attempts is the base model's, so that a correction is learnt on mistakes that the
-                policy itself no longer makes (SCoRe, arXiv 2409.12917, section 5.3)
-    backtrack   all but the last s steps of a known solution are given; once the end is mastered, s grows, and the start
-                moves back to where nothing is given (Salimans and Chen 2018, arXiv 1812.03381; for mathematics, as
-                Havrilla told it on TWIML, 16 April 2024, who found at most a small benefit)
+    none              the policy samples the whole reply
+    base_attempt      the base model samples a share of the first attempts, so that the policy learns to correct
+                      mistakes that it no longer makes itself (SCoRe, arXiv 2409.12917, section 5.3)
+    partial_solution  the prefill is a known solution without its last s steps; s grows as the policy succeeds, until
+                      the prefill is empty (Salimans and Chen 2018, arXiv 1812.03381; for mathematics: Havrilla, TWIML
+                      podcast, 16 April 2024, who found at most a small benefit)
 
-Steps of a solution are its lines; of one line, its sentences; of one sentence, its words. Sentences and words keep the
-space in front of them, for so do the tokens of most vocabularies: a beginning that ended in a space would leave the
-policy to go on with tokens it never uses there.
+The steps of a solution are its lines. A solution of one line is split into sentences, and a single sentence into words.
+A sentence or word includes the space before it, as tokens of most vocabularies do. A prefill that ends in a space would
+force the policy to continue with unusual tokens.
 """
 
 from __future__ import annotations
@@ -26,101 +26,127 @@ from amend.value_types import Count, Fraction
 
 @runtime_checkable
 class PrefillStrategy(Protocol):
-    """Who says how a first reply begins."""
+    """A prefill strategy decides how the first reply of each episode begins."""
 
     def __call__(self, problem: Problem, sample: int, samples: int) -> Prefill:
-        """The opening of episode number ``sample`` (from 0) of a problem's ``samples``."""
+        """Return the prefill of an episode.
+
+        Args:
+            problem: The problem of the episode.
+            sample: The number of the episode among those of its problem, from 0.
+            samples: The group size.
+        """
         ...
 
     def observe(self, scored: Sequence[Scored]) -> None:
-        """What came of the round that was opened last."""
+        """Update the state after an iteration.
+
+        Args:
+            scored: The episodes of the iteration with their rewards.
+        """
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """All that later openings depend on, in plain values."""
+        """Return the state that later prefills depend on, as plain values."""
         ...
 
     def load_state_dict(self, memory: dict[str, Any]) -> None:
-        """The inverse of ``memory``."""
+        """Restore the state that ``state_dict`` returned.
+
+        Args:
+            memory: The state.
+        """
         ...
 
 
-class _Fixed:
-    """A start that learns nothing."""
+class _Stateless:
+    """A prefill strategy without state."""
 
     def observe(self, scored: Sequence[Scored]) -> None:
-        """Nothing is learnt from it."""
+        """Do nothing: the strategy has no state."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing is kept."""
+        """Return an empty state."""
         return {}
 
     def load_state_dict(self, memory: dict[str, Any]) -> None:
-        """Nothing to go back to."""
+        """Do nothing: the strategy has no state."""
 
 
-class NoPrefill(_Fixed):
-    """Every reply is the policy's from its first token on."""
+class NoPrefill(_Stateless):
+    """A strategy without prefill: the policy samples every reply from its first token."""
 
     def __call__(self, problem: Problem, sample: int, samples: int) -> Prefill:
-        """Nothing is handed in."""
+        """Return no prefill."""
         return Prefill("", False)
 
 
-class BaseAttempt(_Fixed):
-    """The first ``share`` of each problem's episodes have a first attempt of the base model's."""
+class BaseAttempt(_Stateless):
+    """A strategy that takes the first attempt of some episodes from the base model.
+
+    Args:
+        share: The share of each problem's episodes with such a first attempt; these are the first episodes of the
+            problem.
+    """
 
     def __init__(self, *, share: Fraction) -> None:
         self._share = share
 
     def __call__(self, problem: Problem, sample: int, samples: int) -> Prefill:
-        """The base model's, or the policy's own."""
+        """Return whether the base model samples the first attempt; see ``PrefillStrategy``."""
         return Prefill("", sample < round(self._share * samples))
 
 
 class PartialSolution:
-    """Begins near the end of the solution, and further back as the end is mastered, each subject at its own pace.
+    """A strategy that gives the beginning of a solution, and less of it as the policy succeeds.
 
-    threshold: rate of right first replies above which a subject's start moves back by a step
-    window:    episodes with a given beginning, of one subject and one distance, that the rate is taken over
-    mix:       share of each problem's episodes that begin from nothing all the same
+    The length of the prefill is separate for each subject.
+
+    Args:
+        threshold: The accuracy of first replies above which the prefill of a subject becomes one step shorter.
+        window: The number of episodes over which the accuracy is computed: prefilled episodes of one subject at one
+            length.
+        mix: The share of each problem's episodes without prefill.
     """
 
     def __init__(self, *, threshold: Fraction, window: Count, mix: Fraction) -> None:
         self._threshold, self._window, self._mix = threshold, window, mix
-        self._left: dict[str, int] = {}  # subject: steps left to the policy; 1 where it is not listed
-        self._recent: dict[str, list[bool]] = {}  # subject: its last episodes with a given beginning, right or not
-        self._given: set[tuple[str, int]] = set()  # this round's such episodes: (problem, sample)
+        self._left: dict[str, int] = {}  # subject: number of steps without prefill; default 1
+        self._recent: dict[str, list[bool]] = {}  # subject: correctness of its last prefilled episodes
+        self._prefilled: set[tuple[str, int]] = set()  # prefilled episodes of this iteration: (problem, sample)
 
     def __call__(self, problem: Problem, sample: int, samples: int) -> Prefill:
-        """All but the last steps of the problem's solution; a step that boxes the answer is never given."""
+        """Return the solution without its last steps; see ``PrefillStrategy``.
+
+        The prefill ends before the first step that contains a boxed answer.
+        """
         if sample < round(self._mix * samples):
             return Prefill("", False)
         parts = split_steps(_solution(problem))
         early = parts[: max(len(parts) - self._left.get(_subject(problem), 1), 0)]
-        given = "".join(takewhile(lambda step: "\\boxed" not in step, early))
-        if given:
-            self._given.add((problem.id, sample))
-        return Prefill(given, False)
+        prefill = "".join(takewhile(lambda step: "\\boxed" not in step, early))
+        if prefill:
+            self._prefilled.add((problem.id, sample))
+        return Prefill(prefill, False)
 
     def observe(self, scored: Sequence[Scored]) -> None:
-        """The subjects that had their last ``window`` given beginnings right often enough get one step less."""
-        for one in scored:
-            if (one.episode.problem.id, one.episode.sample) in self._given and not one.failed:
-                self._recent.setdefault(_subject(one.episode.problem), []).append(one.correct[0])
-        self._given.clear()
+        """Shorten the prefill of each subject whose last prefilled episodes exceed the accuracy threshold."""
+        for item in scored:
+            if (item.episode.problem.id, item.episode.sample) in self._prefilled and not item.failed:
+                self._recent.setdefault(_subject(item.episode.problem), []).append(item.correct[0])
+        self._prefilled.clear()
         for subject, right in self._recent.items():
             del right[: -self._window]
             if len(right) == self._window and sum(right) / self._window > self._threshold:
                 self._left[subject] = self._left.get(subject, 1) + 1
-                right.clear()  # it answers for the new distance only
+                right.clear()  # the next accuracy must be that of the new length
 
     def state_dict(self) -> dict[str, Any]:
-        """How far each subject has come, and on what evidence it will move."""
+        """Return the prefill length of each subject and its recent results."""
         return {"left": dict(self._left), "recent": {subject: list(right) for subject, right in self._recent.items()}}
 
     def load_state_dict(self, memory: dict[str, Any]) -> None:
-        """Back to it."""
+        """Restore the state that ``state_dict`` returned."""
         self._left = dict(memory["left"])
         self._recent = {subject: list(right) for subject, right in memory["recent"].items()}
 
@@ -129,9 +155,8 @@ def _solution(problem: Problem) -> str:
     solution = problem.meta.get("solution", "")
     if not solution:
         raise UserError(
-            f"prefill=partial_solution: problem {problem.id} has no solution to begin with; allowed: a task whose "
-            f"problems all "
-            f"have one, or prefill=none"
+            f"prefill=partial_solution: problem {problem.id} has no solution for a prefill; allowed: a task with a "
+            f"solution for every problem, or prefill=none"
         )
     return str(solution)
 

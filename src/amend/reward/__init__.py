@@ -1,4 +1,4 @@
-"""Rewards: one file a part, each one number a turn, and ``Score``, which adds them up and says so when one fails."""
+"""Reward components, one file each, and ``CompositeReward``, which adds them and reports their failures."""
 
 from amend.reward.base import Reward
 from amend.reward.composite import CompositeReward

@@ -1,4 +1,4 @@
-"""The protocols of a reward: one number for each turn, or rewards at single tokens."""
+"""The protocols of reward components: one number for each turn, or one number for each trained token."""
 
 from __future__ import annotations
 
@@ -13,7 +13,18 @@ from amend.types import Episode
 
 
 def at_least_zero(name: str, value: float) -> float:
-    """The value, or UserError: a weight below zero would pay for mistakes."""
+    """Return a weight, and reject a negative one, because it would reward mistakes.
+
+    Args:
+        name: The key of the weight in the configuration.
+        value: The weight.
+
+    Returns:
+        The weight.
+
+    Raises:
+        UserError: If the weight is negative or NaN.
+    """
     if not value >= 0:
         raise UserError(f"{name}={value}: allowed: at least 0")
     return value
@@ -21,19 +32,40 @@ def at_least_zero(name: str, value: float) -> float:
 
 @runtime_checkable
 class Reward(Protocol):
-    """One number a turn for each episode, judged for itself or beside the problem's others, which come together."""
+    """A component of the reward: one number for each turn of each episode.
+
+    A call contains all episodes of a problem, so that a component may compare them.
+
+    Attributes:
+        weight: The factor of the component in the sum of all components.
+    """
 
     weight: float
 
     def __call__(self, episodes: Sequence[Episode]) -> Float[np.ndarray, "b k"]:
-        """Rewards of b episodes at k turns, k being the most that one has; what lies beyond an episode's is unused."""
+        """Return the value of each turn.
+
+        Args:
+            episodes: The b episodes. The longest has k turns.
+
+        Returns:
+            The value of each turn, [b k], without the weight. Values after the last turn of an episode are unused.
+        """
         ...
 
 
 @runtime_checkable
 class DenseReward(Protocol):
-    """A part that also pays on the way: its weight already counted, one number for each trained token of an episode."""
+    """A component that also gives rewards at single tokens, before the end of a turn."""
 
     def token_rewards(self, episodes: Sequence[Episode]) -> list[np.ndarray]:
-        """The pay of each episode's trained tokens, in order; 0 where nothing is paid."""
+        """Return the reward of each trained token.
+
+        Args:
+            episodes: The episodes.
+
+        Returns:
+            One array for each episode with the weighted rewards of its trained tokens, in order; 0 at tokens without a
+            reward.
+        """
         ...

@@ -1,11 +1,12 @@
-"""From parts to one number a turn:  reward = sum over parts of weight * part,  and what happens when a part fails.
+"""Add reward components: reward = sum over components of weight * component, for each turn.
 
-A part that raises is never a silent 0. Problems are then asked for by themselves, and where one raises again its
-episodes one by one, so that only those at fault count as failed; each is counted and named. A failed episode gets, in
-every part and turn, the mean of the other episodes of its problem (of the whole batch, where all of its problem
-failed). It then equals the baseline of its group, so that leave-one-out, group mean and group standardisation all give
-it no credit, and the group's mean is what it would be without it. Past a share of ``max_failures`` the run stops, with
-advice.
+An exception in a component is never a silent 0. The component is computed again for each problem alone, and for a
+failing problem for each episode alone. Only the failing episodes count as failed. They are counted and reported.
+
+In every component and turn, a failed episode gets the mean of the other episodes of its problem. If all episodes of its
+problem failed, it gets the mean of the batch. Its reward then equals the baseline of its group. Leave-one-out, group
+mean and group normalization therefore give it the advantage 0, and its reward does not change the mean of the group. If
+the share of failed episodes exceeds ``max_failures``, the run stops with advice.
 """
 
 from __future__ import annotations
@@ -25,11 +26,22 @@ log = logging.getLogger(__name__)
 
 
 class CompositeReward:
-    """Scores episodes with named parts. ``failures``: by part, how many episodes the last call could not score."""
+    """The weighted sum of reward components.
+
+    Args:
+        parts: The components by name.
+        max_failures: The largest allowed share of failed episodes, from 0 to 1.
+
+    Attributes:
+        failures: The number of episodes of the last call that each component could not score.
+
+    Raises:
+        UserError: If there is no component, or ``max_failures`` is out of range.
+    """
 
     def __init__(self, parts: Mapping[str, Reward], *, max_failures: float) -> None:
         if not parts:
-            raise UserError("reward: no part is given; allowed: at least one, such as reward=oracle")
+            raise UserError("reward: there is no component; allowed: at least one, such as reward=oracle")
         if not 0 <= max_failures <= 1:
             raise UserError(f"trainer.max_reward_error_rate={max_failures}: allowed: 0 to 1")
         self._parts = dict(parts)
@@ -37,13 +49,23 @@ class CompositeReward:
         self.failures: dict[str, int] = dict.fromkeys(parts, 0)
 
     def __call__(self, episodes: Sequence[Episode]) -> list[Scored]:
-        """Each episode with its reward a turn and the unweighted parts of it. UserError where too many fail."""
+        """Score episodes.
+
+        Args:
+            episodes: The episodes. All episodes of a problem must be in one call.
+
+        Returns:
+            Each episode with its reward for each turn, and the unweighted value of each component.
+
+        Raises:
+            UserError: If the share of failed episodes exceeds ``max_failures``, or every episode failed.
+        """
         b, k = len(episodes), max((len(episode.turns) for episode in episodes), default=0)
         failed = np.zeros(b, dtype=bool)
         values: dict[str, Float[np.ndarray, "b k"]] = {}
         first: dict[str, str] = {}
         for name, part in self._parts.items():
-            values[name], reasons = _together(part, episodes, k)
+            values[name], reasons = _compute_sharded(part, episodes, k)
             self.failures[name] = len(reasons)
             failed[list(reasons)] = True
             if reasons:
@@ -55,19 +77,19 @@ class CompositeReward:
         if failed.any() and (failed.all() or failed.mean() > self._max_failures):
             raise UserError(
                 f"reward: {int(failed.sum())} of {b} episodes could not be scored, more than "
-                f"trainer.max_reward_error_rate="
-                f"{self._max_failures} allows ({'; '.join(f'{name}: {why}' for name, why in first.items())}); "
-                "mend that part, or raise trainer.max_reward_error_rate"
+                f"trainer.max_reward_error_rate={self._max_failures} allows "
+                f"({'; '.join(f'{name}: {reason}' for name, reason in first.items())}); "
+                "fix that component, or raise trainer.max_reward_error_rate"
             )
-        stand_ins = _stand_ins(episodes, failed)
+        substitutes = _substitute_rows(episodes, failed)
         for part_values in values.values():
-            for row, others in stand_ins.items():
-                part_values[row] = part_values[others].mean(axis=0)
+            for row, other_rows in substitutes.items():
+                part_values[row] = part_values[other_rows].mean(axis=0)
         total = sum((self._parts[name].weight * value for name, value in values.items()), np.zeros((b, k)))
-        token_rewards = self._along(episodes, total)
-        for row, others in stand_ins.items():  # what was paid on the way is nobody's mean
+        token_rewards = self._add_token_rewards(episodes, total)
+        for row, other_rows in substitutes.items():  # rewards at the tokens of different episodes have no mean
             token_rewards[row] = np.zeros_like(token_rewards[row])
-            total[row] = total[others].mean(axis=0)
+            total[row] = total[other_rows].mean(axis=0)
         verifier = next((name for name, part in self._parts.items() if getattr(part, "is_correctness", False)), None)
         return [
             Scored(
@@ -81,73 +103,81 @@ class CompositeReward:
             for row, episode in enumerate(episodes)
         ]
 
-    def _along(self, episodes: Sequence[Episode], total: Float[np.ndarray, "b k"]) -> list[np.ndarray]:
-        """What parts pay on the way, at each trained token; added to ``total``, turn by turn. Empty where none does."""
-        paying = [
+    def _add_token_rewards(self, episodes: Sequence[Episode], total: Float[np.ndarray, "b k"]) -> list[np.ndarray]:
+        """Return the sum of all token rewards of each episode, and add them to the turns of ``total``.
+
+        The arrays are empty if no component is a ``DenseReward``.
+        """
+        dense = [
             collectives.map_sharded(episodes, part.token_rewards)
             for part in self._parts.values()
             if isinstance(part, DenseReward)
         ]
-        if not paying:
+        if not dense:
             return [np.zeros(0)] * len(episodes)
-        token_rewards = [np.sum(rows, axis=0) for rows in zip(*paying, strict=True)]
+        token_rewards = [np.sum(rows, axis=0) for rows in zip(*dense, strict=True)]
         for row, episode in enumerate(episodes):
-            at = 0
+            begin = 0
             for k, turn in enumerate(episode.turns):
                 length = sum(turn.trained)
-                total[row, k] += token_rewards[row][at : at + length].sum()
-                at += length
+                total[row, k] += token_rewards[row][begin : begin + length].sum()
+                begin += length
         return token_rewards
 
 
-def _together(part: Reward, episodes: Sequence[Episode], k: int) -> tuple[Float[np.ndarray, "b k"], dict[int, str]]:
-    """``_measured``, each process judging the episodes of a share of the problems."""
+def _compute_sharded(
+    part: Reward, episodes: Sequence[Episode], k: int
+) -> tuple[Float[np.ndarray, "b k"], dict[int, str]]:
+    """Return the result of ``_compute``; each rank computes the episodes of its shard of the problems."""
 
-    def judged(some: Sequence[list[int]]) -> list[list[tuple[np.ndarray, str | None]]]:
-        once = {rows[0]: rows for rows in some}  # one that stands in for what a process lacks is here twice
-        rows = [row for mine in once.values() for row in mine]
-        values, reasons = _measured(part, [episodes[row] for row in rows], k)
-        of = {row: (value, reasons.get(i)) for i, (row, value) in enumerate(zip(rows, values, strict=True))}
-        return [[of[row] for row in mine] for mine in some]
+    def compute_shard(shard: Sequence[list[int]]) -> list[list[tuple[np.ndarray, str | None]]]:
+        distinct = {rows[0]: rows for rows in shard}  # ``map_sharded`` pads a shard by repeating a problem
+        rows = [row for problem_rows in distinct.values() for row in problem_rows]
+        values, reasons = _compute(part, [episodes[row] for row in rows], k)
+        result_of = {row: (value, reasons.get(i)) for i, (row, value) in enumerate(zip(rows, values, strict=True))}
+        return [[result_of[row] for row in problem_rows] for problem_rows in shard]
 
-    together = _problems(episodes)
-    found = collectives.map_sharded(together, judged)
+    groups = _group_by_problem(episodes)
+    results = collectives.map_sharded(groups, compute_shard)
     values = np.zeros((len(episodes), k))
     reasons: dict[int, str] = {}
-    for rows, said in zip(together, found, strict=True):
-        for row, (value, reason) in zip(rows, said, strict=True):
+    for rows, group_results in zip(groups, results, strict=True):
+        for row, (value, reason) in zip(rows, group_results, strict=True):
             values[row] = value
             if reason is not None:
                 reasons[row] = reason
     return values, reasons
 
 
-def _problems(episodes: Sequence[Episode]) -> list[list[int]]:
-    """The rows of each problem's episodes."""
+def _group_by_problem(episodes: Sequence[Episode]) -> list[list[int]]:
+    """Return the rows of each problem's episodes."""
     rows: dict[str, list[int]] = {}
     for row, episode in enumerate(episodes):
         rows.setdefault(episode.problem.id, []).append(row)
     return list(rows.values())
 
 
-def _measured(part: Reward, episodes: Sequence[Episode], k: int) -> tuple[Float[np.ndarray, "b k"], dict[int, str]]:
-    """A part's values, and the reason for each episode that it has none for (whose values are then 0)."""
+def _compute(part: Reward, episodes: Sequence[Episode], k: int) -> tuple[Float[np.ndarray, "b k"], dict[int, str]]:
+    """Return the values of a component, and the reason for each episode that it could not score.
+
+    The values of such an episode are 0.
+    """
     reasons: dict[int, str] = {}
     try:
-        most = max((len(episode.turns) for episode in episodes), default=0)
+        max_turns = max((len(episode.turns) for episode in episodes), default=0)
         values = np.zeros((len(episodes), k))
-        values[:, :most] = _checked(part(episodes), len(episodes), most)
+        values[:, :max_turns] = _check_shape(part(episodes), len(episodes), max_turns)
     except UserError:
         raise
-    except Exception as error:  # whatever the part raises is reported, so nothing is swallowed here
+    except Exception as error:  # fallback: find the episodes that raise; the caller reports the error
         values = np.zeros((len(episodes), k))
         if len(episodes) == 1:
             return values, {0: f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"}
-        problems = _problems(episodes)
+        problems = _group_by_problem(episodes)
         for rows in problems if len(problems) > 1 else [[row] for row in problems[0]]:
-            mine, why = _measured(part, [episodes[row] for row in rows], k)
-            values[rows] = mine
-            reasons |= {rows[i]: reason for i, reason in why.items()}
+            row_values, row_reasons = _compute(part, [episodes[row] for row in rows], k)
+            values[rows] = row_values
+            reasons |= {rows[i]: reason for i, reason in row_reasons.items()}
         return values, reasons
     for row, episode in enumerate(episodes):
         if row not in reasons and not np.isfinite(values[row, : len(episode.turns)]).all():
@@ -156,16 +186,19 @@ def _measured(part: Reward, episodes: Sequence[Episode], k: int) -> tuple[Float[
     return values, reasons
 
 
-def _checked(values: np.ndarray, b: int, k: int) -> np.ndarray:
+def _check_shape(values: np.ndarray, b: int, k: int) -> np.ndarray:
     values = np.asarray(values, dtype=float)
     if values.shape != (b, k):
         raise ValueError(f"it returned shape {values.shape} for {b} episodes of {k} turns")
     return values
 
 
-def _stand_ins(episodes: Sequence[Episode], failed: Bool[np.ndarray, " b"]) -> dict[int, list[int]]:
-    """For each failed episode the rows whose mean it gets: its problem's other episodes, or else the whole batch's."""
-    whole = np.flatnonzero(~failed).tolist()
-    judged = [[row for row in rows if not failed[row]] for rows in _problems(episodes)]
-    groups = {episodes[rows[0]].problem.id: rows for rows in judged if rows}
-    return {row: groups.get(episodes[row].problem.id, whole) for row in np.flatnonzero(failed).tolist()}
+def _substitute_rows(episodes: Sequence[Episode], failed: Bool[np.ndarray, " b"]) -> dict[int, list[int]]:
+    """Return for each failed episode the rows whose mean it gets.
+
+    They are the other episodes of its problem, or all episodes of the batch if every episode of its problem failed.
+    """
+    all_scored = np.flatnonzero(~failed).tolist()
+    scored = [[row for row in rows if not failed[row]] for rows in _group_by_problem(episodes)]
+    groups = {episodes[rows[0]].problem.id: rows for rows in scored if rows}
+    return {row: groups.get(episodes[row].problem.id, all_scored) for row in np.flatnonzero(failed).tolist()}

@@ -1,9 +1,9 @@
-"""A reward for form alone: 1 where a reply can be read to its end and has an answer in it, right or wrong.
+"""A reward for the form of a reply: 1 if the reply is complete and states an answer, right or wrong.
 
-    r = 1{the task reads a final answer in the reply, and the model ended the reply by itself}
+    r = 1{the task finds a final answer in the reply, and the model ended the reply}
 
-It teaches a base model to say where its answer is before it can say the right one. Being paid for right and wrong
-alike, it wants a small weight beside correctness.
+It teaches a base model to state an answer in the right form before its answers are right. It rewards wrong answers as
+well, so its weight should be small compared to the weight of correctness.
 """
 
 from __future__ import annotations
@@ -20,24 +20,44 @@ from amend.value_types import NonNegative
 
 
 class Format:
-    """Readable and whole, each turn for itself. ``weight`` is its share in the sum of all parts."""
+    """The format reward of each turn.
+
+    Args:
+        task: The task, which extracts the answers.
+        weight: The factor of this component in the sum of all components.
+    """
 
     def __init__(self, task: Task, *, weight: NonNegative) -> None:
         self._task = task
         self.weight = at_least_zero("reward.format.weight", weight)
 
     def __call__(self, episodes: Sequence[Episode]) -> Float[np.ndarray, "b k"]:
-        """1.0 or 0.0 at each turn, and 0.0 where an episode has fewer turns than others."""
-        paid = np.zeros((len(episodes), max((len(episode.turns) for episode in episodes), default=0)))
-        for row, said in enumerate(verdicts(self._task, episodes)):
-            for turn, verdict in enumerate(said):
-                ended = episodes[row].turns[turn].reply.stop == "end"
-                paid[row, turn] = float(ended and verdict.answer is not None)
-        return paid
+        """Return the format reward.
+
+        Args:
+            episodes: The b episodes. The longest has k turns.
+
+        Returns:
+            1.0 or 0.0 for each turn; 0.0 after the last turn of an episode.
+        """
+        values = np.zeros((len(episodes), max((len(episode.turns) for episode in episodes), default=0)))
+        for row, turn_verdicts in enumerate(verdicts(self._task, episodes)):
+            for turn, verdict in enumerate(turn_verdicts):
+                is_complete = episodes[row].turns[turn].reply.stop == "end"
+                values[row, turn] = float(is_complete and verdict.answer is not None)
+        return values
 
 
 def verdicts(task: Task, episodes: Sequence[Episode]) -> list[list[Verdict]]:
-    """What the task says of each turn of each episode. Equal replies to one problem are checked once."""
-    said = {(e.problem.id, turn.reply.text): (e.problem, turn.reply.text) for e in episodes for turn in e.turns}
-    found = dict(zip(said, task.grade_many(list(said.values())), strict=True))
-    return [[found[e.problem.id, turn.reply.text] for turn in e.turns] for e in episodes]
+    """Return the task's verdict on each turn of each episode. Equal replies to one problem are graded once.
+
+    Args:
+        task: The task.
+        episodes: The episodes.
+
+    Returns:
+        For each episode, the verdict on each turn.
+    """
+    pairs = {(e.problem.id, turn.reply.text): (e.problem, turn.reply.text) for e in episodes for turn in e.turns}
+    verdict_of = dict(zip(pairs, task.grade_many(list(pairs.values())), strict=True))
+    return [[verdict_of[e.problem.id, turn.reply.text] for turn in e.turns] for e in episodes]

@@ -1,13 +1,13 @@
-"""DAPO's soft overlong punishment: a fine that grows over the last tokens a reply may have.
+"""DAPO's soft overlong punishment: a penalty that grows over the last tokens of the allowed length.
 
-With n the tokens of a reply (its end token included), L = ``max_tokens`` and B = ``buffer``:
+A reply has n tokens, its end token included. With L = ``max_tokens`` and B = ``buffer``:
 
     r = 0                      n <= L - B
     r = (L - B - n) / B        L - B < n <= L                          arXiv 2503.14476, eq. 13
-    r = -1                     n > L, or the reply was cut
+    r = -1                     n > L, or the reply reached the limit
 
-A reply that is cut just short of its answer is paid like a wrong one, which tells the policy nothing about length; the
-slope does, and it reaches replies that still came out right.
+A reply that is cut before its answer has the same correctness as a wrong reply, which says nothing about its length.
+The penalty depends on the length, and also applies to correct replies.
 """
 
 from __future__ import annotations
@@ -25,7 +25,17 @@ from amend.value_types import Count, NonNegative
 
 
 class Length:
-    """The fine, each turn for itself, from -1 to 0. ``max_tokens`` and ``buffer`` are numbers of tokens of a reply."""
+    """The length penalty of each turn.
+
+    Args:
+        task: Not used.
+        weight: The factor of this component in the sum of all components.
+        max_tokens: L, the maximum number of tokens of a reply.
+        buffer: B, the number of tokens before the limit over which the penalty grows.
+
+    Raises:
+        UserError: If ``buffer`` is not between 1 and ``max_tokens``.
+    """
 
     def __init__(self, task: Task, *, weight: NonNegative, max_tokens: Count, buffer: Count) -> None:
         self.weight = at_least_zero("reward.length.weight", weight)
@@ -34,12 +44,19 @@ class Length:
         self._max_tokens, self._buffer = max_tokens, buffer
 
     def __call__(self, episodes: Sequence[Episode]) -> Float[np.ndarray, "b k"]:
-        """The fine at each turn, and 0.0 where an episode has fewer turns than others."""
-        paid = np.zeros((len(episodes), max((len(episode.turns) for episode in episodes), default=0)))
-        for row, episode in enumerate(episodes):
-            paid[row, : len(episode.turns)] = [self._fine(turn.reply) for turn in episode.turns]
-        return paid
+        """Return the penalty of each turn.
 
-    def _fine(self, reply: Completion) -> float:
-        left = self._max_tokens - self._buffer - len(reply.tokens)
-        return -1.0 if reply.stop == "length" else float(np.clip(left / self._buffer, -1.0, 0.0))
+        Args:
+            episodes: The b episodes. The longest has k turns.
+
+        Returns:
+            A value from -1 to 0 for each turn; 0 after the last turn of an episode.
+        """
+        values = np.zeros((len(episodes), max((len(episode.turns) for episode in episodes), default=0)))
+        for row, episode in enumerate(episodes):
+            values[row, : len(episode.turns)] = [self._penalty(turn.reply) for turn in episode.turns]
+        return values
+
+    def _penalty(self, reply: Completion) -> float:
+        margin = self._max_tokens - self._buffer - len(reply.tokens)
+        return -1.0 if reply.stop == "length" else float(np.clip(margin / self._buffer, -1.0, 0.0))

@@ -1,4 +1,4 @@
-"""The verifiable reward of the papers: 1 where the task says that a turn's reply is right, 0 where it is not."""
+"""The verifiable reward: 1 if the task grades the reply of a turn as correct, else 0."""
 
 from __future__ import annotations
 
@@ -12,34 +12,57 @@ from amend.task.base import Task
 from amend.types import Episode
 from amend.value_types import NonNegative
 
-UNTESTED = "untested"  # the verdict of a test that fails by itself, before it has asked anything of the reply
+UNTESTED = "untested"  # the reason of a verdict if the test itself failed before it used the reply
 
 
 class Oracle:
-    """r = 1{task.grade says correct}, each turn for itself. ``weight`` is its share in the sum of all parts."""
+    """The correctness of each turn: r = 1{``task.grade`` returns correct}.
 
-    is_correctness = True  # its values are the verifier's verdicts, under whatever name it is configured
+    Args:
+        task: The task, which grades the replies.
+        weight: The factor of this component in the sum of all components.
+
+    Attributes:
+        is_correctness: True: the values are the grader's verdicts. A component of this class may have any name.
+    """
+
+    is_correctness = True
 
     def __init__(self, task: Task, *, weight: NonNegative) -> None:
         self._task = task
         self.weight = at_least_zero("reward.oracle.weight", weight)
 
     def __call__(self, episodes: Sequence[Episode]) -> Float[np.ndarray, "b k"]:
-        """Correctness of each episode's turns, 0.0 or 1.0 (and 0.0 where an episode has fewer turns than others)."""
+        """Return the correctness of each turn.
+
+        Args:
+            episodes: The b episodes. The longest has k turns.
+
+        Returns:
+            1.0 or 0.0 for each turn; 0.0 after the last turn of an episode, and NaN if the reply could not be tested.
+        """
         return correctness(self._task, episodes)
 
 
 def correctness(task: Task, episodes: Sequence[Episode]) -> Float[np.ndarray, "b k"]:
-    """1.0 where a turn's reply is right, NaN where its test could not be run (which fails the episode, and is no silent
-    0). Equal replies to one problem are checked once."""
+    """Grade every turn. Equal replies to one problem are graded once.
+
+    Args:
+        task: The task, which grades the replies.
+        episodes: The b episodes. The longest has k turns.
+
+    Returns:
+        1.0 for a correct turn, else 0.0, [b k]. NaN if the test itself could not run, so that the episode counts as
+        failed.
+    """
     right = np.zeros((len(episodes), max((len(episode.turns) for episode in episodes), default=0)))
-    # Problems hold a dict and cannot be hashed; within a batch the id says which one it is.
+    # A problem contains a dict and cannot be hashed, so its id is the key.
     places: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for row, episode in enumerate(episodes):
         for turn, exchange in enumerate(episode.turns):
             places.setdefault((episode.problem.id, exchange.reply.text), []).append((row, turn))
-    pairs = [(episodes[where[0][0]].problem, text) for (_, text), where in places.items()]
-    for verdict, where in zip(task.grade_many(pairs), places.values(), strict=True):
-        for row, turn in where:
+    pairs = [(episodes[equal[0][0]].problem, text) for (_, text), equal in places.items()]
+    for verdict, equal in zip(task.grade_many(pairs), places.values(), strict=True):
+        for row, turn in equal:
             right[row, turn] = np.nan if verdict.reason == UNTESTED else float(verdict.correct)
     return right

@@ -1,18 +1,21 @@
-"""Outcome reward models: the probability that a reply, as far as it has got, comes out right; and that as a reward.
+"""Use an outcome reward model as a reward: the probability that an unfinished reply turns out right.
 
-A causal language model's body with one linear head, read at every token (Cobbe et al. 2021, arXiv 2110.14168):
+The model is the body of a causal language model with one linear head, which is applied at every token (Cobbe et al.
+2021, arXiv 2110.14168):
 
     p_t = sigmoid(w' h_t + c)  ~  P(right | problem, conversation up to token t)
 
-Trained on what came of the replies themselves it is an ORM; on what could still come of their prefixes a stepwise one,
-SORM (GLoRe, arXiv 2402.10963). ``job=train_orm`` makes both. With s_1 ... s_m the ends of a reply's steps, the last of
-them its last token, and s_0 the token before it, the reward is one of (Havrilla et al. 2024, arXiv 2403.04642)
+An outcome reward model (ORM) is trained on the outcomes of the replies themselves. A step-wise model (SORM) is trained
+on whether a prefix of a reply can still end right (GLoRe, arXiv 2402.10963). ``job=train_orm`` trains both.
+
+s_1 ... s_m are the last tokens of a reply's steps; s_m is the last token of the reply. s_0 is the token before the
+reply. The reward is one of three (Havrilla et al. 2024, arXiv 2403.04642):
 
     sparse        p(s_m), at the end of the turn
-    value         p(s_i) / m at each s_i, their mean over the turn
-    difference    p(s_i) - p(s_{i-1}) at each s_i, p(s_m) - p(s_0) over the turn
+    value         p(s_i) / m at each s_i; the sum over the turn is their mean
+    difference    p(s_i) - p(s_{i-1}) at each s_i; the sum over the turn is p(s_m) - p(s_0)
 
-The tokens are the policy's own, so the model that is read must share its tokenizer.
+The model reads the policy's tokens, so it must have the policy's tokenizer.
 """
 
 from __future__ import annotations
@@ -31,7 +34,14 @@ from amend.value_types import NonNegative
 
 
 class Orm:
-    """An outcome model's opinion, paid as ``use`` says. ``path`` is the folder that job=train_orm wrote."""
+    """The reward from an outcome model.
+
+    Args:
+        task: Not used.
+        weight: The factor of this component in the sum of all components.
+        path: The folder of the model, written by job=train_orm.
+        use: The form of the reward: "sparse", "value" or "difference".
+    """
 
     def __init__(
         self, task: Task, *, weight: NonNegative, path: str, use: Literal["sparse", "value", "difference"]
@@ -40,29 +50,46 @@ class Orm:
         self._model, self._use = outcome_model("reward.orm.path", path), use
 
     def __call__(self, episodes: Sequence[Episode]) -> Float[np.ndarray, "b k"]:
-        """sparse: the probability of being right at the end of each turn. The others pay on the way: 0."""
+        """Return the reward at the end of each turn.
+
+        Args:
+            episodes: The b episodes. The longest has k turns.
+
+        Returns:
+            With "sparse", the probability of being right at the end of each turn, [b k]. Otherwise 0, because the
+            reward is given at single tokens.
+        """
         if self._use == "sparse":
             return at_ends(self._model, episodes)
         return np.zeros((len(episodes), max((len(episode.turns) for episode in episodes), default=0)))
 
     def token_rewards(self, episodes: Sequence[Episode]) -> list[Float[np.ndarray, " t"]]:
-        """``weight`` times what is paid at each token that the policy drew, in order: 0 but at the ends of steps."""
+        """Return the reward of each trained token.
+
+        Args:
+            episodes: The episodes.
+
+        Returns:
+            One array for each episode with the weighted rewards of its trained tokens, in order; 0 except at the ends
+            of steps.
+        """
         if self._use == "sparse":
             return [np.zeros(sum(sum(turn.trained) for turn in e.turns)) for e in episodes]
-        read = self._model.read([conversation(episode) for episode in episodes])
-        return [self._pay(episode, p) for episode, p in zip(episodes, read, strict=True)]
+        probabilities = self._model.read([conversation(episode) for episode in episodes])
+        return [self._step_rewards(episode, p) for episode, p in zip(episodes, probabilities, strict=True)]
 
-    def _pay(self, episode: Episode, p: Float[np.ndarray, " t"]) -> Float[np.ndarray, " n"]:
-        paid, drawn = np.zeros(len(p)), np.zeros(len(p), dtype=bool)
+    def _step_rewards(self, episode: Episode, p: Float[np.ndarray, " t"]) -> Float[np.ndarray, " n"]:
+        """Return the weighted rewards of an episode's trained tokens; ``p`` has the probability at each token."""
+        rewards, is_trained = np.zeros(len(p)), np.zeros(len(p), dtype=bool)
         for turn in episode.turns:
             first = len(turn.prompt)
-            drawn[first : first + len(turn.reply.tokens)] = turn.trained
+            is_trained[first : first + len(turn.reply.tokens)] = turn.trained
             ends = self._model.step_ends(turn)
-            # A step that a tool's token completes is paid where the policy last spoke in it: at the call.
-            own = np.maximum.accumulate(np.where(turn.reply.own, np.arange(len(turn.reply.tokens)), 0))
-            places = first + own[np.array(ends) - first]
+            # If a tool's token completes a step, the policy's last token before it gets the reward (the end of a call).
+            last_sampled = np.maximum.accumulate(np.where(turn.reply.own, np.arange(len(turn.reply.tokens)), 0))
+            places = first + last_sampled[np.array(ends) - first]
             if self._use == "value":
-                np.add.at(paid, places, p[ends] / len(ends))
+                np.add.at(rewards, places, p[ends] / len(ends))
             else:
-                np.add.at(paid, places, np.diff(p[[first - 1, *ends]]))
-        return self.weight * paid[drawn]
+                np.add.at(rewards, places, np.diff(p[[first - 1, *ends]]))
+        return self.weight * rewards[is_trained]

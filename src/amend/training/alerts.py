@@ -1,8 +1,7 @@
 """Alerts: rules over metrics.jsonl and over the final evaluation.
 
-Each rule compares a mean over the last ``window`` iterations with a threshold, so that a single outlier does not
-raise an
-alert. One more rule checks the final evaluation. Each rule raises at most one alert in a run.
+Each rule compares a mean over the last ``window`` iterations with a threshold, so that a single outlier does not raise
+an alert. One more rule checks the final evaluation. Each rule raises at most one alert per run.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ Row = Mapping[str, Any]
 
 
 class Alert(NamedTuple):
-    """What was noticed: which rule, in which round (0: at the end), and what to do, in a sentence."""
+    """An alert: its rule, the iteration (0: at the end of the run), and a sentence that says what to do."""
 
     name: str
     iteration: int
@@ -28,15 +27,17 @@ class Alert(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class AlertThresholds:
-    """Where each rule speaks.
+    """The threshold of each rule.
 
-    window:         rounds that a figure is averaged over
-    clip_ratio: share of replies cut at the length limit, in any one round
-    frac_reward_zero_std: share of groups whose samples were all paid alike, in any one round
-    entropy:        share of the first window's token entropy that is left
-    kl:             nats an episode that the policy is from the base model, its turns together
-    unedited:        share of second attempts that hardly edit the first (edit distance ratio below 0.1)
-    sampling_efficiency_gap:     pass@k of the base model less pass@1 of the trained one, in the final evaluation
+    Attributes:
+        window: The number of iterations over which a metric is averaged.
+        clip_ratio: The largest share of replies that reach the length limit, in a single iteration.
+        frac_reward_zero_std: The largest share of groups whose samples have equal rewards, in a single iteration.
+        entropy: The smallest share of the first window's token entropy.
+        kl: The largest KL divergence from the base model, in nats per episode.
+        unedited: The largest share of second attempts with an edit distance ratio below 0.1.
+        sampling_efficiency_gap: The largest difference of the base model's pass@k and the trained model's pass@1 in the
+            final evaluation.
     """
 
     window: int
@@ -49,16 +50,16 @@ class AlertThresholds:
 
 
 class AlertRules:
-    """Looks at a run's lines in order and remembers what it has said."""
+    """Applies the rules to the lines of a run, in order, and raises each alert once."""
 
     def __init__(self, limits: AlertThresholds) -> None:
         self._limits = limits
-        self._rows: list[Row] = []  # of the present window
-        self._entropy: float | None = None  # of the first one
+        self._rows: list[Row] = []  # of the current window
+        self._entropy: float | None = None  # of the first window
         self._said: set[str] = set()
 
     def look(self, row: Row) -> list[Alert]:
-        """The alarms that this line is the first to raise."""
+        """Return the alerts that this line of metrics.jsonl is the first to raise."""
         limits = self._limits
         found = [
             self._once("clip_ratio", row) if row.get("response_length/clip_ratio", 0.0) > limits.clip_ratio else None
@@ -79,26 +80,26 @@ class AlertRules:
                 found.append(self._once("kl", {**row, "kl": kl}))
             if unedited is not None and unedited > limits.unedited:
                 found.append(self._once("unedited", {**row, "unedited": unedited}))
-        return [alarm for alarm in found if alarm is not None]
+        return [alert for alert in found if alert is not None]
 
     def judge(self, lost: float, k: int) -> list[Alert]:
-        """The alarm of the final evaluation; ``lost`` is delta SE, pass@``k`` (base) - pass@1 (trained)."""
+        """Return the alert of the final evaluation; ``lost`` is ΔSE, pass@``k`` of the base - pass@1 of the trained."""
         if lost <= self._limits.sampling_efficiency_gap:
             return []
-        alarm = self._once("sampling_efficiency_gap", {"iteration": 0, "lost": lost, "k": k})
-        return [alarm] if alarm else []
+        alert = self._once("sampling_efficiency_gap", {"iteration": 0, "lost": lost, "k": k})
+        return [alert] if alert else []
 
     def ended(self, row: Row) -> list[Alert]:
-        """The alarm of a run whose last line is of a stage that only prepares."""
-        alarm = self._once("stage", {**row, "iteration": 0}) if not row.get("final_stage", True) else None
-        return [alarm] if alarm else []
+        """Return the alert of a run that ends before its final stage; ``row`` is its last line."""
+        alert = self._once("stage", {**row, "iteration": 0}) if not row.get("final_stage", True) else None
+        return [alert] if alert else []
 
     def _mean(self, name: str) -> float | None:
         values = [float(row[name]) for row in self._rows if name in row]
         return sum(values) / len(values) if values else None
 
     def _kl(self) -> float | None:
-        """Of whole episodes: the turns' sums together, averaged over the window; None where no line has one."""
+        """Return the KL of an episode, summed over its turns and averaged over the window, or None without a KL."""
         names = {name for row in self._rows for name in row if name.startswith("kl_t")}
         return sum(value for name in names if (value := self._mean(name)) is not None) if names else None
 
@@ -115,16 +116,15 @@ TEXTS = {
         "raise algo.max_tokens"
     ),
     "frac_reward_zero_std": (
-        "in {frac_reward_zero_std:.0%} of groups all samples were paid alike and teach nothing: problems too easy "
-        "or too hard "
-        "(task.levels), or too few samples (algo.group_size)"
+        "in {frac_reward_zero_std:.0%} of groups all samples have equal rewards and teach nothing: problems too easy "
+        "or too hard (task.levels), or too few samples (algo.group_size)"
     ),
     "entropy": (
         "token entropy has fallen to {entropy:.3f} nats from {first:.3f}: the policy repeats itself and stops "
         "exploring; try entropy=bonus, or a smaller algo.lr"
     ),
     "kl": (
-        "the policy is {kl:.1f} nats an episode from the base model and may be exploiting its reward: read its "
+        "the policy is {kl:.1f} nats per episode from the base model and may be exploiting its reward: read its "
         "replies; a larger KL weight or a smaller algo.lr holds it back"
     ),
     "unedited": (
@@ -132,9 +132,8 @@ TEXTS = {
         "which SCoRe's Stage I is there to prevent (algo=score)"
     ),
     "stage": (
-        "the run ended in Stage {stage}, which only prepares: Stage II never ran; lower algo.stage1_iterations, or "
-        "give "
-        "the run more (algo.num_iterations, budget)"
+        "the run ended in Stage {stage}, before Stage II: lower algo.stage1_iterations, or make the run longer "
+        "(algo.num_iterations, budget)"
     ),
     "sampling_efficiency_gap": (
         "pass@{k} of the base model is {lost:.0%} above what the trained model reaches with one attempt: search over "
@@ -144,11 +143,10 @@ TEXTS = {
 
 
 def collect_alerts(folder: RunFolder, columns: dict[str, list[Any]], limits: AlertThresholds) -> dict[str, Any]:
-    """What the run's lines and its evaluation raise: ``alarms``, and ``sampling_efficiency_gap`` where many attempts
-    were made."""
+    """Return ``alerts`` of the run, and ``sampling_efficiency_gap`` if there are many attempts per problem."""
     reach = sampling_efficiency_gap(columns)
     watch = AlertRules(limits)
     rounds = list(lines(folder.path / "metrics.jsonl"))
-    found = [alarm for row in rounds for alarm in watch.look(row)] + (watch.ended(rounds[-1]) if rounds else [])
+    found = [alert for row in rounds for alert in watch.look(row)] + (watch.ended(rounds[-1]) if rounds else [])
     found += watch.judge(reach["mean"], int(reach["k"])) if reach else []
-    return {"alerts": [alarm._asdict() for alarm in found], **({"sampling_efficiency_gap": reach} if reach else {})}
+    return {"alerts": [alert._asdict() for alert in found], **({"sampling_efficiency_gap": reach} if reach else {})}

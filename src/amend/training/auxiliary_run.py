@@ -1,7 +1,7 @@
-"""A short training beside a run's own: what makes the policy before it begins, and a student after it has ended.
+"""A short auxiliary training run: it creates the policy before the main run (``init=sft``) or the student after it.
 
-It is an algorithm of amend/algo like any other, played for one round with every lever at rest and the oracle's reward,
-whatever the run itself has chosen. It draws from the run's seed and writes nothing.
+It runs one iteration of an ordinary algorithm, with the default exploration and the accuracy reward, under the seed of
+the run. It writes no files.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from amend.types import Budget
 
 
 def run_auxiliary(components: Components, algorithm: type[Imitation], seed: int, **values: Any) -> Imitation:
-    """Train one iteration of ``algorithm`` on the policy as it stands.
+    """Train the policy with one iteration of ``algorithm``.
 
     The learning rate falls linearly to 0. Temperature, curriculum, prefill and entropy have their defaults, and the
-    reward is correctness, whatever the run itself has chosen. Nothing is written.
+    reward is correctness, independently of the run's own configuration.
 
     Args:
-        components: the components of the run.
-        algorithm: an algorithm that builds a data set and imitates it.
-        seed: seed of the run.
-        **values: keys of the algorithm that this function does not set.
+        components: The components of the run.
+        algorithm: An algorithm that builds a data set and imitates it.
+        seed: The seed of the run.
+        **values: Keys of the algorithm that this function does not set.
 
     Returns:
         The algorithm after its iteration.

@@ -154,7 +154,7 @@ class GracefulStop(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Tell Lightning to stop, on all ranks alike."""
+        """Tell Lightning to stop, on all ranks in the same iteration."""
         assert isinstance(pl_module, Algorithm)
         self.stopped = self._is_asked = collectives.all_reduce_any(self._is_asked)
         if self._is_asked or pl_module.progress >= 1:  # a budget may end a run before its iterations do
@@ -211,7 +211,7 @@ class BestWeights(pl.Callback):
 
 
 class CheckpointCallback(pl.Callback):
-    """Writes the checkpoint from which a run resumes, atomically and in the place of the one before.
+    """Writes the checkpoint from which a run resumes; it atomically replaces the previous one.
 
     Attributes:
         path: The checkpoint: a file, or a folder of shards under ``trainer=fsdp``.

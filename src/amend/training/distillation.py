@@ -1,8 +1,8 @@
-"""What a trained policy's output is worth to somebody else: the base model, fine-tuned on it.
+"""``distillation=sft``: fine-tune the base model on the output of the trained policy.
 
-The trained policy answers training problems; its right solutions, duplicates dropped, are what the base model then
-imitates, and the student is evaluated beside base and trained. How good what was generated is, and how various, is read
-from the same table, where it stands as phase "generated" (of the first ``eval.pass_at_k_problems`` problems).
+The trained policy answers training problems. The base model imitates the distinct correct solutions, and the student is
+evaluated like the base and the trained model. The quality and diversity of the output are computed from the episode
+table, in which the output is phase "generated" (of the first ``eval.pass_at_k_problems`` problems).
 """
 
 from __future__ import annotations
@@ -21,11 +21,17 @@ from amend.training.auxiliary_run import run_auxiliary
 from amend.types import Reranker, SamplingParams
 from amend.value_types import Count, Positive
 
-STREAM = 7_000_009  # beside rounds' and evaluations' seeds
+STREAM = 7_000_009  # differs from the seeds of iterations and of evaluations
 
 
 class DistillationResult(NamedTuple):
-    """Rows of the table, what it cost, and the data set in TRL's format."""
+    """The result of a distillation.
+
+    Attributes:
+        rows: The generated replies, as columns of the episode table.
+        cost: The number of imitated examples, episodes and sampled tokens.
+        data: The examples, in TRL's format.
+    """
 
     rows: dict[str, list[Any]]
     cost: dict[str, int]
@@ -33,19 +39,25 @@ class DistillationResult(NamedTuple):
 
 
 class NoDistillation:
-    """Nobody learns from it."""
+    """``distillation=none``."""
 
     def __call__(
         self, components: Components, seed: int, max_tokens: int, shown: int, rank: Reranker | None
     ) -> DistillationResult | None:
-        """No student."""
+        """Return None: there is no student."""
         return None
 
 
 class SFTDistillation:
-    """``samples`` replies to each of ``problems`` training problems; at most ``cap`` right ones of each are imitated.
+    """``distillation=sft``: imitate the correct replies of the trained policy.
 
-    epochs, updates, lr: passes over them, steps a pass, and the learning rate, falling to 0
+    Args:
+        problems: The number of training problems.
+        group_size: The number of replies to each problem.
+        max_per_problem: The largest number of imitated replies per problem.
+        update_epochs: Passes over the imitated replies.
+        num_minibatches: Optimizer steps of a pass.
+        lr: The learning rate, which falls linearly to 0.
     """
 
     def __init__(
@@ -69,7 +81,7 @@ class SFTDistillation:
     def __call__(
         self, components: Components, seed: int, max_tokens: int, shown: int, rank: Reranker | None
     ) -> DistillationResult | None:
-        """Generate, and leave the student in the policy's place; rows are of the first ``shown`` problems."""
+        """Generate replies and train the student, which replaces the policy; rows: the first ``shown`` problems."""
         train = components.task.problems("train")[:shown]
         sampling_params = [SamplingParams(1.0, max_tokens)]
         rows = table(
@@ -92,7 +104,7 @@ class SFTDistillation:
 def distill(
     cfg: DictConfig, components: Components, folder: RunFolder, measure: Callable[[], dict[str, list[Any]]]
 ) -> dict[str, list[Any]]:
-    """Rows of what a student was given and of what it then says; none where there is no student."""
+    """Return the episode-table columns of the generated replies and of the student, or {} without distillation."""
     student = build(cfg.distillation)
     found = student(components, cfg.seed, cfg.algo.max_tokens, cfg.eval.pass_at_k_problems, build_reranker(cfg))
     if found is None:

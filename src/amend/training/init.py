@@ -1,8 +1,8 @@
-"""What a run begins with: the policy as it is, or fine-tuned on given solutions first.
+"""``init``: the policy at the beginning of a run, pretrained or fine-tuned on given solutions.
 
-Havrilla et al. (2024) begin every algorithm once from the pretrained model and once from one that was fine-tuned on
-solutions, and vary how many epochs that took: more of them raise accuracy and cost pass@96. What comes out of it is the
-run's base model, which it is held to and compared with; it samples nothing and costs nothing of a budget.
+Havrilla et al. (2024) start every algorithm from the pretrained model and from a fine-tuned one, and vary the epochs of
+the fine-tuning: more epochs raise accuracy and lower pass@96. The result is the base model of the run: the reference of
+its KL, and the model that it is compared with. Fine-tuning samples nothing and does not count towards the budget.
 """
 
 from __future__ import annotations
@@ -21,14 +21,21 @@ NAME = "checkpoints/init.pt"
 
 
 class Pretrained:
-    """Nothing comes before."""
+    """``init=pretrained``."""
 
     def __call__(self, components: Components, folder: RunFolder, seed: int, max_tokens: int) -> None:
-        """The policy stays as it is."""
+        """Leave the policy as it is."""
 
 
 class Sft:
-    """``problems`` solutions of the training set, ``epochs`` passes of ``updates`` steps; ``lr`` falls to nothing."""
+    """``init=sft``: fine-tune on solutions of the training set.
+
+    Args:
+        problems: The number of solutions.
+        update_epochs: Passes over them.
+        num_minibatches: Optimizer steps of a pass.
+        lr: The learning rate, which falls linearly to 0.
+    """
 
     def __init__(self, *, problems: Count, update_epochs: Count, num_minibatches: Count, lr: Positive) -> None:
         self._knobs: dict[str, Any] = {
@@ -39,7 +46,7 @@ class Sft:
         }
 
     def __call__(self, components: Components, folder: RunFolder, seed: int, max_tokens: int) -> None:
-        """Fine-tune, and make the result the reference; a resumed run reads the weights that it kept."""
+        """Fine-tune the policy and make it the reference; a resumed run loads the weights from its folder."""
         path = folder.path / NAME
         if path.exists():
             components.policy.lm.load_state_dict(
@@ -47,6 +54,6 @@ class Sft:
             )
         else:
             run_auxiliary(components, SFT, seed, max_tokens=max_tokens, group_size=1, init_from="last", **self._knobs)
-            folder.write(NAME, lambda beside: torch.save(components.policy.lm.state_dict(), beside))
+            folder.write(NAME, lambda path: torch.save(components.policy.lm.state_dict(), path))
         components.policy.freeze_reference()
         components.runner.sync_weights()

@@ -1,20 +1,21 @@
-"""Train an outcome reward model on the policy's own replies: ``python run.py job=train_orm``.
+"""Train an outcome reward model on replies of the policy: ``python run.py job=train_orm``.
 
-Replies to training problems are sampled, prefixes of them labelled right or wrong by the task, and the policy's base
-model learns to tell which is which:
+The policy answers training problems, the task labels prefixes of the replies as correct or wrong, and the base model
+learns to predict the label y from a prefix, as p:
 
     L = - mean over labelled prefixes of  y log p + (1 - y) log(1 - p)                      Cobbe et al. 2021
 
-    kind=outcome    y of every prefix, from the empty one to the whole reply, is whether that reply came out right
-    kind=step       y of the empty prefix and of each that ends a step is whether any of K replies that go on from it
-                    comes out right (GLoRe, arXiv 2402.10963: an estimate of V*), of the whole reply whether it is
+    kind=outcome    y of every prefix, from the empty one to the complete reply, is whether that reply is correct
+    kind=step       y of the empty prefix and of each prefix that ends a step is whether any of K continuations is
+                    correct (GLoRe, arXiv 2402.10963: an estimate of V*); y of the complete reply is whether it is
+                    correct
 
-What can be completed rightly from a longer prefix can be from a shorter one, so a step's label is also 1 where a later
-one of the same reply is (GLoRe's consistency). Only first replies are gone on from; the prefixes of later ones, under
-kind=step, have their own reply's label at the ends of their steps.
+A problem that can be solved from a longer prefix can be solved from a shorter one. The label of a step is therefore
+also 1 if the label of a later step of the same reply is 1 (GLoRe's consistency). Only first replies are continued.
+Under kind=step, the prefixes of later replies have the label of their own reply, at the ends of their steps.
 
-Part of the problems is held out, and the figures are from those: of whole replies, which is what reranking reads, and
-of all labelled prefixes, which is what a dense reward reads.
+Some problems are held out. The reported metrics are of these problems: over complete replies, which reranking uses, and
+over all labelled prefixes, which a dense reward uses.
 """
 
 from __future__ import annotations
@@ -43,13 +44,18 @@ if TYPE_CHECKING:
 
     from amend.components import Components
 
-STREAM = 7_000_005  # beside rounds' and evaluations' seeds
+STREAM = 7_000_005  # differs from the seeds of iterations and of evaluations
 
 
 class Reading(NamedTuple):
-    """A conversation about a problem, with the label (1.0 right, 0.0 wrong) of the prefixes that end at ``places``.
+    """A conversation with labelled prefixes.
 
-    ``ends`` are the places where replies end.
+    Attributes:
+        problem: The id of the problem.
+        tokens: The tokens of the conversation.
+        places: The positions at which the labelled prefixes end.
+        labels: Their labels: 1.0 for correct, 0.0 for wrong.
+        ends: The positions at which replies end.
     """
 
     problem: str
@@ -60,19 +66,30 @@ class Reading(NamedTuple):
 
 
 def train_orm(components: Components, cfg: DictConfig) -> Path:
-    """Sample, label, learn, report, save to ``orm.path``; the folder. UserError where there is nothing to learn."""
+    """Sample, label and train, print the held-out metrics, and save the model.
+
+    Args:
+        components: The components of the run.
+        cfg: The configuration; ``orm`` has the keys of the model.
+
+    Returns:
+        The folder ``orm.path``.
+
+    Raises:
+        UserError: If there are too few problems, or all labels are equal.
+    """
     orm, policy = cfg.orm, components.policy
     problems = list(components.task.problems("train")[: orm.problems])
     held = min(max(round(orm.held_out * len(problems)), 1), len(problems) - 1)
     if held < 1:
         raise UserError(f"orm.problems={orm.problems}: {len(problems)} to train and to hold out; allowed: at least 2")
-    assert policy.reference_lm is not None  # ``rules.together`` lets no adapter come this far
+    assert policy.reference_lm is not None  # the configuration check refuses adapters here
     base = copy.deepcopy(policy.reference_lm.base_model).requires_grad_(True)
     model = OutcomeModel(base, policy.tokenizer, {"base": cfg.policy.path, "kind": orm.kind})
 
     sampling_params, before = SamplingParams(orm.temperature, cfg.algo.max_tokens), components.runner.sampled_tokens
     episodes = components.runner(problems, orm.samples, [sampling_params] * components.runner.turns, (cfg.seed, STREAM))
-    right = np.nan_to_num(correctness(components.task, episodes))  # what cannot be tested is not known to be right
+    right = np.nan_to_num(correctness(components.task, episodes))  # a reply that cannot be tested counts as wrong
     print(
         f"{len(episodes):,} conversations about {len(problems):,} problems sampled; {right.mean():.1%} of replies right"
     )
@@ -86,8 +103,8 @@ def train_orm(components: Components, cfg: DictConfig) -> Path:
     learnt, kept = readings[:at], readings[at:]
     if len({label for one in learnt for label in one.labels}) < 2:
         raise UserError(
-            f"orm.problems={orm.problems}: {right.mean():.0%} of the replies are right, so nothing tells right from "
-            f"wrong; allowed: more problems or orm.samples, or problems (task.levels) that are solved at times"
+            f"orm.problems={orm.problems}: {right.mean():.0%} of the replies are right, so there is nothing "
+            f"to learn; allowed: more problems or orm.samples, or problems (task.levels) that are solved at times"
         )
     fit(model, learnt, orm.epochs, orm.minibatch, orm.lr, policy.max_tokens_per_micro_batch, cfg.seed)
     model.about |= {"held_out": figures(model, kept), "sampled_tokens": components.runner.sampled_tokens - before}
@@ -98,11 +115,11 @@ def train_orm(components: Components, cfg: DictConfig) -> Path:
 
 
 def by_outcome(episode: Episode, right: Float[np.ndarray, " k"]) -> Reading:
-    """Every prefix of every reply, labelled with what that reply came to."""
+    """Label every prefix of every reply with the correctness of the reply."""
     places: list[int] = []
     labels: list[float] = []
     for turn, label in zip(episode.turns, right, strict=False):
-        first = len(turn.prompt) - 1  # where nothing has been said yet
+        first = len(turn.prompt) - 1  # the empty prefix
         places += range(first, first + len(turn.reply.tokens) + 1)
         labels += [float(label)] * (len(turn.reply.tokens) + 1)
     return Reading(episode.problem.id, conversation(episode), places, labels, _ends(episode))
@@ -111,7 +128,7 @@ def by_outcome(episode: Episode, right: Float[np.ndarray, " k"]) -> Reading:
 def by_step(
     model: OutcomeModel, episode: Episode, right: Float[np.ndarray, " k"], hopeful: set[tuple[str, str]]
 ) -> Reading:
-    """The empty prefix and those that end a step; the first reply's are labelled with what can come of them."""
+    """Label the empty prefix and those that end a step; for the first reply, by the results of continuations."""
     places: list[int] = []
     labels: list[float] = []
     for k, turn in enumerate(episode.turns):
@@ -126,7 +143,7 @@ def by_step(
 
 
 def prefixes(reply: str) -> list[str]:
-    """The beginnings of a reply, from the empty one, that end with a step; the whole reply is none of them."""
+    """Return the prefixes of a reply that end with a step, the empty one first and without the complete reply."""
     return list(accumulate(split_steps(reply)[:-1], initial=""))
 
 
@@ -137,7 +154,7 @@ def completable(
     tries: int,
     seed: tuple[int, ...],
 ) -> set[tuple[str, str]]:
-    """(problem, prefix) for each prefix of a first reply that at least one of ``tries`` continuations ends rightly."""
+    """Return (problem, prefix) for each first-reply prefix with a correct one among ``tries`` continuations."""
     asked: dict[tuple[str, str], Problem] = {}
     for episode in episodes:
         asked |= {(episode.problem.id, text): episode.problem for text in prefixes(episode.turns[0].reply.text)}
@@ -146,7 +163,7 @@ def completable(
     def begin(problem: Problem, sample: int, samples: int) -> Prefill:
         return Prefill(begun[int(problem.id)][1], False)
 
-    posed = [replace(problem, id=str(i)) for i, problem in enumerate(asked.values())]  # each once, and by itself
+    posed = [replace(problem, id=str(i)) for i, problem in enumerate(asked.values())]  # one problem per prefix
     ended = components.runner(posed, tries, [sampling_params], seed, begin)
     right = np.nan_to_num(correctness(components.task, ended)[:, 0])
     return {begun[int(episode.problem.id)] for episode, label in zip(ended, right, strict=True) if label}
@@ -161,7 +178,7 @@ def fit(
     max_tokens_per_micro_batch: int,
     seed: int,
 ) -> None:
-    """Minimise the loss with AdamW at ``lr``, falling linearly to nothing; ``minibatch`` conversations a step."""
+    """Minimise the loss with AdamW; ``lr`` falls linearly to 0, and a step has ``minibatch`` conversations."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
     total = epochs * -(-len(readings) // minibatch)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / total)
@@ -177,8 +194,7 @@ def fit(
 
 
 def backward(model: OutcomeModel, readings: Sequence[Reading], max_tokens_per_micro_batch: int) -> None:
-    """Add the gradient of the mean loss over all labelled prefixes of these readings, ``max_tokens_per_micro_batch``
-    at a time."""
+    """Accumulate the gradient of the mean loss over all labelled prefixes, one micro-batch after another."""
     labelled = sum(len(one.labels) for one in readings)
     for piece in pieces([len(one.tokens) for one in readings], max_tokens_per_micro_batch):
         some = [readings[i] for i in piece]
@@ -190,7 +206,7 @@ def backward(model: OutcomeModel, readings: Sequence[Reading], max_tokens_per_mi
 
 
 def figures(model: OutcomeModel, readings: Sequence[Reading]) -> dict[str, dict[str, float | None]]:
-    """Of whole replies and of all labelled prefixes: accuracy at one half, AUC, how many there are, share right."""
+    """Return accuracy at threshold 1/2, AUROC, number and share correct, of complete replies and of all prefixes."""
     read = model.read([one.tokens for one in readings])
     prefixes = [(p[i], label) for p, one in zip(read, readings) for i, label in zip(one.places, one.labels)]
     replies = [(p[i], dict(zip(one.places, one.labels))[i]) for p, one in zip(read, readings) for i in one.ends]
@@ -204,9 +220,10 @@ def figures(model: OutcomeModel, readings: Sequence[Reading]) -> dict[str, dict[
 
 
 def auc(p: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"]) -> float | None:
-    """How often a right one has the higher ``p`` than a wrong one, ties counting half; None without both.
+    """Return the probability that a correct item has a higher ``p`` than a wrong one, or None without both.
 
-    Mann and Whitney 1947: (sum of the ranks of the right - m (m + 1) / 2) / (m (n - m)), m of n being right.
+    Mann and Whitney 1947: (sum of the ranks of the correct items - m (m + 1) / 2) / (m (n - m)), with m of n correct.
+    Ties count half.
     """
     m, n = int(right.sum()), len(right)
     if not 0 < m < n:
@@ -215,7 +232,7 @@ def auc(p: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"]) -> float | No
 
 
 def line(name: str, held_out: dict[str, dict[str, float | None]]) -> str:
-    """One figure in words: of whole replies, then of all labelled prefixes."""
+    """Describe one metric, of complete replies and of all labelled prefixes."""
     said = []
     for of, values in held_out.items():
         value = values[name]

@@ -85,7 +85,7 @@ def end_and_padding(components: Components) -> Iterator[CheckResult]:
     names = ", ".join(repr(policy.tokenizer.decode([token])) for token in policy.ends)
     if not policy.renderer.template_ends:
         says = (
-            f"the chat template puts none of {names} after a reply, so earlier turns never show where one stops: "
+            f"the chat template puts none of {names} after a reply, so earlier turns never show where a reply stops: "
             f"policy.chat_template=plain, or the path of one that does"
         )
         yield CheckResult("end token", False, says)

@@ -73,7 +73,7 @@ def _step_size(policy: Policy, before: list[Tensor], rate: float) -> CheckResult
 def _reference(starts_at_reference: bool, stays: bool) -> CheckResult:
     if not starts_at_reference:
         return CheckResult("reference", False, "is not the policy before training: report it, with this set-up")
-    says = "stays where it was" if stays else "moves with the policy: tuning=full or lora"
+    says = "stays unchanged" if stays else "moves with the policy: tuning=full or lora"
     return CheckResult("reference", stays, says)
 
 

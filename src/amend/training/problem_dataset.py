@@ -12,15 +12,15 @@ from amend.types import Problem
 
 
 class ProblemDataset(IterableDataset[list[Problem]]):
-    """One round's problems an epoch, chosen from the training split by the curriculum."""
+    """The problems of one iteration per epoch, which the curriculum chooses from the training split."""
 
     def __init__(self, task: Task, algorithm: Algorithm) -> None:
         self._problems, self._algorithm = task.problems("train"), algorithm
 
     def __iter__(self) -> Iterator[list[Problem]]:
-        learner = self._algorithm
-        seed = (learner.seed, learner.iteration)
-        learner.problem_indices = learner.exploration.curriculum.pick(
-            len(self._problems), learner.groups_per_batch, seed
+        algorithm = self._algorithm
+        seed = (algorithm.seed, algorithm.iteration)
+        algorithm.problem_indices = algorithm.exploration.curriculum.pick(
+            len(self._problems), algorithm.groups_per_batch, seed
         )
-        yield [self._problems[i] for i in learner.problem_indices]
+        yield [self._problems[i] for i in algorithm.problem_indices]

@@ -14,7 +14,11 @@ from amend.results.run_folder.folder import ReadOnlyRunFolder, RunFolder
 
 
 def record_sources(folder: RunFolder, components: Components) -> None:
-    """What the task read, with row counts and SHA-256, as sources.json. UserError where a resumed run reads another."""
+    """Write the data sources of the task, with row counts and SHA-256, to sources.json.
+
+    Raises:
+        UserError: If a resumed run reads other data than before.
+    """
     read = getattr(components.task, "provenance", {})
     path = folder.path / "sources.json"
     if path.exists() and (before := json.loads(path.read_text(encoding="utf-8"))) != read:
@@ -28,12 +32,12 @@ def record_sources(folder: RunFolder, components: Components) -> None:
 
 
 def open_run_folder(cfg: DictConfig) -> RunFolder:
-    """The run's folder, which the first process makes, or finds, and holds."""
-    mine: list[RunFolder] = []
+    """Create the run folder, or find that of a resumed run; rank 0 holds its lock, other ranks only read it."""
+    opened: list[RunFolder] = []
 
-    def held() -> Path:
-        mine.append(RunFolder.resume(cfg) if cfg.resume else RunFolder.create(cfg))
-        return mine[0].path
+    def open_folder() -> Path:
+        opened.append(RunFolder.resume(cfg) if cfg.resume else RunFolder.create(cfg))
+        return opened[0].path
 
-    path = collectives.run_on_rank_zero(held)
-    return mine[0] if mine else ReadOnlyRunFolder(path)
+    path = collectives.run_on_rank_zero(open_folder)
+    return opened[0] if opened else ReadOnlyRunFolder(path)

@@ -1,6 +1,6 @@
-"""Lightning's loop around an algorithm, and the checkpoint that it goes on from.
+"""Train an algorithm with Lightning's trainer, from the beginning or from a checkpoint.
 
-A checkpoint is one file; under ``trainer=fsdp`` it is a folder, to which each process has written its part.
+A checkpoint is one file. Under ``trainer=fsdp`` it is a folder, to which each rank has written its shard.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from amend.training.callbacks import RunCallbacks
 from amend.training.checkpoints import load_checkpoint_metadata
 from amend.training.problem_dataset import ProblemDataset
 
-STRATEGIES: dict[str, Any] = {  # Lightning's, by ``trainer.strategy``
+STRATEGIES: dict[str, Any] = {  # the strategy of Lightning by ``trainer.strategy``
     "single": lambda: "auto",
     "ddp": DDPStrategy,
     "fsdp": lambda: ModelParallelStrategy(data_parallel_size=collectives.world_size(), tensor_parallel_size=1),
@@ -34,7 +34,15 @@ def fit(
     callbacks: RunCallbacks,
     checkpoint: Path | None,
 ) -> None:
-    """Lightning's loop: one epoch is one round."""
+    """Train ``algorithm``; one epoch of Lightning is one iteration.
+
+    Args:
+        cfg: The configuration of the run.
+        components: The components of the run.
+        algorithm: The algorithm; a prompting method returns at once.
+        callbacks: The callbacks of the run.
+        checkpoint: The checkpoint of a resumed run, or None.
+    """
     if not isinstance(algorithm, Algorithm):
         return  # a prompting method trains nothing
     trainer = pl.Trainer(
@@ -52,7 +60,7 @@ def fit(
     if checkpoint is not None:
         saved = load_checkpoint_metadata(checkpoint)
         algorithm.on_load_checkpoint(saved)
-        if algorithm.progress >= 1:  # it had only its evaluation left; the loop would add a round
+        if algorithm.progress >= 1:  # only the evaluation is left; Lightning would add an iteration
             if checkpoint.is_dir():
                 algorithm.configure_model()
                 fsdp.load_sharded_checkpoint(algorithm, checkpoint)
