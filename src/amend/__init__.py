@@ -1,3 +1,3 @@
-"""amend compares reinforcement-learning algorithms that teach language models to reason and to correct themselves."""
+"""Compare reinforcement-learning algorithms that teach language models to correct their own answers."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""``python -m amend`` is ``python run.py``."""
+"""Run the command line: ``python -m amend`` is the same as ``python run.py``."""
 
 import sys
 

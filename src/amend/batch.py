@@ -1,8 +1,8 @@
-"""From scored episodes to tensors: the one place where ragged conversations become a rectangle.
+"""Collate scored episodes into tensors, and split a batch into micro-batches.
 
-Every array stands on one time axis: ``logp[i, t]`` belongs to ``tokens[i, t]``. Rows are padded on the right, and
-padding is known from lengths alone, never from a token's value, so an end token that doubles as the pad token is kept
-and trained once, like any other token the policy drew.
+All tensors share one time axis: ``old_logprobs[i, t]`` belongs to ``tokens[i, t]``. Rows are padded on the right.
+Padding is determined by the length of a row, never by the value of a token. An end token that is also the pad token is
+therefore trained once, like any other sampled token.
 """
 
 from __future__ import annotations
@@ -24,19 +24,22 @@ from amend.types import Episode, Scored
 class Batch:
     """b episodes of up to t tokens and k turns.
 
-    turn:     which turn a token belongs to, its prompt included; -1 on padding
-    sampled:  the tokens that the policy drew, and so the ones that are trained
-    logp:     log-probability under the sampling policy, 0 where nothing was drawn
-    temperature: that a token was drawn at, and is read at again; 1 where nothing was drawn
-    along:    how much of the turn's reward was paid at a token itself; the rest falls due at the turn's end
-    ref_logp: the same under the reference; NaN until ``Algorithm.improve`` fills it for an algorithm that asks, so that
-              a use without asking is loud
-    reward:   raw reward of each turn
-    group:    episodes of one problem share a number
-    more:     what an algorithm reads once before its updates and needs in them, such as a critic's values; where the
-              engine's log-probabilities are not the trainer's, ``logp`` has the trainer's, ``extras`` the "engine"'s
-              and
-              the "importance" of each token (see ``Algorithm.gathered``)
+    Attributes:
+        tokens: The tokens of each conversation, padded on the right.
+        turn: The turn of each token, from 0; a prompt belongs to the turn of its reply. -1 at padding.
+        loss_mask: Whether a token is trained: the policy sampled it.
+        old_logprobs: The log-probability in nats under the policy that sampled the token; 0 where ``loss_mask`` is
+            False. If the engine's log-probabilities differ from the trainer's, these are the trainer's.
+        ref_logp: The log-probability in nats under the reference model. NaN if the algorithm does not compute it, so
+            that an unintended use is visible.
+        temperature: The temperature at which a token was sampled and is trained; 1 where ``loss_mask`` is False.
+        token_rewards: The part of a turn's reward that is given at this token. The remainder is given at the last token
+            of the turn.
+        reward: The reward of each turn.
+        group_id: The group of each episode. Episodes of one problem have the same number.
+        extras: Values that an algorithm computes once before its updates, such as the "value" of a critic. If the
+            engine's log-probabilities differ from the trainer's: the engine's log-probabilities ("engine") and the
+            importance weight of each token ("importance"), see ``Algorithm.make_batch``.
     """
 
     tokens: Int[Tensor, "b t"]
@@ -54,19 +57,23 @@ class Batch:
         return len(self.tokens)
 
     def rows(self, index: Int[Tensor, " m"]) -> Batch:
-        """The episodes ``index`` names, cut to the longest of them."""
+        """Return some episodes, padded to the longest of them.
+
+        Args:
+            index: The indices of the m episodes.
+        """
         longest = int((self.turn[index] >= 0).sum(dim=1).max())
         picked = {name: getattr(self, name)[index] for name in (*ALONG_TIME, "reward", "group_id")}
         picked |= {name: picked[name][:, :longest] for name in ALONG_TIME}
         return Batch(**picked, extras={name: value[index, :longest] for name, value in self.extras.items()})
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same batch on a device."""
+        """Return the batch on another device."""
         moved = {name: getattr(self, name).to(device) for name in (*ALONG_TIME, "reward", "group_id")}
         return Batch(**moved, extras={name: value.to(device) for name, value in self.extras.items()})
 
 
-ALIKE = 1.25  # episodes are alike in length if the longer has at most so many times the tokens of the shorter
+ALIKE = 1.25  # largest ratio of the lengths of two episodes in a micro-batch
 ALONG_TIME = (
     "tokens",
     "turn",
@@ -79,27 +86,44 @@ ALONG_TIME = (
 
 
 def transcript(episode: Episode) -> tuple[list[int], list[int], list[bool], list[float], list[float]]:
-    """An episode's tokens in order, with each one's turn, whether the policy drew it, its log-probability and the
-    temperature it was drawn at (a greedy one counts as 1)."""
+    """Return the tokens of an episode in order, with their properties.
+
+    Args:
+        episode: The episode.
+
+    Returns:
+        For each token: the token, its turn, whether it is trained, its log-probability (0 if it is not trained), and
+        its temperature (1 for greedy replies and for tokens that are not trained).
+
+    Raises:
+        ValueError: If a prompt does not extend the previous turn.
+    """
     tokens: list[int] = []
     turns: list[int] = []
     loss_mask: list[bool] = []
     logp: list[float] = []
-    heat: list[float] = []
+    temperatures: list[float] = []
     for k, turn in enumerate(episode.turns):
         if list(turn.prompt[: len(tokens)]) != tokens:
-            raise ValueError(f"{episode.problem.id}: the prompt of turn {k + 1} does not extend the turn before it")
-        asked, drawn = turn.prompt[len(tokens) :], turn.reply.tokens
-        tokens += [*asked, *drawn]
-        turns += [k] * (len(asked) + len(drawn))
-        loss_mask += [False] * len(asked) + list(turn.trained)
-        logp += [0.0] * len(asked) + [lp if own else 0.0 for lp, own in zip(turn.reply.logp, turn.trained, strict=True)]
-        heat += [1.0] * len(asked) + [turn.temperature or 1.0 if own else 1.0 for own in turn.trained]
-    return tokens, turns, loss_mask, logp, heat
+            raise ValueError(f"{episode.problem.id}: the prompt of turn {k + 1} does not extend the previous turn")
+        added, reply = turn.prompt[len(tokens) :], turn.reply.tokens
+        tokens += [*added, *reply]
+        turns += [k] * (len(added) + len(reply))
+        loss_mask += [False] * len(added) + list(turn.trained)
+        logp += [0.0] * len(added) + [lp if use else 0.0 for lp, use in zip(turn.reply.logp, turn.trained, strict=True)]
+        temperatures += [1.0] * len(added) + [turn.temperature or 1.0 if use else 1.0 for use in turn.trained]
+    return tokens, turns, loss_mask, logp, temperatures
 
 
 def collate(scored: Sequence[Scored]) -> Batch:
-    """Scored episodes, in their order, as one batch. All must have the same number of turns."""
+    """Collate scored episodes into a batch, in their order.
+
+    Args:
+        scored: The episodes. All must have the same number of turns.
+
+    Returns:
+        The batch. ``ref_logp`` is NaN.
+    """
     rows = [transcript(s.episode) for s in scored]
     b, t = len(rows), max(len(tokens) for tokens, *_ in rows)
     tokens = np.zeros((b, t), dtype=np.int64)
@@ -107,13 +131,13 @@ def collate(scored: Sequence[Scored]) -> Batch:
     loss_mask = np.zeros((b, t), dtype=bool)
     logp, token_rewards = np.zeros((b, t), dtype=np.float32), np.zeros((b, t), dtype=np.float32)
     temperature = np.ones((b, t), dtype=np.float32)
-    for i, (ids, turns, drawn, lp, heat) in enumerate(rows):
+    for i, (ids, turns, mask, lp, temperatures) in enumerate(rows):
         tokens[i, : len(ids)], turn[i, : len(ids)] = ids, turns
-        loss_mask[i, : len(ids)], logp[i, : len(ids)], temperature[i, : len(ids)] = drawn, lp, heat
+        loss_mask[i, : len(ids)], logp[i, : len(ids)], temperature[i, : len(ids)] = mask, lp, temperatures
         if scored[i].token_rewards:
             token_rewards[i, loss_mask[i]] = scored[i].token_rewards
-    number: dict[str, int] = {}
-    group_id = [number.setdefault(s.episode.problem.id, len(number)) for s in scored]
+    groups: dict[str, int] = {}
+    group_id = [groups.setdefault(s.episode.problem.id, len(groups)) for s in scored]
     return Batch(
         tokens=torch.from_numpy(tokens),
         turn=torch.from_numpy(turn),
@@ -128,26 +152,34 @@ def collate(scored: Sequence[Scored]) -> Batch:
 
 
 def micro_batches(batch: Batch, tokens: int) -> list[tuple[Int[Tensor, " m"], float]]:
-    """This process's share of the batch in pieces of at most ``tokens`` padded tokens (at least one episode each), and
-    what each piece counts for, see ``ranks.dealt``.
+    """Split this rank's shard of a batch into micro-batches.
 
-    Shares are of whole problems, as far as they go. A piece's episodes are alike in length, within ``ALIKE``, and those
-    of a problem stand side by side: what they have in common is read once (``policy.prefixes``).
+    A shard consists of whole groups if possible. The lengths of the episodes of a micro-batch differ at most by the
+    factor ``ALIKE``. Episodes of a group are adjacent, so that their common prefix is computed once
+    (``policy.prefix_tree``).
+
+    Args:
+        batch: The batch.
+        tokens: The maximum number of padded tokens of a micro-batch. A micro-batch has at least one episode.
+
+    Returns:
+        The rows of each micro-batch and the factor of its loss: 1, or 0 for a dummy micro-batch, see
+        ``collectives.shard_batches``.
     """
     length = (batch.turn >= 0).sum(dim=1)
-    alike = (length.double().log() / math.log(ALIKE)).floor().long()
-    order = batch.group_id - alike * (int(batch.group_id.max()) + 1)
+    length_class = (length.double().log() / math.log(ALIKE)).floor().long()
+    order = batch.group_id - length_class * (int(batch.group_id.max()) + 1)
 
-    def cut(hand: Int[Tensor, " n"]) -> list[Int[Tensor, " m"]]:
-        hand = hand[torch.argsort(order[hand], stable=True)]
+    def split(shard: Int[Tensor, " n"]) -> list[Int[Tensor, " m"]]:
+        shard = shard[torch.argsort(order[shard], stable=True)]
         sizes: list[int] = []
         longest = 0
-        for own in length[hand].tolist():
-            longest = max(longest, own)
+        for row_length in length[shard].tolist():
+            longest = max(longest, row_length)
             if not sizes or (sizes[-1] + 1) * longest > tokens:
                 sizes.append(0)
-                longest = own
+                longest = row_length
             sizes[-1] += 1
-        return list(hand.split(sizes))
+        return list(shard.split(sizes))
 
-    return collectives.shard_batches(torch.argsort(batch.group_id, stable=True), cut)
+    return collectives.shard_batches(torch.argsort(batch.group_id, stable=True), split)

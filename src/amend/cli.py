@@ -1,9 +1,8 @@
 """The command line: compose a configuration, check it, and run the job that it names.
 
-Hydra composes conf/, and ``config.validate`` checks the result before torch is imported, so a mistake costs a third
-of a
-second. An error that only the user can correct ends with one line, which names the key, the value and what is allowed,
-and with exit status 2. ``HYDRA_FULL_ERROR=1`` shows its traceback.
+Hydra composes conf/, and ``config.validate`` checks the result. Both happen before the import of torch, so a mistake
+costs a third of a second. An error that only the user can correct is printed as one line with the key, the value and
+the allowed values. The exit status is then 2. ``HYDRA_FULL_ERROR=1`` prints the traceback.
 """
 
 from __future__ import annotations
@@ -31,7 +30,13 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
 def main() -> int:
-    """Compose from the command line, check, and run the job (or, with ``-m``, the jobs); the worst exit status."""
+    """Compose the configuration, check it, and run the job.
+
+    With ``-m``, run several jobs.
+
+    Returns:
+        The largest exit status of the jobs.
+    """
     wants_trace = FULL_ERROR in os.environ
     statuses: list[int] = []
 
@@ -44,30 +49,33 @@ def main() -> int:
                 statuses[-1] = run_job(cfg)
         except UserError as error:
             if wants_trace or "basic" not in HydraConfig.get().launcher._target_:
-                raise  # in another process: it must reach this one
+                raise  # a job in another process must raise the error in this process
             print_error(error)
 
     sys.argv[1:] = expand_policy_shorthand(sys.argv[1:])
     try:
-        with environment_variable(FULL_ERROR, "1"):  # Hydra then raises its exceptions, and we print them in one line
+        with environment_variable(FULL_ERROR, "1"):  # makes Hydra raise its exceptions, so that amend prints them
             hydra.main(config_path=str(config_dir()), config_name="config", version_base="1.3")(job)()
     except KeyboardInterrupt:
         print_error("interrupted")
         return INTERRUPTED
-    except Exception as error:
+    except Exception as error:  # fallback: print errors of Hydra as one line
         if wants_trace or (statuses and not isinstance(error, UserError)):
-            raise  # a fault of ours, which one line would hide
+            raise  # a bug of amend needs its traceback
         print_error(error if isinstance(error, UserError) else describe_hydra_error(error))
         return REFUSED
     return max(statuses, default=0)
 
 
 def run_job(cfg: DictConfig) -> int:
-    """Run the job ``cfg.job`` and return its exit status. A job is ``run(cfg)`` in ``amend/job/<name>.py``."""
+    """Run the job ``cfg.job`` and return its exit status.
+
+    A job is the function ``run(cfg)`` in ``amend/job/<name>.py``.
+    """
     from amend.distributed import launch
 
     run = importlib.import_module(f"amend.job.{cfg.job}").run
-    silence_libraries()  # after their import, which sets their log levels
+    silence_libraries()  # after the import, because the import sets the log levels
     if cfg.trainer.strategy == "single" or cfg.job not in ("train", "evaluate"):
         return int(run(cfg))
     with launch.one_process_per_device(
@@ -95,7 +103,7 @@ def _set_variable(name: str, value: str | None) -> None:
 
 
 def silence_libraries() -> None:
-    """Libraries keep to warnings; what a user must know amend says itself."""
+    """Hide the progress bars of transformers, and all messages of Lightning and transformers below errors."""
     for name in ("pytorch_lightning", "lightning.pytorch", "transformers", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")

@@ -1,7 +1,8 @@
-"""From a checked configuration to the objects of a run. Only this file and ``train.py`` read a config.
+"""Build the objects of a run from a checked configuration.
 
-A component is found by convention: ``algo=score`` is the class in ``amend/algo/score.py`` that takes keyword-only
-knobs, and its knobs are the YAML's keys. What one component needs of another is handed in by position.
+The choice of a group names its class in ``_target_``. The other keys of the choice are the keyword arguments of the
+class. Objects that a component needs from other components are passed by position. Components therefore receive values,
+and never read a configuration.
 """
 
 from __future__ import annotations
@@ -31,7 +32,15 @@ from amend.types import Budget, Episode, Reranker
 
 
 class Components(NamedTuple):
-    """Everything a run is made of."""
+    """The components of a run.
+
+    Attributes:
+        task: The task.
+        dialogue: The dialogue.
+        policy: The policy.
+        runner: The runner, which plays episodes.
+        reward: The reward.
+    """
 
     task: Task
     dialogue: Dialogue
@@ -41,37 +50,40 @@ class Components(NamedTuple):
 
 
 def to_kwargs(group: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
-    """A group's values as plain Python, without its target and its name."""
-    plain = OmegaConf.to_container(group, resolve=True) if isinstance(group, DictConfig) else dict(group)
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items() if key not in ("_target_", "name")}
+    """Return the values of a group as plain Python values, without ``_target_`` and ``name``."""
+    values = OmegaConf.to_container(group, resolve=True) if isinstance(group, DictConfig) else dict(group)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items() if key not in ("_target_", "name")}
 
 
 def build(node: DictConfig | Mapping[str, Any], *context: Any) -> Any:
-    """Build what a choice names: its ``_target_``, called with ``context`` by position and its other keys by name."""
+    """Build the object of a choice.
+
+    Call its ``_target_`` with ``context`` as positional arguments and the other keys as keyword arguments.
+    """
     return hydra.utils.get_object(node["_target_"])(*context, **to_kwargs(node))
 
 
 def build_task(cfg: DictConfig) -> Task:
-    """The task alone: all that grading needs."""
-    plain = OmegaConf.to_container(cfg.task, resolve=True)
-    assert isinstance(plain, dict)
-    return _build_task({str(key): value for key, value in plain.items()})
+    """Build the task alone, which is all that grading needs."""
+    values = OmegaConf.to_container(cfg.task, resolve=True)
+    assert isinstance(values, dict)
+    return _build_task({str(key): value for key, value in values.items()})
 
 
 def _build_task(node: dict[str, Any]) -> Task:
-    """Build a task. A mixture is handed the tasks that it consists of."""
+    """Build a task. A mixture gets its tasks as an argument."""
     parts = {part: _build_task(values) for part, values in node.pop("tasks", {}).items()}
     task: Task = build(node, *([parts] if parts else []))
     return task
 
 
 def build_components(cfg: DictConfig) -> Components:
-    """Task, dialogue, policy, play and score, ready to train or to evaluate."""
+    """Build the task, the dialogue, the policy, the runner and the reward."""
     set_threads(cfg.trainer.threads, cfg.trainer.nodes)
     task = build_task(cfg)
     dialogue: Dialogue = build(cfg.dialogue)
-    torch.manual_seed(cfg.seed)  # what a low-rank update begins as
+    torch.manual_seed(cfg.seed)  # for the initial weights of a low-rank update
     tuning = build(cfg.tuning)
     policy, device = build(cfg.policy, tuning), launch.device(cfg.trainer.accelerator)
     if cfg.trainer.strategy == "fsdp" and collectives.is_initialized():
@@ -86,8 +98,8 @@ def build_components(cfg: DictConfig) -> Components:
 
 
 def build_algorithm(cfg: DictConfig, components: Components) -> GenerationStrategy:
-    """The learner, handed the house."""
-    torch.manual_seed(cfg.seed)  # what an algorithm initialises itself (a value head, an adapter)
+    """Build the algorithm with the components of the run."""
+    torch.manual_seed(cfg.seed)  # for weights that an algorithm initializes, such as a value head
     exploration = Exploration(*(build(cfg[group]) for group in Exploration._fields))
     context = AlgorithmContext(
         components.policy, components.runner, components.reward, exploration, Budget(**cfg.budget), cfg.seed
@@ -97,39 +109,51 @@ def build_algorithm(cfg: DictConfig, components: Components) -> GenerationStrate
 
 
 def build_reranker(cfg: DictConfig) -> Reranker | None:
-    """What ``eval.reranker`` says of each turn's reply, [b k] chances of being right; None where none is configured."""
+    """Build the reranker of ``eval.reranker``; return None if there is none. See ``amend.types.Reranker``."""
     if cfg.eval.reranker is None:
         return None
     model = outcome_model("eval.reranker", cfg.eval.reranker)
 
     def rank(episodes: Sequence[Episode]) -> Float[np.ndarray, "b k"]:
-        """Each turn by itself, in its own context: a method's second attempt need not continue its first."""
-        found = np.zeros((len(episodes), max((len(e.turns) for e in episodes), default=0)))
+        """Return the probability that the reply of each turn is right.
+
+        Each turn is a separate conversation, because the second attempt of a method need not continue the first.
+        """
+        scores = np.zeros((len(episodes), max((len(e.turns) for e in episodes), default=0)))
         places = [(i, k) for i, e in enumerate(episodes) for k in range(len(e.turns))]
         rows = [episodes[i].turns[k].prompt + episodes[i].turns[k].reply.tokens for i, k in places]
         for place, p in zip(places, model.read(rows), strict=True):
-            found[place] = p[-1]
-        return found
+            scores[place] = p[-1]
+        return scores
 
     return rank
 
 
 def check_context_length(cfg: DictConfig, policy: Policy, runner: RolloutRunner, task: Task) -> None:
-    """UserError where a whole conversation about the first test problem would not fit the model."""
+    """Raise UserError if the longest conversation does not fit into the context of the model.
+
+    The length is estimated from the first test problems, see ``longest_conversation``.
+    """
     needed = longest_conversation(cfg, policy, runner, task)
-    asked = needed - runner.turns * int(cfg.algo.max_tokens)
+    prompt_tokens = needed - runner.turns * int(cfg.algo.max_tokens)
     if needed > policy.context:
         raise UserError(
-            f"algo.max_tokens={cfg.algo.max_tokens}: {runner.turns} replies of that length beside {asked} tokens of "
-            f"questions need {needed}; {policy.name} holds {policy.context}, so allowed: at most "
-            f"{max(0, (policy.context - asked) // runner.turns)}"
+            f"algo.max_tokens={cfg.algo.max_tokens}: {runner.turns} replies of this length and {prompt_tokens} tokens "
+            f"of prompts need {needed} tokens, but the context of {policy.name} is {policy.context}; allowed: at most "
+            f"{max(0, (policy.context - prompt_tokens) // runner.turns)}"
         )
 
 
 def longest_conversation(cfg: DictConfig, policy: Policy, runner: RolloutRunner, task: Task) -> int:
-    """About the most tokens of a whole conversation: all replies at their full length, and what is said around them."""
+    """Estimate the number of tokens of the longest conversation.
+
+    It is the sum of the longest prompt of the first 64 test problems, the messages between the turns, and all replies
+    at their maximum length.
+    """
     problems = task.problems("test")[:64]
-    asked = max(len(policy.renderer.build_generation_prompt(task.render_prompt(problem))) for problem in problems)
-    silent = runner.build_episode(problems[0], [(runner.reply(""), False)] * runner.turns)
-    asked += len(silent.turns[-1].prompt) - len(silent.turns[0].prompt)
-    return asked + runner.turns * int(cfg.algo.max_tokens)
+    prompt_tokens = max(
+        len(policy.renderer.build_generation_prompt(task.render_prompt(problem))) for problem in problems
+    )
+    empty_replies = runner.build_episode(problems[0], [(runner.reply(""), False)] * runner.turns)
+    prompt_tokens += len(empty_replies.turns[-1].prompt) - len(empty_replies.turns[0].prompt)
+    return prompt_tokens + runner.turns * int(cfg.algo.max_tokens)

@@ -1,8 +1,8 @@
-"""What is said next: nothing, "there might be an error, try again", or "what is wrong with it?" and then that.
+"""Dialogues decide the user's message after each reply, for example "there might be an error, try again".
 
-Self-correction is a dialogue, not a flag of an algorithm. The follow-up depends on nothing but how many turns there
-have been (and, in ``Confidence``, on how sure the model itself was), so it cannot tell the model whether it was right:
-the correction is intrinsic, as in SCoRe (arXiv 2409.12917), where the same instruction follows every first attempt.
+Self-correction is a dialogue, not an option of an algorithm. The next message depends only on the number of turns, and
+in ``Confidence`` also on the model's own confidence. It therefore does not reveal whether a reply is right. The
+correction is intrinsic, as in SCoRe (arXiv 2409.12917), where the same instruction follows every first attempt.
 """
 
 from __future__ import annotations
@@ -16,34 +16,51 @@ from amend.value_types import Count
 
 @runtime_checkable
 class Dialogue(Protocol):
-    """Who speaks after the model has: ``turns`` is how many replies an episode has at the most."""
+    """A dialogue decides the messages between the turns of an episode."""
 
     @property
-    def turns(self) -> int: ...
+    def turns(self) -> int:
+        """Return the maximum number of turns of an episode."""
+        ...
 
     @property
     def attempts(self) -> tuple[int, ...]:
-        """Which turns, counted from 0, are attempts at the problem."""
+        """Return the turns, counted from 0, that are attempts at the problem."""
         ...
 
     def next_message(self, episode: Episode) -> Message | None:
-        """The next message of the user to an episode of one turn or more; None ends it."""
+        """Return the next message of the user.
+
+        Args:
+            episode: An episode with at least one turn.
+
+        Returns:
+            The message; None if the episode ends.
+        """
         ...
 
 
 class Single:
-    """One reply and no more."""
+    """A dialogue of one turn."""
 
     turns = 1
     attempts = (0,)
 
     def next_message(self, episode: Episode) -> Message | None:
-        """Nothing follows."""
+        """Return None: no message follows."""
         return None
 
 
 class SelfCorrect:
-    """The same ``instruction`` after each reply, right or wrong, until there have been ``turns`` replies."""
+    """A dialogue that repeats one instruction after each reply, right or wrong.
+
+    Args:
+        turns: The number of turns.
+        instruction: The message after each reply.
+
+    Raises:
+        UserError: If a value is not allowed.
+    """
 
     def __init__(self, *, turns: Count, instruction: str) -> None:
         if turns < 1:
@@ -54,38 +71,55 @@ class SelfCorrect:
         self._message = Message("user", instruction)
 
     def next_message(self, episode: Episode) -> Message | None:
-        """The instruction, or None once the episode has all its turns."""
+        """Return the instruction; None after the last turn."""
         return self._message if len(episode.turns) < self.turns else None
 
 
 class Confidence:
-    """The same after each reply, but it is told how sure the model was: the mean log-probability of its tokens.
+    """A dialogue whose instruction contains the model's confidence in its last reply.
 
-    ``instruction`` has ``{logp}`` where that number goes: nats a token, as the engine has it, which is at the
-    temperature it drew at, and at 1 for greedy replies. Below -9.99 it is -9.99, so that the message is always as long.
-    It is the model's own and tells nothing of right or wrong: the question is whether a model can use its certainty.
+    The confidence is the mean log-probability of the tokens of the reply, in nats. The engine computes it at the
+    sampling temperature, and at temperature 1 for greedy replies. It is at least -9.99, so that all messages have the
+    same length. It comes from the model itself and does not reveal whether the reply is right. The question is whether
+    a model can use its own confidence.
+
+    Args:
+        turns: The number of turns.
+        instruction: The message after each reply. ``{logp}`` is replaced with the number.
+
+    Raises:
+        UserError: If a value is not allowed.
     """
 
     def __init__(self, *, turns: Count, instruction: str) -> None:
         if turns < 2:
-            raise UserError(f"dialogue.turns={turns}: allowed: at least 2, for the second is told of the first")
+            raise UserError(
+                f"dialogue.turns={turns}: the second turn needs the confidence of the first; allowed: at least 2"
+            )
         if "{logp}" not in instruction:
-            raise UserError("dialogue.instruction has no {logp}; allowed: a text that says where the number goes")
+            raise UserError("dialogue.instruction has no {logp}; allowed: a text that contains {logp}")
         self.turns, self.attempts, self._instruction = turns, tuple(range(turns)), instruction
 
     def next_message(self, episode: Episode) -> Message | None:
-        """The instruction with the last reply's mean log-probability, or None once the episode has all its turns."""
+        """Return the instruction with the mean log-probability of the last reply; None after the last turn."""
         if len(episode.turns) >= self.turns:
             return None
         logp = episode.turns[-1].reply.logp
-        unsure = min(9.99, abs(sum(logp)) / max(1, len(logp)))
-        return Message("user", self._instruction.replace("{logp}", f"-{unsure:.2f}"))
+        uncertainty = min(9.99, abs(sum(logp)) / max(1, len(logp)))
+        return Message("user", self._instruction.replace("{logp}", f"-{uncertainty:.2f}"))
 
 
 class SelfRefine:
-    """Self-Refine (Madaan et al. 2023, arXiv 2303.17651): attempt, ``feedback`` on it by the same model, ``refine``.
+    """Self-Refine (Madaan et al. 2023, arXiv 2303.17651): an attempt, feedback of the same model, and a second attempt.
 
-    Both messages are the same for right and wrong; the second reply speaks of the first and is no attempt itself.
+    Both messages are the same for right and wrong attempts. The second reply is the feedback, which is not an attempt.
+
+    Args:
+        feedback: The message that asks for feedback.
+        refine: The message that asks for the second attempt.
+
+    Raises:
+        UserError: If a message is empty.
     """
 
     turns = 3
@@ -93,9 +127,9 @@ class SelfRefine:
 
     def __init__(self, *, feedback: str, refine: str) -> None:
         if not feedback.strip() or not refine.strip():
-            raise UserError("dialogue.feedback or dialogue.refine is empty; allowed: any text that tells no answer")
-        self._said = (Message("user", feedback), Message("user", refine))
+            raise UserError("dialogue.feedback or dialogue.refine is empty; allowed: any text that reveals no answer")
+        self._messages = (Message("user", feedback), Message("user", refine))
 
     def next_message(self, episode: Episode) -> Message | None:
-        """The request for feedback, then the request to use it, then nothing."""
-        return self._said[len(episode.turns) - 1] if len(episode.turns) < self.turns else None
+        """Return the request for feedback, then the request to use the feedback, then None."""
+        return self._messages[len(episode.turns) - 1] if len(episode.turns) < self.turns else None

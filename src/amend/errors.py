@@ -1,16 +1,22 @@
-"""The one exception a user is meant to read: one line that says what is wrong, where, and what is allowed."""
+"""The exception for errors that the user can correct.
+
+Its message is one line: what is wrong, the value, and what is allowed.
+"""
 
 from __future__ import annotations
 
 import sys
 
-REFUSED, INTERRUPTED = 2, 130  # exit statuses: as argparse's, and as shells count Ctrl-C
+REFUSED, INTERRUPTED = 2, 130  # exit statuses: that of argparse, and that of a shell after Ctrl-C
 
 
 def print_error(what: object) -> None:
-    """One line to the user."""
+    """Print an error as one line."""
     print(f"amend: {' '.join(str(what).split())}", file=sys.stderr)
 
 
 class UserError(Exception):
-    """Something only the user can mend. The entry point prints its text on one line and exits with status 2."""
+    """An error that only the user can correct.
+
+    The command line prints its message as one line and exits with status 2.
+    """

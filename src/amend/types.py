@@ -1,12 +1,12 @@
-"""The nouns of amend: what flows from a problem to a gradient.
+"""The types that carry data from a problem to an optimizer step.
 
-    Problem -rollout-> Episode -reward-> Scored -collate-> Batch -credit-> [b t] -loss-> [b t] -reduce-> step
+    Problem -rollout-> Episode -reward-> Scored -collate-> Batch -advantages-> [b t] -loss-> [b t] -aggregation-> step
 
-``Batch`` and ``collate`` live in ``batch.py``: they need torch, and whoever only poses or checks problems does not
+``Batch`` and ``collate`` live in ``batch.py`` so that tasks and graders need not import torch.
 
-Every noun is frozen and complete: a value exists only once its stage has run, so nothing here is ever ``None`` for
-"not yet". Axis letters are the same in every file: p problems, n samples of each, b = p * n episodes, t tokens,
-k turns, v vocabulary. Turns count from 0 in arrays and from 1 wherever a person reads them.
+The types are immutable. A value exists only after its stage has run, so no field is ``None`` because a stage has not
+run yet. Axis letters are the same in every file: p problems, n samples per problem, b = p * n episodes, t tokens, k
+turns, v vocabulary. Turns count from 0 in arrays and from 1 in text for people.
 """
 
 from __future__ import annotations
@@ -18,12 +18,17 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 Tokens = tuple[int, ...]
-Stop = Literal["end", "length", "pause"]  # pause: only between an engine and a tool, see Sampling
+Stop = Literal["end", "length", "pause"]  # pause: only between an engine and a tool, see SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a conversation, as chat templates know it."""
+    """One message of a conversation, as in chat templates.
+
+    Attributes:
+        role: The author of the message.
+        content: The text.
+    """
 
     role: Literal["system", "user", "assistant"]
     content: str
@@ -31,7 +36,14 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A question with its gold answer. ``meta`` holds what the task knows beside: level, subject, solution, ..."""
+    """A question with its target answer.
+
+    Attributes:
+        id: The identifier, unique in its task.
+        question: The text of the question.
+        target: The target answer.
+        meta: Other data of the task: level, subject, solution, and so on.
+    """
 
     id: str
     question: str
@@ -40,7 +52,13 @@ class Problem:
 
 
 class Verdict(NamedTuple):
-    """What a check found: the answer read out of the reply (None: there was none), whether it is right, and why."""
+    """The result of grading a reply.
+
+    Attributes:
+        answer: The answer that the grader found in the reply; None if it found none.
+        correct: Whether the answer is correct.
+        reason: The reason of the verdict.
+    """
 
     answer: str | None
     correct: bool
@@ -49,11 +67,16 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What the model said: the tokens it drew, in order, the end token kept; never re-tokenised.
+    """A reply that the model sampled.
 
-    ``logp[i]`` is the natural log-probability of ``tokens[i]`` under the sampling distribution, temperature included.
-    ``text`` is the decoded reply without the end token. ``stop`` tells whether the model ended it or the length did.
-    ``drawn`` tells which tokens the policy drew where a tool wrote the others (log-probability 0); empty: all of them.
+    ``drawn`` states for each token whether the policy sampled it. A tool wrote the other tokens; their log-probability
+    is 0. ``drawn`` is empty if the policy sampled all tokens.
+
+    Attributes:
+        tokens: The tokens in order, with the end token. They are never tokenized again.
+        logp: The log-probability of each token in nats under the sampling distribution, with the temperature applied.
+        text: The decoded reply without the end token.
+        stop: How the reply ended: "end" (end token), "length" (limit), or "pause" (a token at which a tool may answer).
     """
 
     tokens: Tokens
@@ -64,16 +87,21 @@ class Completion:
 
     @property
     def own(self) -> tuple[bool, ...]:
-        """For each token, whether the policy drew it."""
+        """Return for each token whether the policy sampled it."""
         return self.drawn or (True,) * len(self.tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One exchange. ``prompt`` is the whole context the reply was drawn in, so turn 2's prompt extends turn 1's tokens.
+    """One prompt with its reply.
 
-    ``drawn`` is False for a reply that was handed in (an offline first attempt): it is context, and never trained.
-    ``temperature`` is the one it was drawn at (0: greedy), and so the one at which it is read again.
+    ``drawn`` states whether the policy sampled the reply. It is False for a given reply, such as a first attempt of the
+    base model. A given reply is context and is never trained.
+
+    Attributes:
+        prompt: All tokens before the reply. The prompt of turn 2 begins with the tokens of turn 1.
+        reply: The reply.
+        temperature: The sampling temperature (0: greedy). Training uses the same temperature.
     """
 
     prompt: Tokens
@@ -83,13 +111,19 @@ class Turn:
 
     @property
     def trained(self) -> tuple[bool, ...]:
-        """For each token of the reply, whether it is trained: drawn by the policy, in a reply that is its own."""
+        """Return for each token of the reply whether it is trained. Only tokens that the policy sampled are trained."""
         return self.reply.own if self.drawn else (False,) * len(self.reply.tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """A problem and everything said about it. ``sample`` numbers the episodes of one problem in one round."""
+    """A problem with its turns.
+
+    Attributes:
+        problem: The problem.
+        sample: The number of the episode among those of its problem in one iteration, from 0.
+        turns: The turns.
+    """
 
     problem: Problem
     sample: int
@@ -101,14 +135,14 @@ class Scored:
     """An episode and its reward.
 
     Attributes:
-        episode: the episode.
-        reward: one reward for each turn: the weighted sum of ``parts``.
-        parts: the unweighted value of each part of the reward, for each turn.
-        along: rewards at single trained tokens of the episode, in order; the remainder of a turn's reward is given at
-            the last token of the turn. Empty if no part gives rewards at tokens.
-        failed: whether a part could not score the episode. Its reward is then the mean of its group.
-        verified: whether each turn is correct, as the task's verifier says. Empty if no part of the reward asks the
-            verifier.
+        episode: The episode.
+        reward: One reward for each turn: the weighted sum of ``parts``.
+        parts: The unweighted value of each component of the reward, for each turn.
+        token_rewards: Rewards at single trained tokens of the episode, in order; the remainder of a turn's reward is
+            given at the last token of the turn. Empty if no component gives rewards at tokens.
+        failed: Whether a component could not score the episode. Its reward is then the mean of its group.
+        verified: Whether each turn is correct, as the task's grader says. Empty if no component of the reward uses the
+            grader.
     """
 
     episode: Episode
@@ -120,34 +154,57 @@ class Scored:
 
     @property
     def correct(self) -> tuple[bool, ...]:
-        """Whether each turn is correct. Without a verifier: whether its reward, read as a probability, exceeds 1/2."""
+        """Return whether each turn is correct.
+
+        Without a grader, a turn is correct if its reward, read as a probability, exceeds 1/2.
+        """
         return self.verified or tuple(value > 0.5 for value in self.reward)
 
 
 class Prefill(NamedTuple):
-    """The beginning of a first reply that is handed in ("": none), and whether the base model draws the reply."""
+    """The beginning of a first reply.
+
+    Attributes:
+        given: The text that the reply begins with; "": no text.
+        base: Whether the base model samples the reply.
+    """
 
     given: str
     base: bool
 
 
 class Budget(NamedTuple):
-    """What a run may spend; None: no bound. The round that reaches it is the last."""
+    """The budget of a run. The iteration that reaches it is the last one.
+
+    Attributes:
+        sampled_tokens: The maximum number of sampled tokens; None: no limit.
+        episodes: The maximum number of episodes; None: no limit.
+    """
 
     sampled_tokens: int | None
     episodes: int | None
 
     def share(self, counters: Mapping[str, int]) -> float:
-        """How much of it is spent: 0 with no bound, 1 or more when it is over."""
+        """Return the used share of the budget.
+
+        Args:
+            counters: The used ``sampled_tokens`` and ``episodes``.
+
+        Returns:
+            0 without a limit; 1 or more if the budget is used up.
+        """
         bounds = ((self.sampled_tokens, counters["sampled_tokens"]), (self.episodes, counters["episodes"]))
         return max((used / bound for bound, used in bounds if bound), default=0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """How to draw: temperature 0 is greedy; ``max_tokens`` bounds a reply, its end token included.
+    """How to sample a reply.
 
-    At a token of ``pause`` an engine may stop (with ``stop`` "pause"), so that a tool can write what comes next.
+    Attributes:
+        temperature: The sampling temperature; 0 is greedy decoding.
+        max_tokens: The maximum number of tokens of a reply, its end token included.
+        pause: Tokens at which an engine may stop with ``stop="pause"``, so that a tool can write the next tokens.
     """
 
     temperature: float
@@ -156,4 +213,4 @@ class SamplingParams:
 
 
 Reranker = Callable[[Sequence[Episode]], np.ndarray]
-"""What a ranker is: [b k], the chance that each turn's reply is right."""
+"""A function that returns the probability that the reply of each turn is right, [b k]."""

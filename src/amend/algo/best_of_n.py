@@ -1,11 +1,13 @@
-"""Best of n: several replies, and the one the policy itself finds likeliest.
+"""Best of n: sample n replies and choose the reply with the highest mean log-probability under the policy.
 
-    y = argmax_i  1 / |y_i| sum_t log pi(y_it | x),   y_1, ..., y_n ~ pi(. | x) at a temperature
+    y = argmax_i  1 / |y_i| sum_t log pi(y_it | x),   y_1, ..., y_n ~ pi(. | x) at ``temperature``
 
-No verifier: what the oracle would choose is pass@n, and what a reward model would is rerank@n (``report``). The chosen
-reply stands as the second attempt, beside a first one drawn as asked. With n = 4 that is five replies, about
-as many tokens as self_refine's three (of which the built-in model's word about an attempt runs to the limit), and as
-many replies as vote in self_consistency.
+The method uses no verifier. The report shows the choice of a verifier as pass@n, and the choice of a reward model as
+rerank@n. The tables show the chosen reply as the second attempt. The first attempt is one more reply, sampled like
+every first attempt.
+
+n = 4 gives five replies, as many as vote in ``self_consistency``. With the built-in model, they have about as many
+tokens as the three replies of ``self_refine``, because the model's feedback uses all of ``max_tokens``.
 """
 
 from __future__ import annotations
@@ -21,7 +23,14 @@ from amend.value_types import Count, Positive
 
 
 class BestOfN(Prompting):
-    """n: how many replies; heat: the temperature they are drawn at."""
+    """A prompting method whose second attempt is the best of n replies.
+
+    Args:
+        context: The context of the run.
+        n: The number of replies from which the method chooses.
+        temperature: The sampling temperature of these replies.
+        **prompting: The keys of ``PromptingConfig``.
+    """
 
     replaces_second_turn = True
 
@@ -38,18 +47,20 @@ class BestOfN(Prompting):
         sampling_params: Sequence[SamplingParams],
         seed: tuple[int, ...],
     ) -> list[Episode]:
-        """A first attempt, and the likeliest of n others."""
+        """Answer problems, see ``GenerationStrategy``: with a first attempt and the best of n further replies."""
         first = self.runner(problems, group_size, sampling_params[:1], seed)
         if len(sampling_params) < 2:
             return first
-        drawn = self.runner(
+        candidates = self.runner(
             problems, group_size * self.n, [SamplingParams(self.temperature, sampling_params[1].max_tokens)], (*seed, 1)
         )
-        chosen = [max(drawn[i : i + self.n], key=likelihood) for i in range(0, len(drawn), self.n)]
-        return [replace(one, turns=(*one.turns, *best.turns)) for one, best in zip(first, chosen, strict=True)]
+        best = [max(candidates[i : i + self.n], key=likelihood) for i in range(0, len(candidates), self.n)]
+        return [
+            replace(episode, turns=(*episode.turns, *choice.turns)) for episode, choice in zip(first, best, strict=True)
+        ]
 
 
 def likelihood(episode: Episode) -> float:
-    """Mean log-probability (nats) of the first reply's tokens, as they were drawn."""
+    """Return the mean log-probability of the first reply's sampled tokens, in nats, at their sampling temperature."""
     reply = episode.turns[0].reply
     return sum(reply.logp) / max(sum(reply.own), 1)

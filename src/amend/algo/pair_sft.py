@@ -1,11 +1,11 @@
-"""Pair-SFT, the other baseline of SCoRe (arXiv 2409.12917, section 4; after Welleck et al. 2022, arXiv 2211.00053).
+"""Train with Pair-SFT, a baseline of SCoRe (arXiv 2409.12917, section 4; Welleck et al. 2022, arXiv 2211.00053).
 
-    D   = {(x, y-, y+)}            a random wrong attempt with a random right attempt at the same problem
-    D+  = D + {(x, y+, y+')}       ``keep_correct``: and a right one with another right one
+    D   = {(x, y-, y+)}            a random wrong and a random right attempt at the same problem
+    D+  = D + {(x, y+, y+')}       ``keep_correct``: also pairs of two right attempts
     max  E_D log pi(y+ | x, y-),   one model, one iteration, from the base model
 
-Both are samples of the base model's first turn. The pairs look like corrections, but the first attempts of the model
-that learns from them are no longer theirs: the distribution shift that the paper finds.
+Both attempts are first attempts of the base model. The pairs look like corrections. However, the trained model makes
+other first attempts than the pairs contain; the paper calls this a distribution shift.
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ from amend.value_types import Count
 
 
 class PairSFT(Imitation):
-    """keep_correct: D+; pairs: at most so many of each kind a problem."""
+    """Imitation of corrections that are built from pairs of first attempts.
+
+    Args:
+        context: The context of the run.
+        keep_correct: Whether to imitate D+ and not D.
+        pairs: The largest number of pairs of each kind per problem.
+        **imitation: The keys of ``ImitationConfig``.
+    """
 
     fixed = {"turns": 1}  # noqa: RUF012
     compares_group = True  # it pairs episodes of one problem
@@ -36,30 +43,39 @@ class PairSFT(Imitation):
         self.keep_correct, self.pairs = keep_correct, pairs
 
     def select(self, scored: list[Scored]) -> list[Scored]:
-        """The pairs, as two-turn traces whose second turn is learnt."""
-        draw = seeded_generator(self.seed, self.iteration)
-        kept = []
-        for some in group_by_problem(scored).values():
-            right = [one for one in some if one.correct[0]]
-            wrong = [one for one in some if not one.correct[0]]
-            kept += self.paired(wrong, right, draw)
+        """Build pairs, as two-turn traces whose second turn is trained."""
+        generator = seeded_generator(self.seed, self.iteration)
+        traces = []
+        for group in group_by_problem(scored).values():
+            right = [s for s in group if s.correct[0]]
+            wrong = [s for s in group if not s.correct[0]]
+            traces += self.paired(wrong, right, generator)
             if self.keep_correct and len(right) > 1:
-                kept += self.paired(right[::2], right[1::2], draw)
-        return [at_temperature_one(one) for one in kept]
+                traces += self.paired(right[::2], right[1::2], generator)
+        return [at_temperature_one(trace) for trace in traces]
 
     def paired(self, first: list[Scored], second: list[Scored], draw: torch.Generator) -> list[Scored]:
-        """Random members of ``first``, each with a random member of ``second``; none is used twice."""
+        """Pair random episodes; no episode is in two pairs.
+
+        Args:
+            first: The episodes whose first replies become first attempts.
+            second: The episodes whose first replies become second attempts, at the same problem.
+            draw: The random generator.
+
+        Returns:
+            At most ``pairs`` two-turn traces, in which only the second turn is trained.
+        """
         count = min(self.pairs, len(first), len(second))
-        ones = torch.randperm(len(first), generator=draw)[:count].tolist()
-        others = torch.randperm(len(second), generator=draw)[:count].tolist()
-        made = []
-        for i, j in zip(ones, others, strict=True):
+        first_indices = torch.randperm(len(first), generator=draw)[:count].tolist()
+        second_indices = torch.randperm(len(second), generator=draw)[:count].tolist()
+        traces = []
+        for i, j in zip(first_indices, second_indices, strict=True):
             replies = [(first[i].episode.turns[0].reply, False), (second[j].episode.turns[0].reply, True)]
-            made.append(
+            traces.append(
                 Scored(
                     self.runner.build_episode(first[i].episode.problem, replies),
                     (first[i].reward[0], second[j].reward[0]),
                     {},
                 )
             )
-        return made
+        return traces

@@ -1,10 +1,13 @@
-"""Self-consistency (Wang et al. 2022, arXiv 2203.11171): several replies, and the answer that most of them give.
+"""Self-consistency (Wang et al. 2022, arXiv 2203.11171): a majority vote over the answers of several replies.
 
-    answer = mode of a(y_1), ..., a(y_n),   y_1 as asked, y_2, ..., y_n ~ pi(. | x) at a temperature
+    answer = mode of a(y_1), ..., a(y_n),   y_1, ..., y_n ~ pi(. | x)
 
-A tie goes to the answer that was given first; a reply without an answer does not vote. y_1 stands as the first attempt
-and the reply that was elected as the second, so that the gain over asking once is the table's delta. Three votes cost
-what self_refine costs: an attempt, a word about it, another attempt.
+a(y) is the final answer of reply y, and n is ``num_votes``. y_1 is sampled like every first attempt, and the other
+replies at ``temperature``. If several answers have the most votes, the answer of the earliest reply wins. A reply
+without an answer has no vote.
+
+The tables show y_1 as the first attempt and the reply that wins as the second attempt. Their delta is therefore the
+gain of the vote over a single reply. Three votes sample as many replies as ``self_refine``.
 """
 
 from __future__ import annotations
@@ -21,7 +24,14 @@ from amend.value_types import Positive, Several
 
 
 class SelfConsistency(Prompting):
-    """votes: how many replies vote, the first attempt among them; heat: the temperature the others are drawn at."""
+    """A prompting method whose second attempt is the result of a majority vote.
+
+    Args:
+        context: The context of the run.
+        num_votes: The number of replies that vote, with the first attempt.
+        temperature: The sampling temperature of all replies but the first attempt.
+        **prompting: The keys of ``PromptingConfig``.
+    """
 
     replaces_second_turn = True
 
@@ -43,19 +53,27 @@ class SelfConsistency(Prompting):
         sampling_params: Sequence[SamplingParams],
         seed: tuple[int, ...],
     ) -> list[Episode]:
-        """A first attempt, and the reply that the vote chose."""
+        """Answer problems, see ``GenerationStrategy``: with a first attempt and the reply that wins the vote."""
         first = self.runner(problems, group_size, sampling_params[:1], seed)
         if len(sampling_params) < 2:
             return first
-        more = self.num_votes - 1
+        num_others = self.num_votes - 1
         others = self.runner(
-            problems, group_size * more, [SamplingParams(self.temperature, sampling_params[1].max_tokens)], (*seed, 1)
+            problems,
+            group_size * num_others,
+            [SamplingParams(self.temperature, sampling_params[1].max_tokens)],
+            (*seed, 1),
         )
-        elected = [self.elected([one, *others[i * more : (i + 1) * more]]) for i, one in enumerate(first)]
-        return [replace(one, turns=(*one.turns, *chosen.turns)) for one, chosen in zip(first, elected, strict=True)]
+        winners = [
+            self.elected([episode, *others[i * num_others : (i + 1) * num_others]]) for i, episode in enumerate(first)
+        ]
+        return [
+            replace(episode, turns=(*episode.turns, *winner.turns))
+            for episode, winner in zip(first, winners, strict=True)
+        ]
 
     def elected(self, voters: list[Episode]) -> Episode:
-        """The first episode that gives the most frequent answer; the first of all where none gives any."""
+        """Return the first episode with the most frequent answer, or the first episode if no episode has an answer."""
         answers = [self.runner.answer(e.problem, e.turns[0].reply) for e in voters]
         votes = Counter(answer for answer in answers if answer is not None)
         return voters[answers.index(votes.most_common(1)[0][0])] if votes else voters[0]

@@ -1,8 +1,8 @@
-"""Self-Refine (Madaan et al. 2023, arXiv 2303.17651): attempt, feedback by the same model, and another attempt.
+"""Self-Refine (Madaan et al. 2023, arXiv 2303.17651): an attempt, feedback of the same model, and a second attempt.
 
     y1 ~ pi(. | x),   f ~ pi(. | x, y1, "what is wrong with it?"),   y2 ~ pi(. | x, y1, f, "now rewrite it")
 
-The method is its dialogue (dialogue=self_refine); there is nothing else to it, and nothing is trained.
+``dialogue=self_refine`` implements the whole method. It trains nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +11,6 @@ from amend.algo.prompting import Prompting
 
 
 class SelfRefine(Prompting):
-    """Asks as the dialogue says."""
+    """A prompting method that requires the dialogue ``self_refine``."""
 
     required_dialogue = "self_refine"

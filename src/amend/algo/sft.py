@@ -1,9 +1,10 @@
-"""Supervised fine-tuning on the solutions that come with the problems: what reinforcement learning is held against.
+"""Train with supervised fine-tuning on the solutions of the data set: the baseline of reinforcement learning.
 
     max  E_(x, y*) log pi(y* | x)
 
-Nothing is sampled, so on an axis of sampled tokens it stands at zero. More epochs raise accuracy and lower the variety
-of what is sampled (Cobbe et al. 2021, arXiv 2110.14168; Havrilla et al. 2024).
+y* is the solution of problem x. SFT samples no tokens, so a budget of sampled tokens never ends it. More passes over
+the solutions raise the accuracy and lower the diversity of samples (Cobbe et al. 2021, arXiv 2110.14168; Havrilla et
+al. 2024, arXiv 2403.04642).
 """
 
 from __future__ import annotations
@@ -16,21 +17,22 @@ from amend.types import Episode, Problem, Scored
 
 
 class SFT(Imitation):
-    """``problems`` solutions a round, ``epochs`` passes over all of them at the end."""
+    """``groups_per_batch`` solutions per iteration, and a fit with ``update_epochs`` passes over them."""
 
     samples_from_policy = False  # it trains on given solutions
     fixed = {"group_size": 1, "turns": 1}  # noqa: RUF012 - read from the source, never changed
 
     def episodes(self, problems: Sequence[Problem]) -> list[Episode]:
-        """Each problem's own solution, as if it had been said."""
-        return [self.runner.build_episode(p, [(self.runner.reply(_solution(p)), True)]) for p in problems]
+        """Return the solution of each problem as an episode."""
+        return [self.runner.build_episode(p, [(self.runner.reply(_get_solution(p)), True)]) for p in problems]
 
     def select(self, scored: list[Scored]) -> list[Scored]:
-        """All of them."""
+        """Select all solutions."""
         return scored
 
 
-def _solution(problem: Problem) -> str:
+def _get_solution(problem: Problem) -> str:
+    """Return the solution of a problem; raise a ``UserError`` if it has none."""
     solution = str(problem.meta.get("solution", ""))
     if not solution:
         raise UserError(f"algo=sft: problem {problem.id} has no solution; allowed: a task whose problems have one")

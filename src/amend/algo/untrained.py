@@ -1,4 +1,7 @@
-"""The base model as it is, asked as everyone else is: the zero of every comparison."""
+"""The base model without training: the baseline of every comparison.
+
+The model answers with the dialogue of the run, like the model that any other algorithm trains.
+"""
 
 from __future__ import annotations
 
@@ -6,4 +9,4 @@ from amend.algo.prompting import Prompting
 
 
 class Untrained(Prompting):
-    """Nothing is done."""
+    """A prompting method that answers with the base model and the dialogue alone."""
