@@ -1,15 +1,18 @@
-"""DPO: direct preference optimisation (Rafailov et al. 2023, arXiv 2305.18290), and its relatives, on own samples.
+"""DPO: direct preference optimization on the policy's own samples (Rafailov et al. 2023, arXiv 2305.18290).
 
     h = log pi(y_w | x) / pi_ref(y_w | x)  -  log pi(y_l | x) / pi_ref(y_l | x)
 
     sigmoid   - log sigmoid(beta h)
-    hinge     max(0, 1 - beta h)                             (Zhao et al. 2023)
-    ipo       (h - 1 / (2 beta))^2,  h a mean over tokens    (Azar et al. 2023; per token, as TRL has it)
-    + nll  x  - log pi(y_w | x) / |y_w|                      Iterative RPO (Pang et al. 2024)
+    hinge     max(0, 1 - beta h)                             Zhao et al. 2023
+    ipo       (h - 1 / (2 beta))^2,  h a mean over tokens    Azar et al. 2023; the mean is TRL's form
+    + rpo_alpha x  - log pi(y_w | x) / |y_w|                 Iterative RPO (Pang et al. 2024)
 
-y_w is a right reply and y_l a wrong one to the same context: to the problem, or (``pairs=corrections``) to the same
-first attempt. iterations=1 learns offline, from the base model's pairs; more, with begin=last, learns from its own.
-pi_ref is the run's base model throughout (Iterative RPO takes each iteration's first model).
+y_w is a right reply and y_l a wrong reply to the same context x. With ``pairs=attempts``, x is the problem. With
+``pairs=corrections``, x also contains the first attempt, which both replies share.
+
+With ``iterations=1``, DPO is offline: all pairs are samples of the base model. With more iterations and
+``init_from=last``, later pairs are samples of the policy. pi_ref is always the base model of the run, but Iterative RPO
+uses the initial model of each iteration.
 """
 
 from __future__ import annotations
@@ -32,12 +35,22 @@ from amend.value_types import Count, NonNegative, Positive
 
 
 class DPO(Imitation):
-    """form, beta, nll, pairs: as above; cap: at most so many pairs of one context."""
+    """An imitation algorithm that fits the policy to pairs of a right and a wrong reply with a preference loss.
+
+    Args:
+        context: The context of the run.
+        loss_type: The loss of a pair, as above.
+        beta: The coefficient beta of the loss. A larger value keeps the policy closer to the reference model.
+        rpo_alpha: The weight of the right reply's mean negative log-probability; 1 in Iterative RPO.
+        pairs: The replies of a pair: first attempts at a problem, or second attempts after the same first attempt.
+        max_per_problem: The maximum number of pairs of one context.
+        **imitation: The keys of ``ImitationConfig``.
+    """
 
     compares_group = True  # it pairs episodes of one problem
     turns_by = ("pairs", {"attempts": 1, "corrections": 2})
     one_first_attempt = True  # corrections of a problem share one first attempt
-    has_token_loss = False  # the loss is of a pair
+    has_token_loss = False  # the loss belongs to a pair
 
     def __init__(
         self,
@@ -61,35 +74,49 @@ class DPO(Imitation):
         self.data_name = "pairs"
 
     def episodes(self, problems: Sequence[Problem]) -> list[Episode]:
-        """Attempts; or one first attempt of each problem, and corrections of it."""
+        """Sample first attempts, or one first attempt per problem and ``group_size`` corrections of this attempt."""
         sampling_params, seed = self.sampling_params(), (self.seed, self.iteration)
         if self.pairs == "attempts":
             return self.runner(problems, self.group_size, sampling_params[:1], seed, self.exploration.prefill)
         first = self.runner(problems, 1, sampling_params[:1], seed, self.exploration.prefill)
-        begun = [replace(e, sample=i) for e in first for i in range(self.group_size)]
-        return self.runner.continue_episodes(begun, sampling_params[1:2], seed)
+        copies = [replace(episode, sample=i) for episode in first for i in range(self.group_size)]
+        return self.runner.continue_episodes(copies, sampling_params[1:2], seed)
 
     def select(self, scored: list[Scored]) -> list[Scored]:
-        """Pairs, side by side: a right one, then a wrong one."""
-        draw, kept = seeded_generator(self.seed, self.iteration), []
-        for some in contexts(scored):
-            right = [one for one in some if one.correct[-1]]
-            wrong = [one for one in some if not one.correct[-1]]
+        """Select random pairs of each context. No reply is in two pairs.
+
+        Args:
+            scored: The episodes of the iteration.
+
+        Returns:
+            The traces of all pairs. Each right trace is followed by the wrong trace of its pair.
+        """
+        generator, traces = seeded_generator(self.seed, self.iteration), []
+        for episodes in contexts(scored):
+            right = [episode for episode in episodes if episode.correct[-1]]
+            wrong = [episode for episode in episodes if not episode.correct[-1]]
             count = min(self.max_per_problem, len(right), len(wrong))
             for i, j in zip(
-                torch.randperm(len(right), generator=draw)[:count].tolist(),
-                torch.randperm(len(wrong), generator=draw)[:count].tolist(),
+                torch.randperm(len(right), generator=generator)[:count].tolist(),
+                torch.randperm(len(wrong), generator=generator)[:count].tolist(),
                 strict=True,
             ):
-                kept += [at_temperature_one(last_turn_only(right[i])), at_temperature_one(last_turn_only(wrong[j]))]
-        return kept
+                traces += [at_temperature_one(last_turn_only(right[i])), at_temperature_one(last_turn_only(wrong[j]))]
+        return traces
 
     def fit(self, traces: list[Scored]) -> dict[str, float]:
-        """The data as pairs, and some epochs over them."""
+        """Train on the pairs, and set ``data`` to the pairs in TRL's preference format.
+
+        Args:
+            traces: The data set of the fit. Each right trace is followed by the wrong trace of its pair.
+
+        Returns:
+            The metrics of the fit, averaged over its optimizer steps.
+        """
         self.data = [
             {
-                "prompt": (said := self.runner.conversation(chosen.episode))[:-1],
-                "chosen": said[-1:],
+                "prompt": (messages := self.runner.conversation(chosen.episode))[:-1],
+                "chosen": messages[-1:],
                 "rejected": self.runner.conversation(rejected.episode)[-1:],
             }
             for chosen, rejected in zip(traces[::2], traces[1::2], strict=True)
@@ -98,25 +125,33 @@ class DPO(Imitation):
         return self.optimize(batch, self.update_epochs, min(self.num_minibatches, len(batch) // 2), (0.0, 1.0))
 
     def minibatches(self, batch: Batch, count: int, epoch: int) -> Sequence[Tensor]:
-        """Pairs stay together."""
+        """Divide the pairs into disjoint, shuffled minibatches. Both rows of a pair are in the same minibatch."""
         order = torch.randperm(len(batch) // 2, generator=seeded_generator(self.seed, self.iteration, epoch))
         rows = torch.stack([2 * order, 2 * order + 1], dim=1).to(self.device)
         return [part.flatten() for part in rows.tensor_split(count)]
 
     def loss_uses_reference(self) -> bool:
-        """h is measured from it."""
+        """Return True, because h is a log-ratio to the reference model."""
         return True
 
     def accumulate(self, batch: Batch, advantages: Float[Tensor, "b t"]) -> dict[str, float]:
-        """Gradients of this process's pairs of a minibatch, some at a time, and how well they are told apart."""
+        """Accumulate the gradients of this rank's pairs of a minibatch, one micro-batch after another.
+
+        Args:
+            batch: The whole minibatch, in which rows 2 i and 2 i + 1 are a pair.
+            advantages: Not used.
+
+        Returns:
+            This rank's part of each metric: the loss, the margin beta h, and the share of pairs with h > 0.
+        """
         pairs = len(batch) // 2
         length = (batch.turn >= 0).sum(dim=1).view(-1, 2).amax(dim=1)
         totals = {"loss": 0.0, "rewards/margins": 0.0, "rewards/accuracies": 0.0}
         rows = max(1, self.policy.max_tokens_per_micro_batch // (2 * int(length.max())))
-        for some, counts in collectives.shard_batches(
-            torch.arange(pairs, device=self.device), lambda hand: hand.split(rows)
+        for index, counts in collectives.shard_batches(
+            torch.arange(pairs, device=self.device), lambda shard: shard.split(rows)
         ):
-            micro = batch.rows(torch.stack([2 * some, 2 * some + 1], dim=1).flatten())
+            micro = batch.rows(torch.stack([2 * index, 2 * index + 1], dim=1).flatten())
             out = self.policy(micro.tokens, micro.loss_mask, micro.temperature, reference=True)
             loss, margin = self.preference(out.logp, out.ref_logp, micro.loss_mask)
             if (total := loss.sum() / pairs * counts).requires_grad:
@@ -127,10 +162,19 @@ class DPO(Imitation):
         return totals
 
     def preference(self, logp: Tensor, ref_logp: Tensor, loss_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss and beta h of each pair, [pairs], from rows that alternate between right and wrong."""
+        """Compute the loss and the margin beta h of each pair.
+
+        Args:
+            logp: The log-probabilities under the policy, [2 pairs, t]. Right and wrong replies alternate.
+            ref_logp: The log-probabilities under the reference model, [2 pairs, t].
+            loss_mask: True for the tokens of the replies, [2 pairs, t]. Both log-probabilities are 0 elsewhere.
+
+        Returns:
+            The loss and the margin, [pairs] each.
+        """
         length = loss_mask.sum(dim=1).clamp(min=1)
-        said, before = logp.sum(dim=1), ref_logp.sum(dim=1)
-        ratio = (said - before) / length if self.loss_type == "ipo" else said - before
+        total, ref_total = logp.sum(dim=1), ref_logp.sum(dim=1)
+        ratio = (total - ref_total) / length if self.loss_type == "ipo" else total - ref_total
         h = ratio[0::2] - ratio[1::2]
         if self.loss_type == "sigmoid":
             loss = -nn.functional.logsigmoid(self.beta * h)
@@ -138,12 +182,12 @@ class DPO(Imitation):
             loss = torch.relu(1 - self.beta * h)
         else:
             loss = (h - 1 / (2 * self.beta)).square()
-        return loss - self.rpo_alpha * (said / length)[0::2], self.beta * h
+        return loss - self.rpo_alpha * (total / length)[0::2], self.beta * h
 
 
 def contexts(scored: list[Scored]) -> list[list[Scored]]:
-    """The episodes whose last reply answers the very same tokens; what was begun for the policy is among them."""
-    found: dict[tuple[str, Tokens], list[Scored]] = {}
-    for one in scored:
-        found.setdefault((one.episode.problem.id, one.episode.turns[-1].prompt), []).append(one)
-    return list(found.values())
+    """Group the episodes by problem and by the prompt tokens of their last reply, which include a prefill."""
+    groups: dict[tuple[str, Tokens], list[Scored]] = {}
+    for trace in scored:
+        groups.setdefault((trace.episode.problem.id, trace.episode.turns[-1].prompt), []).append(trace)
+    return list(groups.values())

@@ -1,10 +1,11 @@
-"""Expert iteration (Havrilla et al. 2024, arXiv 2403.04642): sample, keep what is right, imitate it, repeat.
+"""Expert iteration (Havrilla et al. 2024, arXiv 2403.04642): sample, keep the right solutions, imitate them, repeat.
 
-    D_i = D_(i-1) + {(x, y) : y ~ pi_(i-1)(. | x), r(x, y) = 1},  duplicates dropped
+    D_i = D_(i-1) + {(x, y) : y ~ pi_(i-1)(. | x), r(x, y) = 1},  without duplicates
     pi_i = argmin - E_(D_i) log pi(y | x),  from the base model each time
 
-K is ``samples``; the paper compares 4 and 96. iterations=1 is rejection-sampling fine-tuning; union=false with
-cap=10 is ReST-EM (Singh et al. 2023, arXiv 2312.06585).
+The paper's number K of samples per problem is ``group_size``; the paper compares 4 and 96. ``iterations=1`` is
+rejection-sampling fine-tuning. ``accumulate_data=false`` with ``max_per_problem=10`` is ReST-EM (Singh et al. 2023,
+arXiv 2312.06585).
 """
 
 from __future__ import annotations
@@ -18,8 +19,14 @@ from amend.value_types import Count
 
 
 class ExpertIteration(Imitation):
-    """cap: right solutions of one problem that are kept at most, the earliest first; with ``union`` that is over all
-    iterations, so a problem that is full keeps what the first ones found."""
+    """An imitation algorithm that fits the model to right solutions.
+
+    Args:
+        context: The context of the run.
+        max_per_problem: The maximum number of solutions of one problem; the earliest solutions are kept. With
+            ``accumulate_data``, this limit is for the whole run, and without it for each fit.
+        **imitation: The keys of ``ImitationConfig``.
+    """
 
     def __init__(
         self, context: AlgorithmContext, *, max_per_problem: Count, **imitation: Unpack[ImitationConfig]
@@ -28,19 +35,19 @@ class ExpertIteration(Imitation):
         self.max_per_problem = max_per_problem
 
     def select(self, scored: list[Scored]) -> list[Scored]:
-        """Episodes that ended right."""
-        return [at_temperature_one(one) for one in scored if one.correct[-1]]
+        """Select the episodes whose last reply is right."""
+        return [at_temperature_one(trace) for trace in scored if trace.correct[-1]]
 
     def kept_of(self, traces: list[Scored]) -> list[Scored]:
-        """Each solution once, and at most ``cap`` of a problem."""
+        """Drop duplicates, and keep at most ``max_per_problem`` traces of each problem."""
         seen: set[tuple[str, tuple[tuple[int, ...], ...]]] = set()
         counts: dict[str, int] = {}
         kept = []
         for trace in traces:
             name = trace.episode.problem.id
-            said = (name, tuple(turn.reply.tokens for turn in trace.episode.turns))
-            if said not in seen and counts.get(name, 0) < self.max_per_problem:
-                seen.add(said)
+            solution = (name, tuple(turn.reply.tokens for turn in trace.episode.turns))
+            if solution not in seen and counts.get(name, 0) < self.max_per_problem:
+                seen.add(solution)
                 counts[name] = counts.get(name, 0) + 1
                 kept.append(trace)
         return kept

@@ -1,10 +1,10 @@
-"""Return-conditioned RL (Havrilla et al. 2024, arXiv 2403.04642): learn from right and wrong, told which is which.
+"""Return-conditioned RL (Havrilla et al. 2024, arXiv 2403.04642): imitate right and wrong replies, each with a tag.
 
-    max  E  log pi(y | x, g),   g = [GOOD] where r(y) = 1, else [BAD];   decoded under [GOOD]
+    max  E [ log pi(y | x, g) ],   g = [GOOD] if r(y) = 1, else [BAD];   decoding under g = [GOOD]
 
-``tags`` at the end: one tag after the question, for how the reply will end. At steps: one before each step of the
-reply, so that the policy also says which step it is at; decoding hands in the first. Every step has the tag of what
-the reply came to: labels of single steps, which the paper also tries, would need a judge of steps.
+``tags=end`` puts one tag after the question. ``tags=steps`` puts a tag before each step of the reply, and decoding
+prefills the first tag. The policy samples the later tags itself. Every step has the tag of the whole reply. The paper
+also tries labels of single steps, but they would need a grader of steps.
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ GOOD, BAD = "[GOOD]", "[BAD]"
 
 
 class RCRL(Imitation):
-    """tags: end, or steps, as above; balance: as many wrong episodes as right ones at the most."""
+    """An imitation algorithm that fits the model to all replies, each with the tag of its correctness.
+
+    Args:
+        context: The context of the run.
+        tags: The place of the tags: after the question (``end``), or before each step of the reply (``steps``).
+        balance: Whether to keep at most as many wrong episodes of an iteration as right episodes.
+        **imitation: The keys of ``ImitationConfig``.
+    """
 
     fixed = {"turns": 1}  # noqa: RUF012
     moves_replies = True  # a reply is trained after a tag
@@ -39,7 +46,7 @@ class RCRL(Imitation):
         self.tags, self.balance = tags, balance
 
     def episodes(self, problems: Sequence[Problem]) -> list[Episode]:
-        """In the first iteration as the base model answers; once it knows the tags, under the good one."""
+        """Sample under [GOOD]; before the first fit without a tag, because the base model does not know the tags."""
         sampling_params, seed = self.sampling_params(), (self.seed, self.iteration)
         if self.progress_before * self.iterations < 1:
             return self.runner(problems, self.group_size, sampling_params, seed, self.exploration.prefill)
@@ -52,38 +59,49 @@ class RCRL(Imitation):
         sampling_params: Sequence[SamplingParams],
         seed: tuple[int, ...],
     ) -> list[Episode]:
-        """Under [GOOD]."""
+        """Answer problems under the tag [GOOD], see ``GenerationStrategy``."""
         if self.tags == "steps":
-            return self.runner(problems, group_size, sampling_params, seed, _begun)
-        known = {p.id: p for p in problems}
-        tagged = self.runner([_tagged(p, GOOD) for p in problems], group_size, sampling_params, seed)
-        return [replace(episode, problem=known[episode.problem.id]) for episode in tagged]
+            return self.runner(problems, group_size, sampling_params, seed, _prefill_good)
+        untagged = {p.id: p for p in problems}
+        episodes = self.runner([_add_tag(p, GOOD) for p in problems], group_size, sampling_params, seed)
+        return [replace(episode, problem=untagged[episode.problem.id]) for episode in episodes]
 
     def select(self, scored: list[Scored]) -> list[Scored]:
-        """Every episode with its tag; its first turn."""
-        right = [one for one in scored if one.correct[0]]
-        wrong = [one for one in scored if not one.correct[0]]
+        """Select the first turns of all episodes with their tags; with ``balance``, drop surplus wrong episodes."""
+        right = [trace for trace in scored if trace.correct[0]]
+        wrong = [trace for trace in scored if not trace.correct[0]]
         wrong = wrong[: len(right)] if self.balance else wrong
-        return [at_temperature_one(self.told(one)) for one in right + wrong]
+        return [at_temperature_one(self.told(trace)) for trace in right + wrong]
 
     def told(self, one: Scored) -> Scored:
-        """The episode as it is learnt: what was said, under the tag it has earned."""
+        """Return the training trace of an episode: its first reply under the tag of its correctness.
+
+        Tags that the policy sampled in the reply are removed first.
+
+        Args:
+            one: An episode with its reward.
+
+        Returns:
+            A trace of one turn.
+        """
         problem, turn = one.episode.problem, one.episode.turns[0]
         tag, text = (GOOD if one.correct[0] else BAD), turn.reply.text
-        for old in (GOOD, BAD):
-            text = text.replace(old, "")
+        for old_tag in (GOOD, BAD):
+            text = text.replace(old_tag, "")
         if self.tags == "steps":
-            said = self.runner.reply("".join(tag + step for step in split_steps(text)))
-            episode = self.runner.build_episode(problem, [(said, True)])
+            reply = self.runner.reply("".join(tag + step for step in split_steps(text)))
+            episode = self.runner.build_episode(problem, [(reply, True)])
         else:
-            episode = self.runner.build_episode(_tagged(problem, tag), [(turn.reply, True)])
-        kept: tuple[Turn, ...] = episode.turns
-        return Scored(Episode(episode.problem, one.episode.sample, kept), one.reward[:1], {})
+            episode = self.runner.build_episode(_add_tag(problem, tag), [(turn.reply, True)])
+        turns: tuple[Turn, ...] = episode.turns
+        return Scored(Episode(episode.problem, one.episode.sample, turns), one.reward[:1], {})
 
 
-def _tagged(problem: Problem, tag: str) -> Problem:
+def _add_tag(problem: Problem, tag: str) -> Problem:
+    """Append a tag to the question."""
     return replace(problem, question=f"{problem.question} {tag}")
 
 
-def _begun(problem: Problem, sample: int, group_size: int) -> Prefill:
+def _prefill_good(problem: Problem, sample: int, group_size: int) -> Prefill:
+    """Return the prefill [GOOD] for every first reply."""
     return Prefill(GOOD, False)

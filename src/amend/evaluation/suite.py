@@ -20,6 +20,7 @@ from amend.results.metrics.episode_table import COLUMNS, OPTIONAL_COLUMNS
 from amend.results.report.terminal.live_view import View
 from amend.results.run_folder import episode_file
 from amend.results.run_folder.folder import RunFolder
+from amend.results.run_folder.naming import config_hash
 from amend.types import SamplingParams
 
 
@@ -123,5 +124,6 @@ def build_summary(
         for decoding in ("greedy", "sampled", "wide")
     }
     name = {"algo": cfg.algo.name, "task": cfg.task.name, "policy": components.policy.name, "seed": cfg.seed}
+    name["config_hash"] = config_hash(cfg)
     further = {decoding: figures[decoding] for decoding in ("sampled", "wide") if figures[decoding]["base"]["n"]}
     return {**name, **figures["greedy"], "cost": cost, **further}

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from synthetic_run import finished, metrics, write
+from synthetic_run import finished, metrics, runs, write
 
 from amend.errors import UserError
 from amend.results.analysis.baseline_comparison import gain, unresolved
@@ -266,3 +266,14 @@ def test_a_long_name_is_cut_and_leaves_its_interval_room() -> None:
         and re.search(r">multi_turn[^<]*…[^<]*=250 \+1</text>", svg)
     )
     assert ">score</text>" in svg
+
+
+def test_a_run_folder_with_another_name_keeps_its_condition(tmp_path: Path) -> None:
+    """The condition and the seed are read from summary.json; the folder's name only names runs of older versions."""
+    folders = runs(tmp_path, algorithms=1, seeds=2)
+    for i, folder in enumerate(folders):
+        summary = json.loads((folder / "summary.json").read_text())
+        (folder / "summary.json").write_text(json.dumps({**summary, "config_hash": "abcd1234"}))
+        folders[i] = folder.rename(folder.parent / f"mine {i}")
+    found = gather(folders)
+    assert {run.key[2] for run in found} == {"abcd1234"} and len(grouped(found)) == len(grouped(found[:1]))

@@ -52,7 +52,7 @@ def _at(value: Any, path: tuple[str, ...]) -> Any:
     return value
 
 
-FOLDER = re.compile(r"(?P<hash>[0-9a-f]{8})-s\d+(?:-(?P<again>\d+))?")  # what a run folder is called
+FOLDER = re.compile(r"(?P<hash>[0-9a-f]{8})-s\d+(?:-(?P<again>\d+))?")  # the name of a run folder, for runs of older versions
 COST = {
     "sampled_tokens": "sampled tokens",
     "episodes": "episodes",
@@ -106,7 +106,7 @@ def extract_runs(run: Run) -> RunExtract | None:
     }
     return RunExtract(
         folder=run.folder,
-        key=(task, algo, named["hash"] if named else ""),
+        key=(task, algo, str(run.summary.get("config_hash") or (named["hash"] if named else ""))),
         again=int(named["again"] or 1) if named else 1,
         algo=algo,
         task=task,
