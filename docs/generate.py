@@ -28,6 +28,17 @@ def cell(value: Any) -> str:
     return str(value).replace("|", "\\|").replace("\n", " ")
 
 
+def yaml_value(value: Any) -> str:
+    """Return a value as YAML writes it: null, true, text without quotes."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {yaml_value(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(yaml_value, value)) + "]"
+    return str(value)
+
+
 def comments(path: Path) -> dict[str, str]:
     """Return the comment behind each key of a YAML file."""
     found: dict[str, str] = {}
@@ -79,7 +90,7 @@ def table(path: Path, kinds: dict[str, Any], shared: dict[str, str], part: str =
     rows = ["| key | allowed | default | meaning |", "|---|---|---|---|"]
     for key, kind in kinds.items():
         value = values.get(key, defaults.get(key, "") if path.parent.name == "algo" else "")
-        rows.append(f"| `{key}` | {cell(describe_allowed(kind))} | `{cell(value)}` | {cell(said.get(key, ''))} |")
+        rows.append(f"| `{key}` | {cell(describe_allowed(kind))} | `{cell(yaml_value(value))}` | {cell(said.get(key, ''))} |")
     return "\n".join(rows) + "\n"
 
 

@@ -57,20 +57,20 @@ class Batch:
         return len(self.tokens)
 
     def rows(self, index: Int[Tensor, " m"]) -> Batch:
-        """Return some episodes, padded to the longest of them.
+        """Return some of the episodes, cut to the length of the longest of them.
 
         Args:
             index: The indices of the m episodes.
         """
         longest = int((self.turn[index] >= 0).sum(dim=1).max())
-        picked = {name: getattr(self, name)[index] for name in (*ALONG_TIME, "reward", "group_id")}
-        picked |= {name: picked[name][:, :longest] for name in ALONG_TIME}
-        return Batch(**picked, extras={name: value[index, :longest] for name, value in self.extras.items()})
+        fields = {name: getattr(self, name)[index] for name in (*ALONG_TIME, "reward", "group_id")}
+        fields |= {name: fields[name][:, :longest] for name in ALONG_TIME}
+        return Batch(**fields, extras={name: value[index, :longest] for name, value in self.extras.items()})
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch on another device."""
-        moved = {name: getattr(self, name).to(device) for name in (*ALONG_TIME, "reward", "group_id")}
-        return Batch(**moved, extras={name: value.to(device) for name, value in self.extras.items()})
+        fields = {name: getattr(self, name).to(device) for name in (*ALONG_TIME, "reward", "group_id")}
+        return Batch(**fields, extras={name: value.to(device) for name, value in self.extras.items()})
 
 
 ALIKE = 1.25  # largest ratio of the lengths of two episodes in a micro-batch

@@ -135,16 +135,16 @@ class PLR:
         """
         rng = np.random.default_rng(np.random.SeedSequence(seed))
         replay_count = min(round(self._replay * count), len(self._known))
-        replayed: list[int] = []
+        replays: list[int] = []
         if replay_count:
             # Gumbel-top-k trick: the largest values of log P + Gumbel noise are a sample without replacement. It is
             # stable for tiny probabilities.
             logp = np.log(np.maximum(self.probabilities(), np.finfo(float).tiny))
             order = np.argsort(-(logp + rng.gumbel(size=len(logp))), kind="stable")[:replay_count]
             known = list(self._known)
-            replayed = [known[int(i)] for i in order]
+            replays = [known[int(i)] for i in order]
         has_enough_new = available - len(self._known) >= count - replay_count
-        return replayed + draw(rng, available, count - replay_count, self._known if has_enough_new else replayed)
+        return replays + draw(rng, available, count - replay_count, self._known if has_enough_new else replays)
 
     def observe(self, problem_indices: Sequence[int], solved: Float[np.ndarray, "p n"]) -> None:
         """Score the problems of the iteration, and remove the lowest scores beyond the capacity; see ``Curriculum``."""

@@ -49,7 +49,7 @@ class Local:
         )
         self._uses_reference = False
         self._cache: KVCache | None = None
-        self._spare: Rows | None = None  # buffers of the last call; their allocation would take as long as one layer
+        self._spare: Rows | None = None  # buffers for all calls; a new allocation takes as long as one layer
 
     def reference_engine(self) -> Local:
         """Return an engine of this kind that samples from the reference model."""
