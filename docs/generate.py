@@ -90,7 +90,8 @@ def table(path: Path, kinds: dict[str, Any], shared: dict[str, str], part: str =
     rows = ["| key | allowed | default | meaning |", "|---|---|---|---|"]
     for key, kind in kinds.items():
         value = values.get(key, defaults.get(key, "") if path.parent.name == "algo" else "")
-        rows.append(f"| `{key}` | {cell(describe_allowed(kind))} | `{cell(yaml_value(value))}` | {cell(said.get(key, ''))} |")
+        default, meaning = cell(yaml_value(value)), cell(said.get(key, ""))
+        rows.append(f"| `{key}` | {cell(describe_allowed(kind))} | `{default}` | {meaning} |")
     return "\n".join(rows) + "\n"
 
 

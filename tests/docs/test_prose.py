@@ -20,7 +20,7 @@ GONE = {  # names of the glossary's left column that are no ordinary words
     "House", "house", "made", "keeper", "Keeper", "lesson", "Taught", "taught", "Patient", "patient", "Finding",
     "WithTool", "Drawn", "drawn", "Alarm", "Alarms", "Squares", "Rounds", "knobs", "dealt", "on_first", "any_",
     "add_up",
-    "is_divided", "divide", "alike", "centre", "along", "Along", "heat", "warmly", "how", "picks", "spent", "at_rest",
+    "is_divided", "alike", "centre", "along", "Along", "heat", "warmly", "how", "picks", "spent", "at_rest",
     "pays_reference", "needs_reference", "why", "recognise", "go_on", "retell", "frozen", "spoken", "laid_out",
     "taken_up", "anyone", "Cell", "walls", "Exam", "Remote", "Gone", "flood", "Trial", "fence", "Onlooker", "mend",
     "jointly", "beside", "explained", "begun", "ASIDE", "foreign", "Show", "Tally", "told", "seeded", "lost_reach",

@@ -82,9 +82,9 @@ def table(
 
 def unsettled(columns: dict[str, list[Any]]) -> str:
     """Describe how many replies count as wrong although the grader did not find them wrong, or return ""."""
-    whys = Counter(why for why in columns["why"] if why in UNSETTLED)
+    whys = Counter(reason for reason in columns["why"] if why in UNSETTLED)
     if not whys:
         return ""
-    counts = ", ".join(f"{why} {count}" for why, count in whys.most_common())
+    counts = ", ".join(f"{reason} {count}" for reason, count in whys.most_common())
     total = len(columns["why"])
     return f"{whys.total()} of {total} replies count as wrong, but the grader did not find them wrong: {counts}"

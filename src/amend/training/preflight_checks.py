@@ -130,9 +130,9 @@ def template(components: Components) -> Iterator[CheckResult]:
         yield CheckResult("template", False, "the text begins twice: take the begin token out of the template")
     elif again != opening or policy.tokenizer.unk_token_id in opening:
         unknown = policy.tokenizer.unk_token_id in opening
-        why = "has tokens that the tokenizer does not know" if unknown else "is not what it was once decoded"
+        reason = "has tokens that the tokenizer does not know" if unknown else "is not what it was once decoded"
         yield CheckResult(
-            "template", False, f"the rendered question {why}: another tokenizer, or policy.chat_template=plain"
+            "template", False, f"the rendered question {reason}: another tokenizer, or policy.chat_template=plain"
         )
     elif apart := [piece for piece in JOINED if not policy.renderer.joins(text, piece)]:
         says = f"{apart[0]!r} after the question is no longer that once encoded by itself: another tokenizer"
