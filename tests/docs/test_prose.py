@@ -22,7 +22,7 @@ GONE = {  # names of the glossary's left column that are no ordinary words
     "add_up",
     "is_divided", "alike", "centre", "along", "Along", "heat", "warmly", "how", "picks", "spent", "at_rest",
     "pays_reference", "needs_reference", "why", "recognise", "go_on", "retell", "frozen", "spoken", "laid_out",
-    "taken_up", "anyone", "Cell", "walls", "Exam", "Remote", "Gone", "flood", "Trial", "fence", "Onlooker", "mend",
+    "taken_up", "anyone", "walls", "Exam", "Remote", "Gone", "flood", "Trial", "fence", "Onlooker", "mend",
     "jointly", "beside", "explained", "begun", "ASIDE", "foreign", "Show", "Tally", "told", "seeded", "lost_reach",
     "standings", "clip_norm", "skip_equal", "warm_up", "micro_tokens", "behaviour", "credit", "credits",
 }  # fmt: skip

@@ -92,7 +92,7 @@ class GRPO(Algorithm):
         return broadcast_to_tokens(relative(batch.reward, batch.group_id), batch.turn, batch.loss_mask)
 
     def loss(self, batch: Batch, advantages: Float[Tensor, "b t"], out: TokenLogprobs) -> Float[Tensor, "b t"]:
-        """Compute the clipped policy loss and k3. With one optimizer step per iteration, the ratio is 1 and never clipped."""
+        """Compute the clipped policy loss and k3. With one optimizer step per iteration the ratio is 1."""
         old_logprobs = out.logp if self.num_minibatches * self.update_epochs == 1 else batch.old_logprobs
         loss = policy_loss.ppo_clip_loss(out.logp, old_logprobs, advantages, self.clip_ratio_low, self.clip_ratio_high)
         return loss + self.kl_coef * kl.k3(out.logp, out.ref_logp) if self.loss_uses_reference() else loss

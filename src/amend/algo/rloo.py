@@ -62,9 +62,9 @@ class RLOO(Algorithm):
 
     def loss(self, batch: Batch, advantages: Float[Tensor, "b t"], out: TokenLogprobs) -> Float[Tensor, "b t"]:
         """Compute the policy loss, clipped by the importance ratio of whole replies."""
-        behaviour = out.logp if self.num_minibatches * self.update_epochs == 1 else batch.old_logprobs
+        old_logprobs = out.logp if self.num_minibatches * self.update_epochs == 1 else batch.old_logprobs
         return policy_loss.sequence_clip_loss(
-            out.logp, behaviour, advantages, batch.turn, batch.loss_mask, self.clip_ratio_low, self.clip_ratio_high
+            out.logp, old_logprobs, advantages, batch.turn, batch.loss_mask, self.clip_ratio_low, self.clip_ratio_high
         )
 
     def reward_uses_reference(self) -> bool:

@@ -82,7 +82,7 @@ def table(
 
 def unsettled(columns: dict[str, list[Any]]) -> str:
     """Describe how many replies count as wrong although the grader did not find them wrong, or return ""."""
-    whys = Counter(reason for reason in columns["why"] if why in UNSETTLED)
+    whys = Counter(reason for reason in columns["why"] if reason in UNSETTLED)
     if not whys:
         return ""
     counts = ", ".join(f"{reason} {count}" for reason, count in whys.most_common())

@@ -71,7 +71,7 @@ class SFTDistillation:
         lr: Positive,
     ) -> None:
         self._problems, self._samples = problems, group_size
-        self._knobs: dict[str, Any] = {
+        self._keys: dict[str, Any] = {
             "max_per_problem": max_per_problem,
             "update_epochs": update_epochs,
             "num_minibatches": num_minibatches,
@@ -95,7 +95,7 @@ class SFTDistillation:
         learner = run_auxiliary(
             components, ExpertIteration, seed, groups_per_batch=self._problems, group_size=self._samples,
             max_tokens=max_tokens,
-            init_from="base", **self._knobs,
+            init_from="base", **self._keys,
         )  # fmt: skip
         cost = {"imitated": len(learner.data), **{key: learner.counters[key] for key in ("episodes", "sampled_tokens")}}
         return DistillationResult(rows, cost, learner.data)

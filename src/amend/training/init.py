@@ -38,7 +38,7 @@ class Sft:
     """
 
     def __init__(self, *, problems: Count, update_epochs: Count, num_minibatches: Count, lr: Positive) -> None:
-        self._knobs: dict[str, Any] = {
+        self._keys: dict[str, Any] = {
             "groups_per_batch": problems,
             "update_epochs": update_epochs,
             "num_minibatches": num_minibatches,
@@ -53,7 +53,7 @@ class Sft:
                 torch.load(path, weights_only=True, map_location=components.policy.device)
             )
         else:
-            run_auxiliary(components, SFT, seed, max_tokens=max_tokens, group_size=1, init_from="last", **self._knobs)
+            run_auxiliary(components, SFT, seed, max_tokens=max_tokens, group_size=1, init_from="last", **self._keys)
             folder.write(NAME, lambda path: torch.save(components.policy.lm.state_dict(), path))
         components.policy.freeze_reference()
         components.runner.sync_weights()

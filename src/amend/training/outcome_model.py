@@ -158,15 +158,15 @@ def completable(
     asked: dict[tuple[str, str], Problem] = {}
     for episode in episodes:
         asked |= {(episode.problem.id, text): episode.problem for text in prefixes(episode.turns[0].reply.text)}
-    begun = list(asked)
+    keys = list(asked)
 
     def begin(problem: Problem, sample: int, samples: int) -> Prefill:
-        return Prefill(begun[int(problem.id)][1], False)
+        return Prefill(keys[int(problem.id)][1], False)
 
     posed = [replace(problem, id=str(i)) for i, problem in enumerate(asked.values())]  # one problem per prefix
     ended = components.runner(posed, tries, [sampling_params], seed, begin)
     right = np.nan_to_num(correctness(components.task, ended)[:, 0])
-    return {begun[int(episode.problem.id)] for episode, label in zip(ended, right, strict=True) if label}
+    return {keys[int(episode.problem.id)] for episode, label in zip(ended, right, strict=True) if label}
 
 
 def fit(

@@ -191,9 +191,9 @@ def something_to_learn(context: CheckContext) -> CheckResult:
     right = ", ".join(
         f"{row[f'accuracy_t{k + 1}']:.0%} at attempt {k + 1}" for k in range(context.components.runner.turns)
     )
-    alike = row.get("frac_reward_zero_std", 0.0)
-    says = f"right: {right}; all samples equal in {alike:.0%} of groups"
-    if alike <= ZERO_VARIANCE:
+    zero_variance = row.get("frac_reward_zero_std", 0.0)
+    says = f"right: {right}; all samples equal in {zero_variance:.0%} of groups"
+    if zero_variance <= ZERO_VARIANCE:
         return CheckResult("something to learn", True, says)
     hard = (
         "easier problems (task.levels), a better model" if row["accuracy_t1"] < 0.5 else "harder problems (task.levels)"
@@ -224,9 +224,11 @@ def differences(policy: Policy, batch: Batch, temperature: float) -> dict[str, f
     width = batch.tokens.shape[1]
 
     def gap(value: Tensor, row: slice, upto: int) -> float:
-        drawn = batch.loss_mask[row, :upto]
+        is_trained = batch.loss_mask[row, :upto]
         return (
-            float((value[:, :upto] - batch.old_logprobs[row, :upto])[drawn].abs().max()) if bool(drawn.any()) else 0.0
+            float((value[:, :upto] - batch.old_logprobs[row, :upto])[is_trained].abs().max())
+            if bool(is_trained.any())
+            else 0.0
         )
 
     everything = slice(0, len(batch))
@@ -271,8 +273,8 @@ def batch_of_replies(components: Components, replies: list[Completion]) -> Batch
     longer = components.runner.reply("x " * 8)
     return collate_unscored(
         [
-            components.runner.build_episode(problem, [(reply, drawn)])
-            for reply, drawn in ((replies[0], True), (longer, False))
+            components.runner.build_episode(problem, [(reply, is_trained)])
+            for reply, is_trained in ((replies[0], True), (longer, False))
         ]
     )
 

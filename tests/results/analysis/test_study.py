@@ -24,7 +24,7 @@ from amend.results.analysis.study import Figure, Series, Study, study
 from amend.results.report.charts.chart import IntervalChart
 from amend.results.report.charts.html import figure
 from amend.results.report.charts.svg import LETTER, WIDTH
-from amend.results.report.export import as_csv, as_json, as_latex, as_markdown, drawn
+from amend.results.report.export import as_csv, as_json, as_latex, as_markdown, figure_table
 from amend.results.run_folder.reader import run_folders
 from amend.results.stats.random_effects import seed_interval
 
@@ -143,7 +143,7 @@ def test_a_figure_as_a_table_by_hand(folders: list[Path]) -> None:
     y = tuple(None if i == 2 else i / 20 for i in range(21))
     low, high = (tuple(v and v + by for v in y) for by in (-0.01, 0.01))
     figure = Figure("pass", "log", "", "", "k", "%", tuple(range(21)), (Series(0, y, low, high), Series(1, y, (), ())))
-    head, _, first, second = drawn(of, figure).splitlines()
+    head, _, first, second = figure_table(of, figure).splitlines()
     assert head == "| k | 0 | 2 | 4 | 6 | 8 | 10 | 12 | 14 | 16 | 18 | 20 |"
     assert first.startswith(f"| {of.groups[0].label} | 0.0 ") and "|  | 20.0 [19.0, 21.0] |" in first
     assert second.startswith(f"| {of.groups[1].label} | 0.0 |  | 20.0 | 30.0 |")

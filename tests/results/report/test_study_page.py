@@ -45,7 +45,7 @@ def test_the_page_has_every_section_and_asks_no_network(report: Path) -> None:
     text = report.read_text(encoding="utf-8")
     page = Page(text)
     assert re.findall(r"<h[12][^>]*>([^<]+)", text) == [
-        "algo0, algo1, algo2 on math", "Side by side", "Greedy", "Change from the base model",
+        "algo0, algo1, algo2 on math", "Comparison", "Greedy", "Change from the base model",
         "Beyond accuracy", "Cost", "Learning curves", "How much second attempts rewrite",
         "Seeds and subjects above an accuracy", "Attempts at the same problem",
     ]  # fmt: skip

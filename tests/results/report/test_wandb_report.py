@@ -14,7 +14,7 @@ from synthetic_run import finished, runs
 from amend.results.analysis.run_extract import gather
 from amend.results.analysis.study import Study, study
 from amend.results.report.charts.export import export_charts, slug
-from amend.results.report.export import drawn as drawn_as_table
+from amend.results.report.export import figure_table as drawn_as_table
 from amend.results.report.wandb_report import CHARTS, as_workspace, publish
 from amend.results.run_folder.reader import read_run
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from amend.errors import UserError
 from amend.task.base import Task
-from amend.task.grading.extract_code import LONGEST_PROGRAM, LONGEST_REPLY, defines, extracted
+from amend.task.grading.extract_code import LONGEST_PROGRAM, LONGEST_REPLY, defines, extract_code
 from amend.task.humaneval import HumanEval
 from amend.task.mbpp import MBPP
 from amend.types import Message
@@ -106,7 +106,7 @@ OLD, NEW = "def f(x):\n    return 1", "def f(x):\n    return 2"
     ],
 )
 def test_the_code_of_a_reply(reply: str, code: str | None) -> None:
-    assert extracted(reply, "f") == code
+    assert extract_code(reply, "f") == code
 
 
 HELPS = "import math\nimport numpy\n\n@cache\ndef g(x):\n    return h(math.pi)\n\nprint(g(1))\n"
@@ -117,11 +117,11 @@ def test_what_a_solution_uses_of_other_blocks_goes_with_it() -> None:
     """The helper with its decorator, its own helper and its import; not the call, not what nobody asked for."""
     fenced = [f"```python\n{code}```" for code in (HELPS, "class h:\n    pass\n", USES, "def u(): pass\n")]
     helper = "@cache\ndef g(x):\n    return h(math.pi)\n"
-    assert extracted("\nand\n".join(fenced), "f") == f"import math\n{helper}class h:\n    pass\n{USES}"
+    assert extract_code("\nand\n".join(fenced), "f") == f"import math\n{helper}class h:\n    pass\n{USES}"
     own = f"def g(x):\n    return 1\n{USES}"
-    assert extracted(f"{fenced[0]} better:\n```python\n{own}```", "f") == own  # it has a g of its own
+    assert extract_code(f"{fenced[0]} better:\n```python\n{own}```", "f") == own  # it has a g of its own
     quoted = f"def g(x):\n    return 3\n\n{OLD}\n"
-    assert extracted(f"```python\n{quoted}```\n```python\n{USES}```", "f") == f"def g(x):\n    return 3\n{USES}"
+    assert extract_code(f"```python\n{quoted}```\n```python\n{USES}```", "f") == f"def g(x):\n    return 3\n{USES}"
 
 
 @pytest.mark.parametrize(
@@ -136,13 +136,13 @@ def test_what_a_solution_uses_of_other_blocks_goes_with_it() -> None:
     ],
 )
 def test_what_it_does_not_need_stays_where_it_is(other: str, answer: str) -> None:
-    assert extracted(f"```\n{other}\n```\nso\n```python\n{answer}```", "f") == answer
+    assert extract_code(f"```\n{other}\n```\nso\n```python\n{answer}```", "f") == answer
 
 
 @pytest.mark.parametrize("deep", [100, 400, 900, 3000])
 def test_a_helper_too_deep_to_be_written_down_again_is_left_out(deep: int) -> None:
     helper, answer = f"def g(x):\n    return {' + '.join(['x'] * deep)}\n", "def f(x):\n    return g(x)\n"
-    code = str(extracted(f"```python\n{helper}```\n```python\n{answer}```", "f"))
+    code = str(extract_code(f"```python\n{helper}```\n```python\n{answer}```", "f"))
     assert code.endswith(answer)
     assert "def g" in code or deep > 100
 
@@ -151,13 +151,13 @@ def test_a_helper_may_need_what_the_solution_imports() -> None:
     helper = "def g(xs: List[int]):\n    return xs\n"
     answer = "from typing import List\ndef f(xs):\n    return g(xs)\n"
     names: dict[str, Any] = {}
-    exec(str(extracted(f"```python\n{helper}```\n```python\n{answer}```", "f")), names)
+    exec(str(extract_code(f"```python\n{helper}```\n```python\n{answer}```", "f")), names)
     assert names["f"]([1]) == [1]
 
 
 @given(st.text(alphabet="`[BEGINDO]\n\rdefpython f():\x00\ud800 ", max_size=300))
 def test_reading_code_is_total(reply: str) -> None:
-    extracted(reply, "f")
+    extract_code(reply, "f")
 
 
 HELPING = ["```py\ndef f(): g\n```\n```py\ndef g(): f\n```", "```py\nimport a, g\ndef f(): g\n```"]
@@ -171,7 +171,7 @@ def test_reading_code_is_linear(nasty: str) -> None:
         text, found = nasty * (length // len(nasty)), []
         for _ in range(3):
             started = time.process_time()
-            extracted(text, "f")
+            extract_code(text, "f")
             found.append(time.process_time() - started)
         return min(found)
 

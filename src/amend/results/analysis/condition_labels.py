@@ -22,26 +22,26 @@ def labels(conditions: Sequence[Named]) -> list[str]:
     """A different short name for each condition, in order."""
     tasks = {task for _, task, *_ in conditions}
     heads = [algo if len(tasks) == 1 else f"{algo} on {task}" for algo, task, *_ in conditions]
-    made = list(heads)
+    labels = list(heads)
     for head in dict.fromkeys(heads):
-        alike = [i for i, other in enumerate(heads) if other == head]
-        if len(alike) > 1:
-            for i, tail in zip(alike, _tails([conditions[i] for i in alike]), strict=True):
-                made[i] = f"{head} {tail}".strip()
+        same_head = [i for i, other in enumerate(heads) if other == head]
+        if len(same_head) > 1:
+            for i, tail in zip(same_head, _tails([conditions[i] for i in same_head]), strict=True):
+                labels[i] = f"{head} {tail}".strip()
     counts: dict[str, int] = {}
-    for i, name in enumerate(made):  # whatever is still called alike is numbered
+    for i, name in enumerate(labels):  # equal labels get a number
         counts[name] = counts.get(name, 0) + 1
         if counts[name] > 1:
-            made[i] = f"{name} #{counts[name]}"
-    return made
+            labels[i] = f"{name} #{counts[name]}"
+    return labels
 
 
-def _tails(alike: Sequence[Named]) -> list[str]:
+def _tails(same_head: Sequence[Named]) -> list[str]:
     """What tells conditions of one algorithm apart."""
-    by_words = _differing([_words(command) for *_, command, _ in alike])
-    if len(set(by_words)) == len(alike):
+    by_words = _differing([_words(command) for *_, command, _ in same_head])
+    if len(set(by_words)) == len(same_head):
         return by_words
-    return _differing([_flat(_parsed(config), "") for *_, config in alike])
+    return _differing([_flat(_parsed(config), "") for *_, config in same_head])
 
 
 def _differing(given: Sequence[Mapping[str, str]]) -> list[str]:

@@ -63,12 +63,12 @@ def best_of(table: EpisodeTable, turn: int, ks: list[int]) -> dict[str, Figures]
     }
 
 
-def state(table: EpisodeTable, drawn: bool) -> Figures:
-    """What collapse would show in: groups without variance and, of what was drawn at a temperature, entropy a token."""
+def state(table: EpisodeTable, is_sampled: bool) -> Figures:
+    """Return signs of collapse: groups without variance and, for sampled replies, the entropy per token."""
     found: Figures = {}
     if table.correct.shape[1] > 1:
         found["zero_variance"] = mean(diversity.zero_variance(table.correct[:, :, -1]), "zero_variance")
-    if drawn:
+    if is_sampled:
         entropy = diversity.token_entropy(table.logp[:, :, 0], table.tokens[:, :, 0])
         found["token_entropy"] = mean(entropy, "token_entropy")
     return _known(found)
@@ -87,8 +87,10 @@ def lasting(table: EpisodeTable) -> Figures:
             bins = compounding_error.curve(some, right, 8, error)
             of[unit] = {"error": error, "curve": {name: value.tolist() for name, value in bins._asdict().items()}}
         found["survival"][f"t{turn + 1}"] = of
-        told = confidence.confidence_metrics(table.logp[:, :, turn].ravel(), table.tokens[:, :, turn].ravel(), right)
-        found["confidence"][f"t{turn + 1}"] = _known(told)
+        measured = confidence.confidence_metrics(
+            table.logp[:, :, turn].ravel(), table.tokens[:, :, turn].ravel(), right
+        )
+        found["confidence"][f"t{turn + 1}"] = _known(measured)
     if table.turns > 1:
         found["survival"]["second_attempt"] = {
             unit: _known(compounding_error.second_attempt(length, table.correct))

@@ -29,9 +29,9 @@ def compared(folders: Sequence[Path]) -> list[dict[str, Any]]:
         run = read_run(folder)
         runs.setdefault(str(run.summary.get("algo", "?")), []).append(run)
     values = {name: _values(some) for name, some in runs.items()}
-    told = compare_to_baseline(values, HELD, BASELINE)
+    differences = compare_to_baseline(values, HELD, BASELINE)
     return [
-        {**_entry(name, some, values[name]), **({"against": told[name]} if name in told else {})}
+        {**_entry(name, some, values[name]), **({"against": differences[name]} if name in differences else {})}
         for name, some in runs.items()
     ]
 

@@ -52,7 +52,9 @@ def _at(value: Any, path: tuple[str, ...]) -> Any:
     return value
 
 
-FOLDER = re.compile(r"(?P<hash>[0-9a-f]{8})-s\d+(?:-(?P<again>\d+))?")  # the name of a run folder, for runs of older versions
+FOLDER = re.compile(
+    r"(?P<hash>[0-9a-f]{8})-s\d+(?:-(?P<again>\d+))?"
+)  # the name of a run folder, for runs of older versions
 COST = {
     "sampled_tokens": "sampled tokens",
     "episodes": "episodes",

@@ -89,14 +89,14 @@ def measured(run: Run) -> Measured:
     values: Values = {}
     curves: dict[str, Curve] = {}
     for phase, prefix in (("base", "base."), ("trained", ""), ("student", "student."), ("generated", "generated.")):
-        found, drawn = _phase(run.episodes, phase)
+        found, new_curves = _phase(run.episodes, phase)
         values |= {f"{prefix}{name}": value for name, value in found.items()}
-        curves |= {f"{prefix}{name}": curve for name, curve in drawn.items()}
+        curves |= {f"{prefix}{name}": curve for name, curve in new_curves.items()}
     if learning := _learning(run):
         curves["learning"] = learning
     cost = {key: float(value) for key, value in run.summary.get("cost", {}).items()}
-    told = {"imitated", "episodes", "sampled_tokens"} <= run.student.keys()
-    if told and {"student.mean", "base.mean", "generated.mean"} <= values.keys():
+    has_counts = {"imitated", "episodes", "sampled_tokens"} <= run.student.keys()
+    if has_counts and {"student.mean", "base.mean", "generated.mean"} <= values.keys():
         cost |= {"imitated": float(run.student["imitated"]), "generated_tokens": float(run.student["sampled_tokens"])}
         values |= _for_its_cost(values, cost, float(run.student["episodes"]), curves["generated.pass"].x[-1])
     return Measured(values, curves, cost)
@@ -124,20 +124,20 @@ def _phase(episodes: Columns, phase: str) -> tuple[Values, dict[str, Curve]]:
     curves: dict[str, Curve] = {}
     greedy = select(episodes, phase, "greedy")
     if len(greedy):
-        found, drawn = _greedy(greedy)
-        values, curves = values | found, curves | drawn
+        found, new_curves = _greedy(greedy)
+        values, curves = values | found, curves | new_curves
     wide = select(episodes, phase, "wide")
     if len(wide):
-        found, drawn = _wide(wide)
-        values, curves = values | found, curves | drawn
+        found, new_curves = _wide(wide)
+        values, curves = values | found, curves | new_curves
         if "score" in episodes:
             score = np.array(episodes["score"], dtype=float)[wide.row[:, :, 0]]
             if not np.isnan(score).any():
                 values["rerank"] = best_at_k(score, wide.correct[:, :, 0], score.shape[1])
     sampled = select(episodes, phase, "sampled")
     if len(sampled) and sampled.turns > 1 and sampled.correct.shape[1] > 3:
-        found, drawn = _votes(sampled)
-        values, curves = values | found, curves | drawn
+        found, new_curves = _votes(sampled)
+        values, curves = values | found, curves | new_curves
     fixed = select(episodes, phase, "fixed")
     if len(fixed) and fixed.turns > 1:
         values["fixed_t2"] = fixed.correct[:, :, 1].mean(axis=1)

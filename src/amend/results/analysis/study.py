@@ -164,7 +164,7 @@ def study(folders: Sequence[Path], found: Sequence[RunExtract]) -> Study:
         _beyond(groups, pooled),
         _cost(groups),
     )
-    drawn = (
+    figures = (
         *_learning(groups),
         _over_k("pass", "pass@k", pooled),
         _over_k("maj", "maj@k", pooled),
@@ -175,7 +175,7 @@ def study(folders: Sequence[Path], found: Sequence[RunExtract]) -> Study:
         title=_title(listed),
         groups=tuple(listed),
         sheets=tuple(sheet for sheet in sheets if sheet.rows),
-        figures=tuple(figure for figure in drawn if figure.series),
+        figures=tuple(figure for figure in figures if figure.series),
         notes=tuple(_notes(folders, found, groups)),
         commits=tuple(sorted({run.commit for run in found} - {""})),
     )
@@ -287,7 +287,7 @@ def _learning(groups: Sequence[list[RunExtract]]) -> list[Figure]:
     if not most:
         return []
     edges = np.linspace(0, most, GRID + 1)
-    drawn = []
+    figures = []
     for key, (title, unit) in CURVES.items():
         series = []
         for i, runs in enumerate(groups, 1):
@@ -296,8 +296,8 @@ def _learning(groups: Sequence[list[RunExtract]]) -> list[Figure]:
                 series.append(_over_seeds(i, each))
         note = "At equal sampled tokens; the line is the mean of the seeds, the shade their range."
         x = tuple(float(v) for v in edges[1:])
-        drawn.append(Figure(f"training_{key}", "curve", title, note, "sampled tokens", unit, x, tuple(series)))
-    return drawn
+        figures.append(Figure(f"training_{key}", "curve", title, note, "sampled tokens", unit, x, tuple(series)))
+    return figures
 
 
 def _binned(metrics: Sequence[Mapping[str, Any]], key: str, edges: Float[np.ndarray, " e"]) -> list[float]:

@@ -46,7 +46,7 @@ def summarise(columns: Columns, phase: str, decoding: str) -> Figures:
         figures.update(_behaviour(table))
     if table.correct.shape[1] > 1:
         figures.update(_many(table))
-    figures.update(state(table, drawn=decoding != "greedy"))
+    figures.update(state(table, is_sampled=decoding != "greedy"))
     figures.update(lasting(table))
     subjects = sorted(set(table.subject.tolist()))
     if len(subjects) > 1:

@@ -68,7 +68,7 @@ def table(study: Study, sheet: Sheet) -> str:
     return _grid(heads, lines)
 
 
-def drawn(study: Study, figure: Figure) -> str:
+def figure_table(study: Study, figure: Figure) -> str:
     """A figure as a Markdown table, for where it cannot be drawn: a condition a row, at most ``PLACES`` of its x."""
     step = -(-len(figure.x) // PLACES)
     column = Column(figure.key, "", "points" if figure.unit == "%" else "number", False)

@@ -26,9 +26,9 @@ def printable(text: str) -> str:
     )
 
 
-def reason(correct: bool, why: str) -> str:
+def reason(correct: bool, verdict_reason: str) -> str:
     """Why a reply is wrong, where that says more than that it is."""
-    return "" if correct or why in ("right", "wrong") else why
+    return "" if correct or verdict_reason in ("right", "wrong") else verdict_reason
 
 
 def shortened(text: str, most: int = 1200) -> str:

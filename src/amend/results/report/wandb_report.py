@@ -19,7 +19,7 @@ from typing import Any
 from amend.errors import UserError
 from amend.results.analysis.study import Study
 from amend.results.report.charts.export import slug
-from amend.results.report.export import drawn, table
+from amend.results.report.export import figure_table, table
 from amend.results.report.html.sections import title
 
 CHARTS = (  # of those that a run logs (``amend.report.pictures``), what no metric of W&B's shows
@@ -77,7 +77,7 @@ def build_report(study: Study, entity: str, project: str) -> Any:
         blocks += [wr.MarkdownBlock("\n".join(f"- {line}" for line in sheet.lines))] if sheet.lines else []
     for figure in study.figures:
         if figure.kind != "curve":
-            blocks += [wr.H2(figure.title), wr.P(figure.note), wr.MarkdownBlock(drawn(study, figure))]
+            blocks += [wr.H2(figure.title), wr.P(figure.note), wr.MarkdownBlock(figure_table(study, figure))]
     charts = [
         wr.MediaBrowser(title=name, media_keys=[f"figures/{slug(name)}"], mode="gallery", gallery_axis="run")
         for name in CHARTS
@@ -110,15 +110,15 @@ def as_workspace(study: Study) -> str:
 def publish(study: Study, where: str) -> str:
     """Save the report to ``entity/project`` at the W&B server that the user is logged in to; its address."""
     entity, _, project = where.partition("/")
-    made = build_report(study, entity, project)
+    report = build_report(study, entity, project)
     try:
-        made.save()
+        report.save()
     except Exception as error:  # whatever client or server raise, the user must read that it was not published
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"publish={where}: not published: {type(error).__name__}: {reason}; is `wandb login` done?"
         ) from error
-    return str(made.url)
+    return str(report.url)
 
 
 def _name(folder: str) -> str:

@@ -27,7 +27,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 
-from amend.task.grading.extract_code import LONGEST_PROGRAM, whole
+from amend.task.grading.extract_code import LONGEST_PROGRAM, build_program
 from amend.task.sandbox.executor import ExecutionRequest, Kind, Sandbox
 from amend.types import Problem, Verdict
 
@@ -57,10 +57,10 @@ class CodeGrader:
         Returns:
             One verdict per pair. ``answer`` is the extracted program.
         """
-        programs = [whole(problem.meta, reply) for problem, reply in pairs]
+        programs = [build_program(problem.meta, reply) for problem, reply in pairs]
         verdicts = [Verdict(code, False, "no answer" if code is None else "refused") for code in programs]
         run = [i for i, code in enumerate(programs) if code is not None and len(code) <= LONGEST_PROGRAM]
-        results = self._sandbox.run([trial(pairs[i][0], str(programs[i])) for i in run])
+        results = self._sandbox.run([make_request(pairs[i][0], str(programs[i])) for i in run])
         for i, outcome in zip(run, results, strict=True):
             verdicts[i] = Verdict(programs[i], outcome.reason == "right", outcome.reason)
         if untested := Counter(f"{pairs[i][0].id} ({result.detail})" for i, result in zip(run, results, strict=True)
@@ -69,7 +69,7 @@ class CodeGrader:
         return verdicts
 
 
-def trial(problem: Problem, program: str) -> ExecutionRequest:
+def make_request(problem: Problem, program: str) -> ExecutionRequest:
     """Return the request to run a program against the tests of a problem.
 
     Args:

@@ -1,8 +1,8 @@
 """Extract a runnable program from a reply.
 
-``whole`` is the entry point. It selects the code block that defines the requested function. It then adds the
+``build_program`` is the entry point. It selects the code block that defines the requested function. It then adds the
 definitions of other blocks that this block needs, and the imports and helpers of the prompt. If the reply is only the
-body of a function, ``whole`` adds the function's head. ``code_grader`` describes how a block is selected.
+body of a function, ``build_program`` adds the function's head. ``code_grader`` describes how a block is selected.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ LONGEST_REPLY = 2**20  # number of characters at the end of a reply that are sea
 LONGEST_PROGRAM = 2**16  # characters
 PYTHON = ("", "python", "py", "python3")
 IMPORTS = (ast.Import, ast.ImportFrom)
-DEFINES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-MAKERS = (*IMPORTS, *DEFINES)
-BEGINS = re.compile(r"^(?:def|class|import|from|async def)[ \t]+\w|^@\w", re.MULTILINE)
+DEFINITION_NODES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+BINDING_NODES = (*IMPORTS, *DEFINITION_NODES)
+CODE_START = re.compile(r"^(?:def|class|import|from|async def)[ \t]+\w|^@\w", re.MULTILINE)
 
 
-def whole(meta: Mapping[str, Any], reply: str) -> str | None:
+def build_program(meta: Mapping[str, Any], reply: str) -> str | None:
     """Return the program of a reply, completed with the imports, helpers and function head of the prompt.
 
     Args:
@@ -35,16 +35,16 @@ def whole(meta: Mapping[str, Any], reply: str) -> str | None:
     Returns:
         Source code, which may be invalid Python; None if the reply has no code.
     """
-    code = extracted(reply, meta["entry"])
+    code = extract_code(reply, meta["entry"])
     if code is None or not code.strip():
         return None
     prelude = meta.get("given", "")
     if "head" in meta and not defines(code, meta["entry"]):
-        return f"{prelude}\n{meta['head']}\n{body(code)}"
-    return behind(f"{prelude}\n", code) if prelude else code
+        return f"{prelude}\n{meta['head']}\n{indent_body(code)}"
+    return prepend_code(f"{prelude}\n", code) if prelude else code
 
 
-def body(code: str) -> str:
+def indent_body(code: str) -> str:
     """Return the body of a function from a reply that continues its head, with indentation.
 
     The first line may lack its indentation because the prompt ends with these spaces. The body then ends before the
@@ -63,13 +63,13 @@ def body(code: str) -> str:
     if returns and 0 in unindented:
         end = next((i for i in unindented if i > returns[-1] and lines[i][0] not in ")]}"), len(lines))
         indented = "\n".join(f"    {line}" for line in lines[:end])
-        if parsed(f"def f():\n{indented}"):
+        if parse_program(f"def f():\n{indented}"):
             return indented
     end = next((i for i in unindented if i), len(lines))
     return "\n".join([lines[0] if 0 not in unindented else f"    {lines[0]}", *lines[1:end]])
 
 
-def extracted(reply: str, entry: str) -> str | None:
+def extract_code(reply: str, entry: str) -> str | None:
     """Return the code of a reply, without the imports and helpers of the prompt.
 
     Time is linear in the length of the reply.
@@ -93,12 +93,12 @@ def extracted(reply: str, entry: str) -> str | None:
     if blocks:
         defining = [i for i, code in enumerate(blocks) if defines(code, entry)]
         if not defining:
-            return ([code for code in blocks if BEGINS.search(code)] or blocks)[-1]
+            return ([code for code in blocks if CODE_START.search(code)] or blocks)[-1]
         answer, others = blocks[defining[-1]], blocks[: defining[-1]] + blocks[defining[-1] + 1 :]
-        return behind(used(answer, others), answer)
+        return prepend_code(collect_dependencies(answer, others), answer)
     if marked:
         return text
-    if (first := BEGINS.search(text)) and (defines(text, entry) or not _is_function_body(text[: first.start()])):
+    if (first := CODE_START.search(text)) and (defines(text, entry) or not _is_function_body(text[: first.start()])):
         return text[first.start() :]
     return text if _is_function_body(text) else None
 
@@ -108,7 +108,7 @@ def _is_function_body(text: str) -> bool:
     return bool(re.match(r"\n*[ \t]+\S", text) or re.search(r"^[ \t]*return\b", text, re.MULTILINE))
 
 
-def used(code: str, others: Sequence[str]) -> str:
+def collect_dependencies(code: str, others: Sequence[str]) -> str:
     """Return the imports, functions and classes of other code blocks that ``code`` needs.
 
     Definitions that those need in turn are included. If several blocks define a name, the last definition is used.
@@ -120,24 +120,24 @@ def used(code: str, others: Sequence[str]) -> str:
     Returns:
         Source code to put before ``code``; "" if ``code`` needs nothing or does not parse.
     """
-    answer = parsed(code)
+    answer = parse_program(code)
     if answer is None:
         return ""
     definitions: dict[str, ast.stmt] = {}
     statements: list[ast.stmt] = []
-    for tree in (*(parsed(other) for other in others), answer):  # a helper may need the imports of the answer
+    for tree in (*(parse_program(other) for other in others), answer):  # a helper may need the imports of the answer
         for node in tree.body if tree else ():
-            if not isinstance(node, MAKERS if tree is not answer else IMPORTS):
+            if not isinstance(node, BINDING_NODES if tree is not answer else IMPORTS):
                 continue
             statements.append(node)
-            definitions |= dict.fromkeys(made(node), node)
+            definitions |= dict.fromkeys(defined_names(node), node)
     needed: set[int] = set()
-    pending = [name for name in needs(answer) if name in definitions]
+    pending = [name for name in free_names(answer) if name in definitions]
     while pending:
         node = definitions[pending.pop()]
         if id(node) not in needed:
             needed.add(id(node))
-            pending += [name for name in needs(node) if name in definitions]
+            pending += [name for name in free_names(node) if name in definitions]
     answer_nodes = {id(node) for node in answer.body}
     if needed <= answer_nodes:
         return ""
@@ -150,7 +150,7 @@ def used(code: str, others: Sequence[str]) -> str:
         return ""
 
 
-def parsed(code: str) -> ast.Module | None:
+def parse_program(code: str) -> ast.Module | None:
     """Parse a program; return None if it is invalid, too deeply nested, or longer than ``LONGEST_PROGRAM``."""
     if len(code) > LONGEST_PROGRAM:
         return None
@@ -161,14 +161,14 @@ def parsed(code: str) -> ast.Module | None:
         return None
 
 
-def made(node: ast.stmt) -> list[str]:
+def defined_names(node: ast.stmt) -> list[str]:
     """Return the names that an import, a function or a class defines."""
     if isinstance(node, IMPORTS):
         return [alias.asname or alias.name.partition(".")[0] for alias in node.names]
-    return [node.name] if isinstance(node, DEFINES) else []
+    return [node.name] if isinstance(node, DEFINITION_NODES) else []
 
 
-def needs(tree: ast.AST) -> set[str]:
+def free_names(tree: ast.AST) -> set[str]:
     """Return the names that a program reads and binds nowhere. Scopes are ignored."""
     read: set[str] = set()
     bound = set(dir(builtins))
@@ -177,16 +177,16 @@ def needs(tree: ast.AST) -> set[str]:
             (read if isinstance(node.ctx, ast.Load) else bound).add(node.id)
         elif isinstance(node, ast.arg):
             bound.add(node.arg)
-        elif isinstance(node, (*IMPORTS, *DEFINES)):
-            bound.update(made(node))
+        elif isinstance(node, (*IMPORTS, *DEFINITION_NODES)):
+            bound.update(defined_names(node))
         elif isinstance(node, ast.ExceptHandler) and node.name:
             bound.add(node.name)
     return read - bound
 
 
-def behind(before: str, code: str) -> str:
+def prepend_code(before: str, code: str) -> str:
     """Return ``before`` followed by ``code``, with the ``__future__`` imports of ``code`` moved to the top."""
-    tree = parsed(code) if before else None
+    tree = parse_program(code) if before else None
     future = [n for n in tree.body if isinstance(n, ast.ImportFrom) and n.module == "__future__"] if tree else []
     lines = code.split("\n")
     for node in future:

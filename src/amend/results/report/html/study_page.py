@@ -3,8 +3,9 @@
     index.html      tables with intervals, figures, attempts of every condition at the same problem; no network
     results.csv results.md results.tex study.json figures/*.svg     the same, for programs, pages and papers
 
-The page is made of the study (``study``) and the attempts (``gallery``) with the run report's own styles and script; it
-works from a file in any folder, follows light and dark, and can be used with the keyboard alone.
+The page shows the study (``study``) and the attempts (``study_episodes``) with the styles and the script of the run
+report. It works from a file in any folder, follows the light and the dark theme, and can be used with the keyboard
+alone.
 """
 
 from __future__ import annotations
@@ -36,45 +37,45 @@ def write_index(out: Path, folders: Sequence[Path]) -> tuple[Path, Study]:
     """Write the report of the runs in ``folders`` into ``out``; its path and study. UserError where none finished."""
     gallery = Gallery()
     found = gather(folders, gallery.add)
-    made = study(folders, found)
+    content = study(folders, found)
     packed = gallery.pack(grouped(found))
     (out / "figures").mkdir(parents=True, exist_ok=True)
     for name, text in {
-        "results.csv": as_csv(made),
-        "results.md": as_markdown(made),
-        "results.tex": as_latex(made),
-        "study.json": as_json(made),
-        "index.html": page(made, packed, found),
+        "results.csv": as_csv(content),
+        "results.md": as_markdown(content),
+        "results.tex": as_latex(content),
+        "study.json": as_json(content),
+        "index.html": page(content, packed, found),
     }.items():
         atomic_write_text(out / name, text)
-    for key, chart in charts(made).items():
+    for key, chart in charts(content).items():
         atomic_write_text(out / "figures" / f"{key.replace('/', '_')}.svg", svg_file(chart))
-    return out / "index.html", made
+    return out / "index.html", content
 
 
-def page(made: Study, packed: Packed, found: Sequence[RunExtract]) -> str:
+def page(content: Study, packed: Packed, found: Sequence[RunExtract]) -> str:
     """The whole page."""
     body = "\n".join((
-        f"<h1>{escape(made.title)}</h1>",
-        _lead(made),
-        _facts(made),
-        _switches(made),
-        _section("Side by side", "Means and 95 % intervals; dashed: the base model.", _grid(_forests(made).values())),
-        "".join(_table(made, sheet) for sheet in made.sheets),
-        _drawn(made),
-        _attempts(made, packed, found),
+        f"<h1>{escape(content.title)}</h1>",
+        _lead(content),
+        _facts(content),
+        _switches(content),
+        _section("Comparison", "Means and 95 % intervals; dashed: the base model.", _grid(_forests(content).values())),
+        "".join(_table(content, sheet) for sheet in content.sheets),
+        _figures(content),
+        _attempts(content, packed, found),
     ))  # fmt: skip
-    return document(made.title, body, crowded=len(made.groups) > CROWD, script=_asset("study.js"))
+    return document(content.title, body, crowded=len(content.groups) > CROWD, script=_asset("study.js"))
 
 
-def charts(made: Study) -> dict[str, Chart]:
+def charts(content: Study) -> dict[str, Chart]:
     """Return every chart of the page by its name."""
-    found = dict(_forests(made))
-    for figure in made.figures:
+    found = dict(_forests(content))
+    for figure in content.figures:
         if figure.kind == "bars":
-            found |= {f"{figure.key}_{i}": chart for i, chart in enumerate(_histograms(made, figure))}
+            found |= {f"{figure.key}_{i}": chart for i, chart in enumerate(_histograms(content, figure))}
         else:
-            found[figure.key] = _line_chart(made, figure)
+            found[figure.key] = _line_chart(content, figure)
     return found
 
 
@@ -87,36 +88,36 @@ def _section(title: str, note: str, body: str) -> str:
 
 
 def _grid(charts: Iterable[Chart]) -> str:
-    drawn = "".join(map(as_html, charts))
-    return f'<div class="grid wide">{drawn}</div>' if drawn else ""
+    figures = "".join(map(as_html, charts))
+    return f'<div class="grid wide">{figures}</div>' if figures else ""
 
 
-def _places(made: Study) -> dict[str, int]:
-    return {group.label: i for i, group in enumerate(made.groups)}
+def _places(content: Study) -> dict[str, int]:
+    return {group.label: i for i, group in enumerate(content.groups)}
 
 
-def _cell(made: Study, sheet: str, group: int, key: str) -> Cell | None:
-    for found in made.sheets:
+def _cell(content: Study, sheet: str, group: int, key: str) -> Cell | None:
+    for found in content.sheets:
         keys = [column.key for column in found.columns]
         if found.key == sheet and key in keys:
             return next((row.cells[keys.index(key)] for row in found.rows if row.group == group), None)
     return None
 
 
-def _lead(made: Study) -> str:
+def _lead(content: Study) -> str:
     """The size of it, and its greatest figure beside the base model's."""
-    runs = sum(len(group.seeds) for group in made.groups)
-    problems = max(group.problems for group in made.groups)
-    parts = [f"{len(made.groups) - 1} conditions, {runs} finished runs, {problems:,} test problems."]
+    runs = sum(len(group.seeds) for group in content.groups)
+    problems = max(group.problems for group in content.groups)
+    parts = [f"{len(content.groups) - 1} conditions, {runs} finished runs, {problems:,} test problems."]
     for key, attempt in (("acc_t2", "second"), ("acc_t1", "first")):
-        cells = {i: _cell(made, "greedy", i, key) for i in range(len(made.groups))}
+        cells = {i: _cell(content, "greedy", i, key) for i in range(len(content.groups))}
         trained = {i: cell for i, cell in cells.items() if i and cell}
         if trained and (base := cells[0]):
             best = max(trained, key=lambda i: trained[i].mean)
-            said = [f"{made.groups[best].label} {_points(trained[best])}", f"the base model {_points(base)}"]
+            said = [f"{content.groups[best].label} {_points(trained[best])}", f"the base model {_points(base)}"]
             parts.append(f"Largest accuracy at the {attempt} attempt: {said[0]}; {said[1]}.")
             break
-    notes = "".join(f"<li>{escape(note)}</li>" for note in made.notes)
+    notes = "".join(f"<li>{escape(note)}</li>" for note in content.notes)
     return f'<p class="lead">{escape(" ".join(parts))}</p>{f"<ul class=warn>{notes}</ul>" if notes else ""}'
 
 
@@ -125,13 +126,15 @@ def _points(cell: Cell) -> str:
     return f"{mean} % [{low}, {high}]"
 
 
-def _facts(made: Study) -> str:
+def _facts(content: Study) -> str:
     """Where it comes from, and the files beside the page."""
     names = ("results.csv", "results.md", "results.tex", "study.json")
     links = ", ".join(f'<a href="{name}">{name}</a>' for name in names)
-    commits = f"<p>Code: {escape(', '.join(made.commits))}</p>" if made.commits else ""
+    commits = f"<p>Code: {escape(', '.join(content.commits))}</p>" if content.commits else ""
     rows = "".join(
-        f"<li>{escape(group.label)}: {escape(', '.join(group.folders))}</li>" for group in made.groups if group.folders
+        f"<li>{escape(group.label)}: {escape(', '.join(group.folders))}</li>"
+        for group in content.groups
+        if group.folders
     )
     return (
         f'<p class="soft">The same figures beside this page: {links}, and figures/ as SVG.</p>'
@@ -139,25 +142,25 @@ def _facts(made: Study) -> str:
     )
 
 
-def _switches(made: Study) -> str:
+def _switches(content: Study) -> str:
     """A box to tick for each condition: it is the legend, and it hides the condition all over the page."""
     boxes = "".join(
         f'<label><input type="checkbox" checked value="{i}"><svg class="swatch" viewBox="0 0 34 10" aria-hidden="true">'
         f'<path class="line s{i % COLOURS} d{i % DASHES}" d="M1 5L33 5"/></svg>'
         f"<span>{escape(group.label)}</span></label>"
-        for i, group in enumerate(made.groups)
+        for i, group in enumerate(content.groups)
     )
     buttons = '<button type="button" data-all="1">All</button><button type="button" data-all="">None</button>'
     return f'<div class="switches" id="switches" role="group" aria-label="Conditions shown">{boxes}{buttons}</div>'
 
 
-def _forests(made: Study) -> dict[str, Chart]:
+def _forests(content: Study) -> dict[str, Chart]:
     found: dict[str, Chart] = {}
-    for sheet in made.sheets:
+    for sheet in content.sheets:
         for i, column in enumerate(sheet.columns):
             if (sheet.key, column.key) not in FORESTS:
                 continue
-            rows = {made.groups[row.group].label: row.cells[i] for row in sheet.rows}
+            rows = {content.groups[row.group].label: row.cells[i] for row in sheet.rows}
             there = {
                 name: (c.mean, c.low, c.high)
                 for name, c in rows.items()
@@ -165,11 +168,11 @@ def _forests(made: Study) -> dict[str, Chart]:
             }
             if there:
                 base = there[BASE][0] if BASE in there else None
-                found[column.key] = IntervalChart(column.label, there, _places(made), base)
+                found[column.key] = IntervalChart(column.label, there, _places(content), base)
     return found
 
 
-def _table(made: Study, sheet: Sheet) -> str:
+def _table(content: Study, sheet: Sheet) -> str:
     """A table that can be sorted by any of its columns."""
     heads = "".join(
         f'<th scope="col"><button type="button">{escape(column.label)}</button></th>' for column in sheet.columns
@@ -181,7 +184,7 @@ def _table(made: Study, sheet: Sheet) -> str:
             mean, interval = (part.replace("-", MINUS) for part in shown(cell, column))
             value = f' data-v="{cell.mean:.9g}"' if cell else ""
             cells += f"<td{value}>{mean}{f'<small>{interval}</small>' if interval else ''}</td>"
-        name = escape(made.groups[row.group].label)
+        name = escape(content.groups[row.group].label)
         body += f'<tr data-g="{row.group}"><th scope="row">{name}</th>{cells}</tr>'
     return _section(
         sheet.title,
@@ -196,26 +199,26 @@ def _below(sheet: Sheet) -> str:
     return f'<ul class="soft">{lines}</ul>' if lines else ""
 
 
-def _drawn(made: Study) -> str:
+def _figures(content: Study) -> str:
     """The figures, in sections."""
     parts = []
-    learning = [_line_chart(made, f) for f in made.figures if f.kind == "curve"]
-    note = next((f.note for f in made.figures if f.kind == "curve"), "")
-    how = f" Tick or untick conditions above. Shades are drawn where at most {CROWD} conditions are shown."
-    parts.append(_section("Learning curves", note + how, _grid(learning)))
-    many = [_line_chart(made, f) for f in made.figures if f.kind == "log"]
-    note = " ".join(dict.fromkeys(f.note for f in made.figures if f.kind == "log"))
+    learning = [_line_chart(content, f) for f in content.figures if f.kind == "curve"]
+    note = next((f.note for f in content.figures if f.kind == "curve"), "")
+    hint = f" Tick or untick conditions above. Shades are drawn where at most {CROWD} conditions are shown."
+    parts.append(_section("Learning curves", note + hint, _grid(learning)))
+    many = [_line_chart(content, f) for f in content.figures if f.kind == "log"]
+    note = " ".join(dict.fromkeys(f.note for f in content.figures if f.kind == "log"))
     parts.append(_section("Many attempts", note, _grid(many)))
-    for figure in made.figures:
+    for figure in content.figures:
         if figure.kind == "bars":
-            parts.append(_section(figure.title, figure.note, _grid(_histograms(made, figure))))
+            parts.append(_section(figure.title, figure.note, _grid(_histograms(content, figure))))
         elif figure.kind == "profile":
-            parts.append(_section(figure.title, figure.note, _grid([_line_chart(made, figure)])))
+            parts.append(_section(figure.title, figure.note, _grid([_line_chart(content, figure)])))
     return "".join(parts)
 
 
-def _line_chart(made: Study, figure: Figure) -> LineChart:
-    names = {series.group: made.groups[series.group].label for series in figure.series}
+def _line_chart(content: Study, figure: Figure) -> LineChart:
+    names = {series.group: content.groups[series.group].label for series in figure.series}
     return LineChart(
         title=figure.title,
         x=figure.x,
@@ -229,7 +232,7 @@ def _line_chart(made: Study, figure: Figure) -> LineChart:
     )
 
 
-def _histograms(made: Study, figure: Figure) -> list[Chart]:
+def _histograms(content: Study, figure: Figure) -> list[Chart]:
     """Return one chart per condition, with the base model's shares in it."""
     labels = [f"{x:.1f}" for x in figure.x]
     of = {series.group: [v or 0.0 for v in series.y] for series in figure.series}
@@ -237,13 +240,13 @@ def _histograms(made: Study, figure: Figure) -> list[Chart]:
     for group, shares in of.items():
         if group == 0 and len(of) > 1:
             continue
-        name = made.groups[group].label
+        name = content.groups[group].label
         series = ({"base": of[0]} if group and 0 in of else {}) | {cut(name, 12): shares}
         found.append(BarChart(name, labels, series, figure.x_label, place=group))
     return found
 
 
-def _attempts(made: Study, packed: Packed, found: Sequence[RunExtract]) -> str:
+def _attempts(content: Study, packed: Packed, found: Sequence[RunExtract]) -> str:
     """The gallery's section, which the page's script fills."""
     if not packed.shown:
         return ""

@@ -68,10 +68,10 @@ def comparison_tables(folders: Sequence[Path], budget: int) -> list[Table]:
             asked,
         )
         wide.add_row(entry["algo"], *(_cell(found.get(name), name) for name in several), *counters)
-    told = {entry["algo"]: entry["against"] for entry in entries if "against" in entry}
-    name = "acc_t2" if any("acc_t2" in of for of in told.values()) else "acc_t1"
+    differences = {entry["algo"]: entry["against"] for entry in entries if "against" in entry}
+    name = "acc_t2" if any("acc_t2" in of for of in differences.values()) else "acc_t1"
     ranks, _, _ = aggregate_scores({entry["algo"]: entry["subjects"] for entry in entries})
-    return [greedy, wide, *([baseline_table(told, name, GREEDY[name], ranks)] if told else [])]
+    return [greedy, wide, *([baseline_table(differences, name, GREEDY[name], ranks)] if differences else [])]
 
 
 def _cell(interval: dict[str, float] | None, name: str) -> str:
