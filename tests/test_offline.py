@@ -22,7 +22,7 @@ def refuse(*given, **named):
     raise OSError("a socket was asked for")
 socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
 from amend.task.grading import math_grader as grade
-grade.boxed = lambda reply: "1 + 1"  # a random model's replies have no answer: this one needs sympy
+grade.extract_answer = lambda reply: "1 + 1"  # a random model's replies have no answer: this one needs sympy
 runpy.run_path(sys.argv.pop(1), run_name="__main__")
 """
 

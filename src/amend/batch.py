@@ -109,9 +109,11 @@ def transcript(episode: Episode) -> tuple[list[int], list[int], list[bool], list
         added, reply = turn.prompt[len(tokens) :], turn.reply.tokens
         tokens += [*added, *reply]
         turns += [k] * (len(added) + len(reply))
-        loss_mask += [False] * len(added) + list(turn.trained)
-        logp += [0.0] * len(added) + [lp if use else 0.0 for lp, use in zip(turn.reply.logp, turn.trained, strict=True)]
-        temperatures += [1.0] * len(added) + [turn.temperature or 1.0 if use else 1.0 for use in turn.trained]
+        loss_mask += [False] * len(added) + list(turn.loss_mask)
+        logp += [0.0] * len(added) + [
+            lp if use else 0.0 for lp, use in zip(turn.reply.logp, turn.loss_mask, strict=True)
+        ]
+        temperatures += [1.0] * len(added) + [turn.temperature or 1.0 if use else 1.0 for use in turn.loss_mask]
     return tokens, turns, loss_mask, logp, temperatures
 
 

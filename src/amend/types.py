@@ -69,50 +69,48 @@ class Verdict(NamedTuple):
 class Completion:
     """A reply that the model sampled.
 
-    ``drawn`` states for each token whether the policy sampled it. A tool wrote the other tokens; their log-probability
-    is 0. ``drawn`` is empty if the policy sampled all tokens.
-
     Attributes:
         tokens: The tokens in order, with the end token. They are never tokenized again.
         logp: The log-probability of each token in nats under the sampling distribution, with the temperature applied.
         text: The decoded reply without the end token.
         stop: How the reply ended: "end" (end token), "length" (limit), or "pause" (a token at which a tool may answer).
+        sampled: Whether the policy sampled each token; empty if it sampled all. A tool wrote the other tokens, whose
+            log-probability is 0.
     """
 
     tokens: Tokens
     logp: tuple[float, ...]
     text: str
     stop: Stop
-    drawn: tuple[bool, ...] = ()
+    sampled: tuple[bool, ...] = ()
 
     @property
-    def own(self) -> tuple[bool, ...]:
+    def loss_mask(self) -> tuple[bool, ...]:
         """Return for each token whether the policy sampled it."""
-        return self.drawn or (True,) * len(self.tokens)
+        return self.sampled or (True,) * len(self.tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One prompt with its reply.
 
-    ``drawn`` states whether the policy sampled the reply. It is False for a given reply, such as a first attempt of the
-    base model. A given reply is context and is never trained.
-
     Attributes:
         prompt: All tokens before the reply. The prompt of turn 2 begins with the tokens of turn 1.
         reply: The reply.
+        is_trained: Whether the reply is trained. It is False for a given reply, such as a first attempt of the base
+            model, which is context.
         temperature: The sampling temperature (0: greedy). Training uses the same temperature.
     """
 
     prompt: Tokens
     reply: Completion
-    drawn: bool = True
+    is_trained: bool = True
     temperature: float = 1.0
 
     @property
-    def trained(self) -> tuple[bool, ...]:
+    def loss_mask(self) -> tuple[bool, ...]:
         """Return for each token of the reply whether it is trained. Only tokens that the policy sampled are trained."""
-        return self.reply.own if self.drawn else (False,) * len(self.reply.tokens)
+        return self.reply.loss_mask if self.is_trained else (False,) * len(self.reply.tokens)
 
 
 @dataclass(frozen=True, slots=True)

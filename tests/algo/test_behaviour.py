@@ -36,7 +36,7 @@ def much_longer(one: Scored) -> Scored:
     """The same conversation after eighty tokens more, about another problem, and handed in to its last token: with
     nothing in it to be credited it teaches nothing, and whatever stands beside it has padding."""
     before = one.episode.turns[0].prompt[:1] * 80
-    turns = tuple(replace(turn, prompt=before + turn.prompt, drawn=False) for turn in one.episode.turns)
+    turns = tuple(replace(turn, prompt=before + turn.prompt, is_trained=False) for turn in one.episode.turns)
     return Scored(replace(one.episode, problem=replace(one.episode.problem, id="long"), turns=turns), one.reward, {})
 
 

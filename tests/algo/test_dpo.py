@@ -124,7 +124,7 @@ def test_corrections_share_one_first_attempt() -> None:
         assert right.episode.turns[0].reply == wrong.episode.turns[0].reply
         assert right.episode.turns[1].prompt == wrong.episode.turns[1].prompt
         assert (right.reward[1], wrong.reward[1]) == (1.0, 0.0)
-        assert [turn.drawn for turn in right.episode.turns] == [False, True]
+        assert [turn.is_trained for turn in right.episode.turns] == [False, True]
     assert len({one.episode.sample for one in made.kept[:6]}) == 6
 
 

@@ -178,7 +178,7 @@ def test_a_checkpoint_brings_the_traces_back(tmp_path: Path) -> None:
 def test_last_turn_only_makes_context_of_the_others() -> None:
     trace = scored(episode([([5], [6]), ([2], [4])]), (0.0, 1.0))
     cut = last_turn_only(trace)
-    assert [turn.drawn for turn in cut.episode.turns] == [False, True]
+    assert [turn.is_trained for turn in cut.episode.turns] == [False, True]
     assert [t.prompt for t in cut.episode.turns] == [t.prompt for t in trace.episode.turns]
     assert collate([cut]).loss_mask.tolist() == [[False, False, False, True]]
     assert (cut.reward, cut.episode.sample) == (trace.reward, trace.episode.sample)
@@ -189,7 +189,7 @@ def test_at_rest_reads_at_temperature_one_and_keeps_the_rest() -> None:
     warm = tuple(Turn(t.prompt, t.reply, drawn, 0.5) for t, drawn in zip(one.episode.turns, (False, True), strict=True))
     rest = at_temperature_one(Scored(type(one.episode)(one.episode.problem, 3, warm), one.reward, {}))
     assert [t.temperature for t in rest.episode.turns] == [1.0, 1.0]
-    assert [t.drawn for t in rest.episode.turns] == [False, True]
+    assert [t.is_trained for t in rest.episode.turns] == [False, True]
     assert rest.episode.sample == 3
 
 

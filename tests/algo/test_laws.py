@@ -53,7 +53,7 @@ def rows(count: int) -> list[Scored]:
 
 def test_a_reply_that_was_handed_in_is_context() -> None:
     """Not sampled, no log-probability, read at temperature 1; the drawn reply after it is as it was drawn."""
-    given = Turn((2,), Completion((5, 4), (-7.0, -7.0), "a", "end"), drawn=False, temperature=0.3)
+    given = Turn((2,), Completion((5, 4), (-7.0, -7.0), "a", "end"), is_trained=False, temperature=0.3)
     drawn = Turn((2, 5, 4, 2), Completion((6, 4), (-1.0, -2.0), "b", "end"), temperature=0.6)
     greedy = Turn((2, 5, 4, 2, 6, 4, 2), Completion((4,), (-0.5,), "", "end"), temperature=0.0)
     batch = collate([scored(Episode(problem(), 0, (given, drawn, greedy)), (0.0, 1.0, 0.0))])

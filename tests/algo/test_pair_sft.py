@@ -67,7 +67,7 @@ def test_a_pair_reads_like_a_correction() -> None:
     """In the tokens of the dialogue, the first reply as context, at temperature 1."""
     (first, second), (trace, *_) = (lambda found: (found[0][0], found[1]))(pairs())
     turns = trace.episode.turns
-    assert [turn.drawn for turn in turns] == [False, True]
+    assert [turn.is_trained for turn in turns] == [False, True]
     assert [turn.temperature for turn in turns] == [1.0, 1.0]
     text = stage(says).policy.decode(turns[1].prompt + turns[1].reply.tokens)
     assert text == f"<user>Say 0<assistant>{first}\\boxed{{x}}<end><user>Again.<assistant>{second}\\boxed{{0}}"

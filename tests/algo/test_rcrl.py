@@ -44,7 +44,7 @@ def test_one_tag_at_the_end_of_the_question() -> None:
         "<user>Say 0 [BAD]<assistant>3.\n\\boxed{x}",
     ]
     assert [one.reward for one in kept] == [(1.0,), (0.0,), (0.0,), (0.0,)]
-    assert all(turn.drawn and turn.temperature == 1.0 for one in kept for turn in one.episode.turns)
+    assert all(turn.is_trained and turn.temperature == 1.0 for one in kept for turn in one.episode.turns)
 
 
 def test_one_tag_before_each_step() -> None:

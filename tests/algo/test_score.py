@@ -149,7 +149,7 @@ def test_an_offline_first_attempt_is_not_trained() -> None:
     from dataclasses import replace
 
     e = episode([([5], [6]), ([2], [4])])
-    handed = replace(e, turns=(replace(e.turns[0], drawn=False), e.turns[1]))
+    handed = replace(e, turns=(replace(e.turns[0], is_trained=False), e.turns[1]))
     batch = collate([scored(handed, (1.0, 0.0)), scored(e, (0.0, 1.0))])
     assert batch.loss_mask[0].tolist() == [False, False, False, True]
     advantages = learner(2).advantages(batch)

@@ -30,7 +30,7 @@ def test_the_solution_is_said_as_the_model_would_say_it() -> None:
     (turn,) = episode.turns
     assert turn.prompt == house.policy.renderer.encode("<user>Say 1<assistant>")
     assert turn.reply.tokens == house.policy.renderer.encode("It is 1.<end>")
-    assert turn.drawn and turn.temperature == 1.0
+    assert turn.is_trained and turn.temperature == 1.0
     batch = collate(house.reward([episode]))
     assert batch.loss_mask.tolist() == [[False] * len(turn.prompt) + [True] * len(turn.reply.tokens)]
 

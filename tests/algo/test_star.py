@@ -81,7 +81,7 @@ def test_rationalised_tokens_are_those_of_a_conversation_without_a_hint() -> Non
     trace = made.kept[0].episode
     text = house.policy.decode(trace.turns[1].prompt + trace.turns[1].reply.tokens)
     assert text == "<user>Say 0<assistant>x<end><user>Again.<assistant>0"
-    assert [turn.drawn for turn in trace.turns] == [False, True]
+    assert [turn.is_trained for turn in trace.turns] == [False, True]
 
 
 def test_a_rationalised_trace_that_began_right_is_of_d_plus_only() -> None:

@@ -25,8 +25,8 @@ from typing import Any
 from unittest import mock
 
 from amend.job.grade import grade_file
-from amend.task.grading.extract_answer import boxed
-from amend.task.grading.math_grader import Grader
+from amend.task.grading.extract_answer import extract_answer
+from amend.task.grading.math_grader import MathGrader
 from amend.task.gsm8k import GSM8K
 from amend.task.math import Math
 from amend.types import Problem
@@ -104,7 +104,7 @@ def _module(path: Path) -> Any:
     return module
 
 
-def agreement(golds: list[str], grader: Grader, lm_eval: Path | None) -> None:
+def agreement(golds: list[str], grader: MathGrader, lm_eval: Path | None) -> None:
     """How often each grader says what the rule says, and an example of every rule on which two of them differ."""
     asked = [(rule, gold, answer, same) for gold in golds for rule, answer, same in rewritten(gold)]
     ours = [v.correct for v in grader.grade_many([(gold, f"\\boxed{{{answer}}}") for _, gold, answer, _ in asked])]
@@ -142,7 +142,7 @@ def truths(name: str, problems: list[Problem], task: Any, every: int) -> None:
     own = Counter(v.reason for v in task.grade_many([(p, f"\\boxed{{{p.target}}}") for p in problems]))
     worked = [p for p in problems if p.meta["solution"]]
     solved = Counter(v.reason for v in task.grade_many([(p, p.meta["solution"]) for p in worked]))
-    read = sum((boxed(p.meta["solution"]) or "").replace(",", "") == p.target.replace(",", "") for p in worked)
+    read = sum((extract_answer(p.meta["solution"]) or "").replace(",", "") == p.target.replace(",", "") for p in worked)
     pairs = [(p, q.target) for p, q in zip(problems, [*problems[1:], problems[0]], strict=True) if p.target != q.target]
     pairs = pairs[::every]  # most need sympy: --every 1 takes minutes
     verdicts = task.grade_many([(p, f"\\boxed{{{answer}}}") for p, answer in pairs])
@@ -155,7 +155,7 @@ def truths(name: str, problems: list[Problem], task: Any, every: int) -> None:
     print(f"  right among them: {sorted(false)}\n")
 
 
-def speed(golds: list[str], grader: Grader) -> None:
+def speed(golds: list[str], grader: MathGrader) -> None:
     """Plain answers a second through job=grade's own function, and what one hostile answer costs a batch."""
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder) / "in.jsonl", Path(folder) / "out.jsonl"
@@ -195,7 +195,7 @@ def main() -> None:
     told = asked.parse_args()
     math = Math(source=told.folder, prompt="{question}", levels=[1, 2, 3, 4, 5], families=[], validation=500, test=500)
     gsm8k = GSM8K(source=told.folder, calculator=False, validation=500, test=1319)
-    grader = Grader(seconds=2.0)
+    grader = MathGrader(seconds=2.0)
     golds: list[str] = []
     for name, task in (("MATH", math), ("GSM8K", gsm8k)):
         problems = [problem for split in ("train", "val", "test") for problem in task.problems(split)]

@@ -478,8 +478,8 @@ MUTANTS = (
     ),
     Mutant(
         "batch.py",
-        "loss_mask += [False] * len(added) + list(turn.trained)",
-        "loss_mask += [False] * len(added) + [*turn.trained[:-1], False]",
+        "loss_mask += [False] * len(added) + list(turn.loss_mask)",
+        "loss_mask += [False] * len(added) + [*turn.loss_mask[:-1], False]",
         "the end token is not trained",
         "test_batch.py",
     ),
@@ -492,7 +492,7 @@ MUTANTS = (
     ),
     Mutant(
         "batch.py",
-        "+ list(turn.trained)",
+        "+ list(turn.loss_mask)",
         "+ [True] * len(reply)",
         "a reply that was handed in is trained",
         "algo/test_laws.py algo/test_score.py::test_an_offline_first_attempt_is_not_trained",
@@ -506,8 +506,8 @@ MUTANTS = (
     ),
     Mutant(
         "batch.py",
-        "[turn.temperature or 1.0 if use else 1.0 for use in turn.trained]",
-        "[1.0 for use in turn.trained]",
+        "[turn.temperature or 1.0 if use else 1.0 for use in turn.loss_mask]",
+        "[1.0 for use in turn.loss_mask]",
         "a batch forgets its temperatures",
         "algo/test_laws.py algo/test_behaviour.py::test_at_any_temperature[grpo]",
     ),
@@ -583,7 +583,7 @@ MUTANTS = (
     ),
     Mutant(
         "rollout/runner.py",
-        "sum(sum(reply.own) for reply in replies)",
+        "sum(sum(reply.loss_mask) for reply in replies)",
         "len(replies)",
         "the budget counts replies for tokens",
         "rollout/test_runner.py",
@@ -597,8 +597,8 @@ MUTANTS = (
     ),
     Mutant(
         "rollout/runner.py",
-        "drawn=not prefill.base",
-        "drawn=True",
+        "is_trained=not prefill.base",
+        "is_trained=True",
         "offline first attempts are trained",
         "rollout/test_runner.py",
     ),
@@ -884,8 +884,8 @@ MUTANTS = (
     ),
     Mutant(
         "algo/grpo.py",
-        "behaviour = out.logp if self.num_minibatches * self.update_epochs == 1 else batch.old_logprobs",
-        "behaviour = out.logp",
+        "old_logprobs = out.logp if self.num_minibatches * self.update_epochs == 1 else batch.old_logprobs",
+        "old_logprobs = out.logp",
         "GRPO never clips",
         "algo/test_grpo.py",
     ),
@@ -961,7 +961,7 @@ MUTANTS = (
     ),
     Mutant(
         "algo/ppo.py",
-        "at_turn_ends(batch.reward - given, ",
+        "at_turn_ends(batch.reward - token_sum, ",
         "at_turn_ends(batch.reward, ",
         "what was paid on the way is paid twice",
         "algo/test_ppo.py",
@@ -1031,8 +1031,8 @@ MUTANTS = (
     ),
     Mutant(
         "algo/imitation.py",
-        "Turn(t.prompt, t.reply, t.drawn, 1.0)",
-        "Turn(t.prompt, t.reply, t.drawn, t.temperature)",
+        "Turn(t.prompt, t.reply, t.is_trained, 1.0)",
+        "Turn(t.prompt, t.reply, t.is_trained, t.temperature)",
         "what is imitated is read at its temperature",
         "algo/test_imitation.py",
     ),
@@ -1094,7 +1094,7 @@ MUTANTS = (
     ),
     Mutant(
         "algo/best_of_n.py",
-        "return sum(reply.logp) / max(sum(reply.own), 1)",
+        "return sum(reply.logp) / max(sum(reply.loss_mask), 1)",
         "return sum(reply.logp)",
         "the shortest reply is the likeliest",
         "algo/test_best_of_n.py",
@@ -1115,8 +1115,8 @@ MUTANTS = (
     ),
     Mutant(
         "algo/grpo.py",
-        "behaviour, advantages, self.clip_ratio_low, self.clip_ratio_high)",
-        "behaviour, advantages, self.clip_ratio_high, self.clip_ratio_low)",
+        "old_logprobs, advantages, self.clip_ratio_low, self.clip_ratio_high)",
+        "old_logprobs, advantages, self.clip_ratio_high, self.clip_ratio_low)",
         "GRPO's clips swapped",
         "algo/test_grpo.py",
     ),

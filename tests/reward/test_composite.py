@@ -74,7 +74,7 @@ class Dense(Fragile):
     """Pays 1 on the way to each token of what does not break."""
 
     def token_rewards(self, episodes: Sequence[Episode]) -> list[np.ndarray]:
-        return [np.ones(sum(sum(turn.trained) for turn in episode.turns)) for episode in episodes]
+        return [np.ones(sum(sum(turn.loss_mask) for turn in episode.turns)) for episode in episodes]
 
 
 def test_what_failed_is_paid_nothing_on_the_way(episode: Build) -> None:

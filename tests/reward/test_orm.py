@@ -62,7 +62,7 @@ def spoken(*replies: str, stop: Any = "end", problem: Problem = ZERO, given: str
     for k, text in enumerate(replies):
         tokens = (*render.encode(text), *TOY.ends[:1]) if stop == "end" else render.encode(text)
         said = given + text if k == 0 else text
-        turn = Turn(prompt, Completion(tokens, (-1.0,) * len(tokens), said, stop), drawn=drawn or k > 0)
+        turn = Turn(prompt, Completion(tokens, (-1.0,) * len(tokens), said, stop), is_trained=drawn or k > 0)
         prompt = prompt + tokens + render.encode("try")
         episode = Episode(problem, 0, (*episode.turns, turn))
     return episode
@@ -186,7 +186,7 @@ def test_differences_telescope_and_values_average(path: Path, replies: list[str]
 
 def test_what_the_policy_did_not_draw_is_not_paid(path: Path) -> None:
     for use in ("sparse", "value"):
-        (paid,) = Orm(TASK, weight=1.0, path=str(path), use=use).token_rewards([spoken("0\n1", "2", drawn=False)])
+        (paid,) = Orm(TASK, weight=1.0, path=str(path), use=use).token_rewards([spoken("0\n1", "2", is_trained=False)])
         assert len(paid) == 2
 
 

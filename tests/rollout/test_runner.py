@@ -69,13 +69,13 @@ def test_offline_first_attempts_are_the_references_and_not_drawn() -> None:
     made = toy()
     play, task = player(made)
     episodes = play(task.problems("test")[:3], 4, [HOW] * 2, (0, 0), BaseAttempt(share=0.5))
-    assert [e.turns[0].drawn for e in episodes] == [False, False, True, True] * 3
-    assert all(e.turns[1].drawn for e in episodes)
+    assert [e.turns[0].is_trained for e in episodes] == [False, False, True, True] * 3
+    assert all(e.turns[1].is_trained for e in episodes)
     made.lm.load_state_dict(made.reference_lm.state_dict())
     play.sync_weights()
     base = play(task.problems("test")[:3], 4, [HOW] * 2, (0, 0))
     for e, b in zip(episodes, base, strict=True):
-        if not e.turns[0].drawn:
+        if not e.turns[0].is_trained:
             assert e.turns[0].reply.tokens == b.turns[0].reply.tokens
     assert [e.turns[0].reply.tokens for e in episodes] != [b.turns[0].reply.tokens for b in base]
 

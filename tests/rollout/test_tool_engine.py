@@ -21,7 +21,7 @@ from amend.reward.composite import CompositeReward
 from amend.rollout.base import Engine, Seed
 from amend.rollout.local import Local
 from amend.rollout.runner import RolloutRunner
-from amend.rollout.tool_engine import ToolEngine, told
+from amend.rollout.tool_engine import ToolEngine, text_to_completion
 from amend.task.identity import Identity
 from amend.task.tools import Calculator, Tool, tool_of
 from amend.types import Completion, Episode, SamplingParams, Scored, Tokens
@@ -86,13 +86,13 @@ def test_it_is_an_engine_and_tools_are_tools(toy: Policy) -> None:
 @pytest.mark.parametrize("temperature", [0.0, 0.6, 1.0, 1.5])
 def test_drawn_tokens_have_the_trainers_logp_across_what_the_tool_wrote(toy: Policy, temperature: float) -> None:
     replies = engine(toy, Echo()).sample(PROMPTS, SamplingParams(temperature, 16), SEEDS)
-    assert temperature == 0 or any(not all(reply.own) for reply in replies)
+    assert temperature == 0 or any(not all(reply.loss_mask) for reply in replies)
     for prompt, reply in zip(PROMPTS, replies, strict=True):
         tokens = torch.tensor([prompt + reply.tokens])
-        loss_mask = torch.tensor([[False] * len(prompt) + list(reply.own)])
+        loss_mask = torch.tensor([[False] * len(prompt) + list(reply.loss_mask)])
         with torch.no_grad():
             trainer = toy.logp(tokens, loss_mask, temperature)[0, len(prompt) :].numpy()
-        own = np.array(reply.own)
+        own = np.array(reply.loss_mask)
         assert np.array(reply.logp)[own] == pytest.approx(trainer[own], abs=5e-5)
         assert not np.array(reply.logp)[~own].any()
 
@@ -100,14 +100,14 @@ def test_drawn_tokens_have_the_trainers_logp_across_what_the_tool_wrote(toy: Pol
 def test_every_call_is_answered_and_nothing_else_is(toy: Policy) -> None:
     for reply in engine(toy, Echo()).sample(PROMPTS * 4, SamplingParams(1.0, 16), [(7, i) for i in range(24)]):
         a, b = (toy.renderer.encode(letter)[0] for letter in "ab")
-        assert len(reply.tokens) <= 16 and reply.stop in ("end", "length") and reply.own[-1]
+        assert len(reply.tokens) <= 16 and reply.stop in ("end", "length") and reply.loss_mask[-1]
         assert (reply.stop == "end") == (reply.tokens[-1] in toy.ends)
         i = 0
         while i < len(reply.tokens):
-            assert reply.own[i]
+            assert reply.loss_mask[i]
             called = reply.tokens[i] == a and i + 1 < len(reply.tokens)
             if called:
-                assert reply.tokens[i + 1 : i + 3] == (b, b) and reply.own[i + 1 : i + 3] == (False, False)
+                assert reply.tokens[i + 1 : i + 3] == (b, b) and reply.loss_mask[i + 1 : i + 3] == (False, False)
             i += 3 if called else 1
 
 
@@ -116,7 +116,7 @@ def test_a_tool_that_says_nothing_changes_no_prefix_and_a_call_free_reply_is_the
     silent = engine(toy, Mute()).sample(PROMPTS, SamplingParams(1.0, 12), SEEDS)
     a = toy.renderer.encode("a")[0]
     for without, with_ in zip(plain, silent, strict=True):
-        assert with_.drawn == ()
+        assert with_.sampled == ()
         until = without.tokens.index(a) + 1 if a in without.tokens else len(without.tokens)
         assert with_.tokens[:until] == without.tokens[:until]
         assert a in without.tokens or with_.tokens == without.tokens
@@ -125,7 +125,7 @@ def test_a_tool_that_says_nothing_changes_no_prefix_and_a_call_free_reply_is_the
 def test_an_engine_that_knows_no_pauses_gives_the_same(toy: Policy) -> None:
     heedless = ToolEngine(Heedless(Local(toy, max_batch_size=64, compaction_threshold=0.3)), Echo(), toy.renderer)
     one, other = (e.sample(PROMPTS, SamplingParams(1.0, 16), SEEDS) for e in (engine(toy, Echo()), heedless))
-    assert [(r.tokens, r.own, r.stop) for r in one] == [(r.tokens, r.own, r.stop) for r in other]
+    assert [(r.tokens, r.loss_mask, r.stop) for r in one] == [(r.tokens, r.loss_mask, r.stop) for r in other]
 
 
 def test_a_reply_does_not_depend_on_its_neighbours(toy: Policy) -> None:
@@ -137,7 +137,7 @@ def test_a_reply_does_not_depend_on_its_neighbours(toy: Policy) -> None:
 @pytest.mark.parametrize("longest", [1, 2, 3, 4, 5])
 def test_the_bound_is_of_both_together_and_the_last_word_is_the_policys(toy: Policy, longest: int) -> None:
     for reply in engine(toy, Echo()).sample(PROMPTS, SamplingParams(1.0, longest), SEEDS):
-        assert 1 <= len(reply.tokens) <= longest and reply.own[-1]
+        assert 1 <= len(reply.tokens) <= longest and reply.loss_mask[-1]
         assert reply.stop == "end" or len(reply.tokens) >= longest - 2
 
 
@@ -169,11 +169,13 @@ def test_the_calculators_tokens_are_in_the_context_and_never_trained_nor_counted
     play, episodes, made, speaker = played()
     turn = episodes[0].turns[0]
     assert turn.reply.text == "48/2 = <<48/2=24>>24 clips <<1/0=?>> #### 24"
-    own = "".join(made.decode((t,)) for t, mine in zip(turn.reply.tokens[:-1], turn.reply.own, strict=False) if mine)
+    own = "".join(
+        made.decode((t,)) for t, mine in zip(turn.reply.tokens[:-1], turn.reply.loss_mask, strict=False) if mine
+    )
     assert own == "48/2 = <<48/2=24 clips <<1/0=?>> #### 24"
     assert any(heard.endswith("<<48/2=24>>") for heard in speaker.heard)
     tokens = sum(len(t.reply.tokens) for e in episodes for t in e.turns)
-    drawn = sum(sum(t.reply.own) for e in episodes for t in e.turns)
+    drawn = sum(sum(t.reply.loss_mask) for e in episodes for t in e.turns)
     assert play.sampled_tokens == drawn == tokens - 4 * len("24>>")
     batch = collate([Scored(e, (0.0, 0.0), {}) for e in episodes])
     assert int(batch.loss_mask.sum()) == drawn
@@ -186,9 +188,9 @@ def test_a_given_solution_is_imitated_but_for_what_its_marks_hold() -> None:
     play, _, made, _ = played()
     reply = play.reply("48/2 = <<48/2=24>>24\n#### 24")
     assert made.decode(reply.tokens) == "48/2 = <<48/2=24>>24\n#### 24"
-    assert [made.decode((t,)) for t, own in zip(reply.tokens, reply.own, strict=True) if not own] == list("24>>")
-    assert reply.tokens[-1] in made.ends and reply.own[-1]
-    assert told(Calculator(), made.renderer, "no marks").drawn == ()
+    assert [made.decode((t,)) for t, own in zip(reply.tokens, reply.loss_mask, strict=True) if not own] == list("24>>")
+    assert reply.tokens[-1] in made.ends and reply.loss_mask[-1]
+    assert text_to_completion(Calculator(), made.renderer, "no marks").sampled == ()
 
 
 def test_what_a_template_puts_before_told_replies_comes_before_the_first_piece() -> None:
@@ -199,7 +201,7 @@ def test_what_a_template_puts_before_told_replies_comes_before_the_first_piece()
     )
     renderer = ChatRenderer(made.tokenizer, made.ends, "toy", system="", thinking=None)
     for text in ("48/2 = <<48/2=24>>24", "5", ""):
-        assert told(Calculator(), renderer, text).tokens == renderer.reply(text)
+        assert text_to_completion(Calculator(), renderer, text).tokens == renderer.reply(text)
     assert made.decode(renderer.reply("5")) == " 5"
 
 
@@ -213,10 +215,10 @@ def test_what_is_paid_on_the_way_is_paid_to_drawn_tokens() -> None:
             return np.zeros((len(some), 2))
 
         def token_rewards(self, some: Sequence[Episode]) -> list[np.ndarray]:
-            return [np.ones(sum(sum(turn.trained) for turn in e.turns)) for e in some]
+            return [np.ones(sum(sum(turn.loss_mask) for turn in e.turns)) for e in some]
 
     scored = CompositeReward({"along": Along()}, max_failures=0.0)(episodes)
-    assert scored[0].reward == tuple(float(sum(turn.trained)) for turn in episodes[0].turns)
+    assert scored[0].reward == tuple(float(sum(turn.loss_mask)) for turn in episodes[0].turns)
     batch = collate(scored)
     assert bool((batch.token_rewards == batch.loss_mask.float()).all())
 
@@ -229,5 +231,5 @@ def test_what_a_calculator_writes_gains_no_space(name: str) -> None:
     opening = made.renderer.build_generation_prompt(
         Identity(symbols=2, test=2).render_prompt(Identity(symbols=2, test=2).problems("test")[0])
     )
-    reply = told(Calculator(), made.renderer, text)
+    reply = text_to_completion(Calculator(), made.renderer, text)
     assert made.renderer.decode(opening + reply.tokens) == made.renderer.decode(opening) + text

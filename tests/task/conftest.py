@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from amend.task.grading.math_grader import Grader
+from amend.task.grading.math_grader import MathGrader
 
 
 @pytest.fixture(scope="session")
@@ -22,9 +22,9 @@ def data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def grader() -> Iterator[Grader]:
+def grader() -> Iterator[MathGrader]:
     """A grader with a short limit."""
-    grader = Grader(seconds=2.0)
+    grader = MathGrader(seconds=2.0)
     yield grader
     grader.close()
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from amend.errors import UserError
 from amend.job.grade import grade_file
 from amend.task.base import Task
-from amend.task.grading.extract_answer import boxed
-from amend.task.grading.math_grader import Grader
+from amend.task.grading.extract_answer import extract_answer
+from amend.task.grading.math_grader import MathGrader
 from amend.task.gsm8k import GSM8K
 from amend.task.tools import MARK, evaluate
 from amend.types import Problem
@@ -88,7 +88,7 @@ def test_checking_is_total(reply: str) -> None:
 
 class _Bare(GSM8K):
     def __init__(self) -> None:
-        self.tool, self._grader = None, Grader(seconds=1.0)
+        self.tool, self._grader = None, MathGrader(seconds=1.0)
 
 
 TASK = _Bare()
@@ -158,7 +158,7 @@ def test_every_gold_answer_is_right_against_itself_and_solutions_end_in_it(every
     golds = Counter(v.reason for v in TASK.grade_many([(p, f"#### {p.target}") for p in everything]))
     solutions = Counter(v.reason for v in TASK.grade_many([(p, p.meta["solution"]) for p in everything]))
     assert golds == solutions == {"right": 8792}
-    assert all((boxed(p.meta["solution"]) or "").replace(",", "") == p.target for p in everything)
+    assert all((extract_answer(p.meta["solution"]) or "").replace(",", "") == p.target for p in everything)
     assert not [p.id for p in everything if "<<" in p.meta["solution"]]
 
 

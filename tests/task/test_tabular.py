@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from amend.errors import UserError
 from amend.task.base import Task
 from amend.task.custom import Custom
-from amend.task.grading.text_answers import said
+from amend.task.grading.text_answers import extract_text_answer
 from amend.task.multiple_choice import Choice
 from amend.task.strategyqa import StrategyQA
 from amend.task.tabular import Tabular
@@ -231,7 +231,7 @@ def test_yes_and_no(reply: str, why: str, tmp_path: Path) -> None:
 
 @given(st.text() | st.lists(st.sampled_from(["\\boxed{", "}", "yes", "(B)", "answer is", "\n", "*", "{"])).map("".join))
 def test_checking_is_total(reply: str) -> None:
-    assert said(reply) is None or 0 < len(said(reply) or "") <= 200
+    assert extract_text_answer(reply) is None or 0 < len(extract_text_answer(reply) or "") <= 200
     lettered = Problem("p", "?", "B", {"options": {"A": "x", "B": "y"}})
     for make, problem in ((Choice, lettered), (StrategyQA, Problem("p", "?", "yes"))):
         verdict = make.grade_many(make.__new__(make), [(problem, reply)])[0]  # type: ignore[type-abstract]

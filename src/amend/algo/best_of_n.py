@@ -1,4 +1,4 @@
-"""Best of n: sample n replies and choose the reply with the highest mean log-probability under the policy.
+"""Answer with the best of n replies: the reply with the highest mean log-probability under the policy.
 
     y = argmax_i  1 / |y_i| sum_t log pi(y_it | x),   y_1, ..., y_n ~ pi(. | x) at ``temperature``
 
@@ -63,4 +63,4 @@ class BestOfN(Prompting):
 def likelihood(episode: Episode) -> float:
     """Return the mean log-probability of the first reply's sampled tokens, in nats, at their sampling temperature."""
     reply = episode.turns[0].reply
-    return sum(reply.logp) / max(sum(reply.own), 1)
+    return sum(reply.logp) / max(sum(reply.loss_mask), 1)

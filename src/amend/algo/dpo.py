@@ -1,4 +1,4 @@
-"""DPO: direct preference optimization on the policy's own samples (Rafailov et al. 2023, arXiv 2305.18290).
+"""Train with DPO, direct preference optimization, on samples of the policy (Rafailov et al. 2023, arXiv 2305.18290).
 
     h = log pi(y_w | x) / pi_ref(y_w | x)  -  log pi(y_l | x) / pi_ref(y_l | x)
 

@@ -1,4 +1,4 @@
-"""Expert iteration (Havrilla et al. 2024, arXiv 2403.04642): sample, keep the right solutions, imitate them, repeat.
+"""Train with expert iteration: sample, imitate the right solutions, repeat (Havrilla et al. 2024, arXiv 2403.04642).
 
     D_i = D_(i-1) + {(x, y) : y ~ pi_(i-1)(. | x), r(x, y) = 1},  without duplicates
     pi_i = argmin - E_(D_i) log pi(y | x),  from the base model each time

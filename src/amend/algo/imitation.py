@@ -52,7 +52,7 @@ class Imitation(Algorithm):
         kept: The traces for the next fit.
     """
 
-    online = False  # no reward of an iteration is about the weights after a fit, which have not sampled yet
+    online = False  # the weights after a fit have not sampled yet, so no reward is about them
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class Imitation(Algorithm):
         Returns:
             ``num_traces``, and the metrics of the fit if there was one.
         """
-        graded = [trace for trace in scored if not trace.failed]  # the reward of a failed episode says nothing about it
+        graded = [trace for trace in scored if not trace.failed]  # a failed episode has its group's mean reward
         self.kept = self.kept_of(self.kept + self.select(graded))
         metrics = {"num_traces": float(len(self.kept))}
         if self.ends(self.iterations) and self.kept:
@@ -143,7 +143,7 @@ class Imitation(Algorithm):
             A row in the prompt-completion format, or in the format of messages if several turns are trained.
         """
         messages = self.runner.conversation(trace.episode)
-        num_trained = sum(turn.drawn for turn in trace.episode.turns)
+        num_trained = sum(turn.is_trained for turn in trace.episode.turns)
         return {"prompt": messages[:-1], "completion": messages[-1:]} if num_trained == 1 else {"messages": messages}
 
     def extra_state(self) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def last_turn_only(trace: Scored) -> Scored:
 
 def at_temperature_one(trace: Scored) -> Scored:
     """Set the temperature of all turns to 1, because supervised training ignores the sampling temperature."""
-    turns = tuple(Turn(t.prompt, t.reply, t.drawn, 1.0) for t in trace.episode.turns)
+    turns = tuple(Turn(t.prompt, t.reply, t.is_trained, 1.0) for t in trace.episode.turns)
     return replace(trace, episode=replace(trace.episode, turns=turns))
 
 
@@ -180,7 +180,7 @@ def _trace(kept: dict[str, Any]) -> Scored:
     """Convert one value of ``extra_state`` back to a trace."""
     episode = kept["episode"]
     turns = tuple(
-        Turn(tuple(t["prompt"]), Completion(**t["reply"]), t["drawn"], t["temperature"]) for t in episode["turns"]
+        Turn(tuple(t["prompt"]), Completion(**t["reply"]), t["is_trained"], t["temperature"]) for t in episode["turns"]
     )
     return Scored(
         Episode(Problem(**episode["problem"]), episode["sample"], turns),

@@ -50,7 +50,7 @@ class MultiTurn(Algorithm):
         self.kl_coef, self.reward_turns, self.gamma = kl_coef, reward_turns, gamma
 
     def advantages(self, batch: Batch) -> Float[Tensor, "b t"]:
-        """Return each turn's return relative to the same turn of the problem's other episodes."""
+        """Return at each token the return of its turn, minus the mean over the problem's other episodes."""
         reward = batch.reward
         if self.reward_turns == "last":
             reward = torch.cat([torch.zeros_like(reward[:, :-1]), reward[:, -1:]], dim=1)

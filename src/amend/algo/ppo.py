@@ -7,8 +7,8 @@
 
 The symbols are these keys: beta is ``kl_coef``, lambda ``gae_lambda``, low ``clip_ratio_low``, high
 ``clip_ratio_high``, c ``vf_coef`` and range ``clip_range_vf``. A reward with values at tokens gives each value at its
-token, and the remainder of the turn's reward at the last token. The tokens of a prompt between two turns are no time
-steps of GAE.
+token, and the remainder of the turn's reward at the last token. Time steps of GAE are sampled tokens. The tokens of a
+prompt between two turns are no time steps.
 
 V is one linear layer on the hidden state from which the policy predicts the token. The value loss therefore also trains
 the layers of the policy. An iteration makes several passes over several minibatches, as in Havrilla et al. 2024 (arXiv
@@ -101,16 +101,27 @@ class PPO(Algorithm):
         )
 
     def pay(self, batch: Batch) -> Float[Tensor, "b t"]:
-        """Return the reward r_t of each token, the KL included."""
-        given = torch.zeros_like(batch.reward).scatter_add(1, batch.turn.clamp(min=0), batch.token_rewards)
-        reward = batch.token_rewards + at_turn_ends(batch.reward - given, batch.turn, batch.loss_mask)
+        """Return the reward r_t of each token, with the KL term."""
+        token_sum = torch.zeros_like(batch.reward).scatter_add(1, batch.turn.clamp(min=0), batch.token_rewards)
+        reward = batch.token_rewards + at_turn_ends(batch.reward - token_sum, batch.turn, batch.loss_mask)
         if self.reward_uses_reference():
             token_kl = torch.where(batch.loss_mask, kl.k1(batch.old_logprobs, batch.ref_logp), 0.0)
             reward = reward - self.kl_coef * token_kl
         return reward
 
     def values(self, batch: Batch, out: TokenLogprobs) -> Float[Tensor, "b t"]:
-        """Return V before each sampled token; 0 elsewhere."""
+        """Compute V before each sampled token.
+
+        Args:
+            batch: The episodes of a micro-batch.
+            out: Their log-probabilities and hidden states under the current policy.
+
+        Returns:
+            The values, 0 where ``batch.loss_mask`` is False.
+
+        Raises:
+            UserError: If the model does not expose its hidden states.
+        """
         if out.hidden is None:
             raise UserError(
                 "algo=ppo: this model does not expose the hidden states behind its logits; allowed: a model that does"

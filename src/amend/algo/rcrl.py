@@ -1,4 +1,4 @@
-"""Return-conditioned RL (Havrilla et al. 2024, arXiv 2403.04642): imitate right and wrong replies, each with a tag.
+"""Train with return-conditioned RL on right and wrong replies with tags (Havrilla et al. 2024, arXiv 2403.04642).
 
     max  E [ log pi(y | x, g) ],   g = [GOOD] if r(y) = 1, else [BAD];   decoding under g = [GOOD]
 

@@ -49,7 +49,7 @@ class Reinforce(Algorithm):
         self.baseline, self.gamma, self.kl_coef = baseline, gamma, kl_coef
 
     def advantages(self, batch: Batch) -> Float[Tensor, "b t"]:
-        """Return each turn's return minus the baseline, at every token of the turn."""
+        """Return at each token the return of its turn, minus the baseline."""
         turn_return = returns(batch.reward, self.gamma)
         baseline = batch_mean(turn_return) if self.baseline == "batch" else torch.zeros_like(turn_return)
         return broadcast_to_tokens(turn_return - baseline, batch.turn, batch.loss_mask)

@@ -52,7 +52,7 @@ class RLOO(Algorithm):
         self.kl_coef, self.clip_ratio_low, self.clip_ratio_high = kl_coef, clip_ratio_low, clip_ratio_high
 
     def advantages(self, batch: Batch) -> Float[Tensor, "b t"]:
-        """Return each turn's reward minus its KL, relative to the same turn of the problem's other samples."""
+        """Return at each token the advantage of its turn: R_i minus the mean of R over the problem's other samples."""
         reward = batch.reward
         if self.reward_uses_reference():
             token_kl = torch.where(batch.loss_mask, kl.k1(batch.old_logprobs, batch.ref_logp), 0.0)

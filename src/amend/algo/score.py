@@ -1,4 +1,4 @@
-"""SCoRe: self-correction via reinforcement learning (Kumar et al. 2024, arXiv 2409.12917).
+"""Train with SCoRe, self-correction via reinforcement learning (Kumar et al. 2024, arXiv 2409.12917).
 
 A base model often makes its answer worse if it is asked again. Plain multi-turn RL learns one good answer and repeats
 it. SCoRe therefore trains the two attempts in two stages. x1 is the problem, y1 the first attempt, and y2 the second
@@ -51,8 +51,8 @@ class SCoRe(Algorithm):
         gamma: The discount per turn for rewards of later turns. With 0, the return of a turn is its own reward.
         stage1_iterations: The number of iterations of each part of Stage I. All later iterations are Stage II.
         baseline: The baseline of a turn's return: ``none`` is 0, ``batch`` is the mean of all other episodes, and
-            ``problem`` is the mean of the problem's other episodes. In Stage II, ``context`` also uses the term
-            - alpha r(y1) of the bonus, which is known before turn 2. In Stage I, ``context`` is ``problem``.
+            ``problem`` is the mean of the problem's other episodes. In Stage II with gamma = 0, ``context`` also uses
+            the term - alpha r(y_(i-1)) of the bonus, which is known before turn i. Otherwise it is ``problem``.
         kl: The form of the KL. ``exact`` is a loss over the whole vocabulary, and ``k2`` is a loss on the sampled
             token. ``k1_in_reward`` subtracts the k1 estimate from the reward, summed to the end of the turn.
         reference: The reference model of later stages: ``base`` is the base model, and ``previous`` is the model at
@@ -121,7 +121,7 @@ class SCoRe(Algorithm):
         return target_reward
 
     def expected(self, pay: Float[Tensor, "b k"], batch: Batch) -> Float[Tensor, "b k"]:
-        """Compute the baseline of each turn from the returns of all turns.
+        """Compute the baseline of each turn's return.
 
         No baseline depends on the tokens that the policy samples in the turn itself, so the gradient stays unbiased.
         """

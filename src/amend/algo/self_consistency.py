@@ -1,4 +1,4 @@
-"""Self-consistency (Wang et al. 2022, arXiv 2203.11171): a majority vote over the answers of several replies.
+"""Answer with self-consistency, a majority vote over several replies (Wang et al. 2022, arXiv 2203.11171).
 
     answer = mode of a(y_1), ..., a(y_n),   y_1, ..., y_n ~ pi(. | x)
 

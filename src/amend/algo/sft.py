@@ -17,10 +17,13 @@ from amend.types import Episode, Problem, Scored
 
 
 class SFT(Imitation):
-    """``groups_per_batch`` solutions per iteration, and a fit with ``update_epochs`` passes over them."""
+    """An imitation algorithm that fits the model to given solutions.
+
+    Each iteration adds ``groups_per_batch`` solutions. A fit makes ``update_epochs`` passes over all of them.
+    """
 
     samples_from_policy = False  # it trains on given solutions
-    fixed = {"group_size": 1, "turns": 1}  # noqa: RUF012 - read from the source, never changed
+    fixed = {"group_size": 1, "turns": 1}  # noqa: RUF012 - config.schema reads this from the source; nothing changes it
 
     def episodes(self, problems: Sequence[Problem]) -> list[Episode]:
         """Return the solution of each problem as an episode."""

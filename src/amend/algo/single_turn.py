@@ -39,7 +39,7 @@ class SingleTurn(Algorithm):
         self.kl_coef = kl_coef
 
     def advantages(self, batch: Batch) -> Float[Tensor, "b t"]:
-        """Return the first attempt's reward relative to the problem's other first attempts."""
+        """Return at each token of the first attempt its reward, minus the mean over the problem's other episodes."""
         first = batch.reward[:, :1]
         advantage = (first - leave_one_out(first, batch.group_id)).expand_as(batch.reward)
         return broadcast_to_tokens(advantage, batch.turn, batch.loss_mask & (batch.turn == 0))

@@ -62,17 +62,17 @@ class STaR(Imitation):
         Returns:
             For each of these problems, its first attempt followed by the reply to the hint, with rewards.
         """
-        failed = {
+        unsolved = {
             name: group[0] for name, group in group_by_problem(scored).items() if not any(s.correct[-1] for s in group)
         }
-        problems = [s.episode.problem for s in failed.values()]
+        problems = [s.episode.problem for s in unsolved.values()]
         with_hint = [replace(p, question=p.question + HINT.format(answer=p.target)) for p in problems]
-        before, seed = self.runner.sampled_tokens, (self.seed, self.iteration, 1)
-        answered = self.runner(with_hint, 1, self.sampling_params()[-1:], seed) if with_hint else []
-        self.counters["sampled_tokens"] += self.runner.sampled_tokens - before
+        tokens_before, seed = self.runner.sampled_tokens, (self.seed, self.iteration, 1)
+        episodes = self.runner(with_hint, 1, self.sampling_params()[-1:], seed) if with_hint else []
+        self.counters["sampled_tokens"] += self.runner.sampled_tokens - tokens_before
         corrections = []
-        for episode in answered:
-            first = failed[episode.problem.id].episode
+        for episode in episodes:
+            first = unsolved[episode.problem.id].episode
             replies = [(first.turns[0].reply, True), (episode.turns[0].reply, True)]
             corrections.append(replace(self.runner.build_episode(first.problem, replies), sample=first.sample))
         return self.reward(corrections) if corrections else []

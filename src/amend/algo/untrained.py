@@ -1,4 +1,4 @@
-"""The base model without training: the baseline of every comparison.
+"""Answer with the base model without training: the baseline of every comparison.
 
 The model answers with the dialogue of the run, like the model that any other algorithm trains.
 """

@@ -51,14 +51,14 @@ def cached_base_evaluation(cfg: DictConfig, policy: Policy, measure: Callable[[]
         The columns of the episode table, and the seconds of the evaluation, now or when it was cached.
     """
     if cfg.eval.reranker:  # a reranker in the same folder may have been retrained
-        began = time.perf_counter()
-        return measure(), time.perf_counter() - began
+        start = time.perf_counter()
+        return measure(), time.perf_counter() - start
     path = Path(cfg.runs_dir) / ".base" / f"{cache_key(cfg, policy)}.parquet"
-    if kept := collectives.run_on_rank_zero(lambda: read_cache(path)):
-        return kept
-    began = time.perf_counter()
+    if cached := collectives.run_on_rank_zero(lambda: read_cache(path)):
+        return cached
+    start = time.perf_counter()
     columns = measure()
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start
     collectives.run_on_rank_zero(lambda: write_cache(path, columns, seconds))
     return columns, seconds
 
@@ -67,8 +67,8 @@ def read_cache(path: Path) -> tuple[Columns, float] | None:
     """Return the columns and seconds of a cache file, or None if it does not exist."""
     if not path.is_file():
         return None
-    kept = pq.read_table(path)
-    return kept.to_pydict(), float(kept.schema.metadata[SECONDS])
+    table = pq.read_table(path)
+    return table.to_pydict(), float(table.schema.metadata[SECONDS])
 
 
 def write_cache(path: Path, columns: Columns, seconds: float) -> None:
@@ -82,16 +82,16 @@ def cache_key(cfg: DictConfig, policy: Policy) -> str:
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
     digest = hashlib.sha256()
-    said = {group: config[group] for group in DECIDING} | {"max_tokens": cfg.algo.max_tokens}
-    digest.update(json.dumps([said, cpu(), torch.__version__, torch.get_num_threads()], sort_keys=True).encode())
+    settings = {group: config[group] for group in DECIDING} | {"max_tokens": cfg.algo.max_tokens}
+    digest.update(json.dumps([settings, cpu(), torch.__version__, torch.get_num_threads()], sort_keys=True).encode())
     for path in _deciding_sources():
         digest.update(path.read_bytes())
     for name, value in sorted((*policy.lm.named_parameters(), *policy.lm.named_buffers())):
-        if "lora_" not in name:  # a new adapter changes nothing yet
+        if "lora_" not in name:  # a new adapter does not change the outputs
             digest.update(name.encode())
             value = collectives.full_tensor(value.detach())
             digest.update(value.cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
-    if cfg.eval.reranker:  # the table has its scores
+    if cfg.eval.reranker:  # the table contains the scores of the reranker
         for path in sorted(Path(cfg.eval.reranker).expanduser().glob("*")):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

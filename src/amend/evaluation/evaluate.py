@@ -74,17 +74,17 @@ def table(
         for name, value in zip(COLUMNS, row, strict=True):
             columns[name].append(value)
     if rank is not None:
-        ranked = collectives.map_sharded(episodes, lambda some: list(rank(some)))
-        place = {id(e): i for i, e in enumerate(episodes)}
-        columns["score"] = [float(ranked[place[id(e)]][k]) for e, _, k in turns]
+        scores = collectives.map_sharded(episodes, lambda shard: list(rank(shard)))
+        index_of = {id(e): i for i, e in enumerate(episodes)}
+        columns["score"] = [float(scores[index_of[id(e)]][k]) for e, _, k in turns]
     return columns
 
 
 def unsettled(columns: dict[str, list[Any]]) -> str:
     """Describe how many replies count as wrong although the grader did not find them wrong, or return ""."""
-    whys = Counter(reason for reason in columns["why"] if reason in UNSETTLED)
-    if not whys:
+    reasons = Counter(reason for reason in columns["why"] if reason in UNSETTLED)
+    if not reasons:
         return ""
-    counts = ", ".join(f"{reason} {count}" for reason, count in whys.most_common())
+    counts = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
     total = len(columns["why"])
-    return f"{whys.total()} of {total} replies count as wrong, but the grader did not find them wrong: {counts}"
+    return f"{reasons.total()} of {total} replies count as wrong, but the grader did not find them wrong: {counts}"

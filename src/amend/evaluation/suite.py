@@ -28,9 +28,9 @@ class BaseEvaluation(NamedTuple):
     """The evaluation of the base model.
 
     Attributes:
-        columns: the episode table, a list for each column.
-        seconds: how long the evaluation took, now or when it was cached; 0 when a resumed run read its own table.
-        saved_seconds: the part of ``seconds`` that this run did not spend, because the cache had the result.
+        columns: The episode table, a list for each column.
+        seconds: The duration of the evaluation, now or when it was cached; 0 if a resumed run read its own table.
+        saved_seconds: The part of ``seconds`` that this run did not spend, because the cache had the result.
     """
 
     columns: dict[str, list[Any]]
@@ -39,19 +39,29 @@ class BaseEvaluation(NamedTuple):
 
 
 def evaluate_base(cfg: DictConfig, components: Components, folder: RunFolder, view: View) -> BaseEvaluation:
-    """Evaluate the base model, or read its evaluation from the cache or from the resumed run's folder."""
+    """Evaluate the base model, or read its evaluation from the cache or from the resumed run's folder.
+
+    Args:
+        cfg: The configuration of the run.
+        components: The components of the run, with the base model as the policy.
+        folder: The run folder, to which the episode table is written.
+        view: The terminal view.
+
+    Returns:
+        The episode table and its seconds.
+    """
     path = folder.path / "episodes.parquet"
     if collectives.run_on_rank_zero(lambda: bool(cfg.resume and path.exists())):
         rows = pq.read_table(path)
         columns = rows.filter(pa.compute.equal(rows["phase"], "base")).to_pydict()
         return BaseEvaluation(columns, 0.0, 0.0)
-    began = time.perf_counter()
+    start = time.perf_counter()
     columns, seconds = cached_base_evaluation(
         cfg, components.policy, lambda: run_suite(cfg, components, "base", view, components.runner)[0]
     )
-    waited = max(0.0, seconds - (time.perf_counter() - began))
+    saved_seconds = max(0.0, seconds - (time.perf_counter() - start))
     write_episodes(folder, columns)
-    return BaseEvaluation(columns, seconds, waited)
+    return BaseEvaluation(columns, seconds, saved_seconds)
 
 
 def run_suite(
@@ -87,24 +97,24 @@ def run_suite(
     for decoding, count, samples, sampling_params in plan:
         if samples:
             view.phase(f"evaluating the {phase} model, {decoding}")
-            some = problems[:count]
-            asked = partial(components.runner, start=BaseAttempt(share=1.0)) if decoding == "fixed" else attempt
+            subset = problems[:count]
+            answer = partial(components.runner, start=BaseAttempt(share=1.0)) if decoding == "fixed" else attempt
             before = components.runner.sampled_tokens
             part = evaluate(
-                asked,
+                answer,
                 components.runner.attempts,
                 components.task,
-                some,
+                subset,
                 phase,
                 decoding,
                 samples,
                 sampling_params,
                 rank,
             )
-            tokens[decoding] = (components.runner.sampled_tokens - before) / len(some)
+            tokens[decoding] = (components.runner.sampled_tokens - before) / len(subset)
             components.runner.sync_weights()
-            if said := unsettled(part):
-                view.note(said)
+            if warning := unsettled(part):
+                view.note(warning)
             for name in columns:
                 columns[name] += part[name]
     return columns, tokens
@@ -118,7 +128,17 @@ def write_episodes(folder: RunFolder, columns: dict[str, list[Any]]) -> None:
 def build_summary(
     cfg: DictConfig, components: Components, columns: dict[str, list[Any]], cost: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the content of summary.json: greedy metrics at the top level, other decodings below their names."""
+    """Return the content of summary.json: greedy metrics at the top level, other decodings below their names.
+
+    Args:
+        cfg: The configuration of the run.
+        components: The components of the run.
+        columns: The episode table.
+        cost: The tokens, episodes and seconds of the run.
+
+    Returns:
+        A JSON object.
+    """
     figures = {
         decoding: {phase: summarise(columns, phase=phase, decoding=decoding) for phase in ("base", "trained")}
         for decoding in ("greedy", "sampled", "wide")

@@ -50,7 +50,10 @@ class TokenLogprobs(NamedTuple):
 
 
 def logprob_metrics(
-    out: TokenLogprobs, loss_mask: Bool[Tensor, "b t"], turn: Int[Tensor, "b t"], behaviour: Float[Tensor, "b t"]
+    out: TokenLogprobs,
+    loss_mask: Bool[Tensor, "b t"],
+    turn: Int[Tensor, "b t"],
+    sampling_logprobs: Float[Tensor, "b t"],
 ) -> dict[str, float]:
     """Return sums over the sampled tokens of a batch, for the metrics of an update.
 
@@ -66,7 +69,7 @@ def logprob_metrics(
     """
     sums = {
         "entropy": float(out.entropy.detach()[loss_mask].sum()),
-        "sampling/logp_difference": float((out.logp.detach() - behaviour)[loss_mask].abs().sum()),
+        "sampling/logp_difference": float((out.logp.detach() - sampling_logprobs)[loss_mask].abs().sum()),
     }
     for k in range(int(turn.max()) + 1):
         turn_kl = out.kl.detach()[loss_mask & (turn == k)]

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, exp, minimum, where
 
 
-def reinforce_loss(logp: Float[Tensor, "b t"], credit: Float[Tensor, "b t"]) -> Float[Tensor, "b t"]:
+def reinforce_loss(logp: Float[Tensor, "b t"], advantages: Float[Tensor, "b t"]) -> Float[Tensor, "b t"]:
     """Return the loss of REINFORCE: L_t = - A_t log pi_t (Williams 1992).
 
     Its gradient is unbiased if the tokens were sampled from the policy to which ``logp`` belongs.
@@ -31,13 +31,13 @@ def reinforce_loss(logp: Float[Tensor, "b t"], credit: Float[Tensor, "b t"]) -> 
     Returns:
         The loss of each token.
     """
-    return -credit * logp
+    return -advantages * logp
 
 
 def ppo_clip_loss(
     logp: Float[Tensor, "b t"],
-    behaviour: Float[Tensor, "b t"],
-    credit: Float[Tensor, "b t"],
+    old_logprobs: Float[Tensor, "b t"],
+    advantages: Float[Tensor, "b t"],
     low: float,
     high: float,
 ) -> Float[Tensor, "b t"]:
@@ -55,14 +55,14 @@ def ppo_clip_loss(
     Returns:
         The loss of each token.
     """
-    ratio = exp(logp - behaviour.detach())
-    return -minimum(ratio * credit, ratio.clamp(1 - low, 1 + high) * credit)
+    ratio = exp(logp - old_logprobs.detach())
+    return -minimum(ratio * advantages, ratio.clamp(1 - low, 1 + high) * advantages)
 
 
 def sequence_clip_loss(
     logp: Float[Tensor, "b t"],
-    behaviour: Float[Tensor, "b t"],
-    credit: Float[Tensor, "b t"],
+    old_logprobs: Float[Tensor, "b t"],
+    advantages: Float[Tensor, "b t"],
     turn: Int[Tensor, "b t"],
     loss_mask: Bool[Tensor, "b t"],
     low: float,
@@ -89,8 +89,8 @@ def sequence_clip_loss(
     loss = logp.new_zeros(logp.shape)
     for k in range(int(turn.max()) + 1):
         in_turn = loss_mask & (turn == k)
-        ratio = exp(where(in_turn, logp - behaviour.detach(), 0.0).sum(dim=1, keepdim=True))
-        objective = minimum(ratio * credit, ratio.clamp(1 - low, 1 + high) * credit)
+        ratio = exp(where(in_turn, logp - old_logprobs.detach(), 0.0).sum(dim=1, keepdim=True))
+        objective = minimum(ratio * advantages, ratio.clamp(1 - low, 1 + high) * advantages)
         loss = loss - where(in_turn, objective / in_turn.sum(dim=1, keepdim=True).clamp(min=1), 0.0)
     return loss
 

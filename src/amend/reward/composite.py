@@ -119,7 +119,7 @@ class CompositeReward:
         for row, episode in enumerate(episodes):
             begin = 0
             for k, turn in enumerate(episode.turns):
-                length = sum(turn.trained)
+                length = sum(turn.loss_mask)
                 total[row, k] += token_rewards[row][begin : begin + length].sum()
                 begin += length
         return token_rewards

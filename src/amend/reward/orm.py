@@ -74,7 +74,7 @@ class Orm:
             of steps.
         """
         if self._use == "sparse":
-            return [np.zeros(sum(sum(turn.trained) for turn in e.turns)) for e in episodes]
+            return [np.zeros(sum(sum(turn.loss_mask) for turn in e.turns)) for e in episodes]
         probabilities = self._model.read([conversation(episode) for episode in episodes])
         return [self._step_rewards(episode, p) for episode, p in zip(episodes, probabilities, strict=True)]
 
@@ -83,10 +83,10 @@ class Orm:
         rewards, is_trained = np.zeros(len(p)), np.zeros(len(p), dtype=bool)
         for turn in episode.turns:
             first = len(turn.prompt)
-            is_trained[first : first + len(turn.reply.tokens)] = turn.trained
+            is_trained[first : first + len(turn.reply.tokens)] = turn.loss_mask
             ends = self._model.step_ends(turn)
             # If a tool's token completes a step, the policy's last token before it gets the reward (the end of a call).
-            last_sampled = np.maximum.accumulate(np.where(turn.reply.own, np.arange(len(turn.reply.tokens)), 0))
+            last_sampled = np.maximum.accumulate(np.where(turn.reply.loss_mask, np.arange(len(turn.reply.tokens)), 0))
             places = first + last_sampled[np.array(ends) - first]
             if self._use == "value":
                 np.add.at(rewards, places, p[ends] / len(ends))

@@ -14,7 +14,7 @@ from amend.dialogue import Dialogue
 from amend.distributed import collectives
 from amend.policy.chat_renderer import ChatRenderer
 from amend.rollout.base import Engine, Seed
-from amend.rollout.tool_engine import ToolEngine, told
+from amend.rollout.tool_engine import ToolEngine, text_to_completion
 from amend.task.base import Task
 from amend.task.tools import tool_of
 from amend.types import Completion, Episode, Message, Prefill, Problem, SamplingParams, Turn
@@ -107,7 +107,7 @@ class RolloutRunner:
             for i, (_, prefill) in enumerate(part):
                 turn = current[i].turns[0]
                 reply = replace(turn.reply, text=prefill.given + turn.reply.text)
-                current[i] = replace(current[i], turns=(replace(turn, reply=reply, drawn=not prefill.base),))
+                current[i] = replace(current[i], turns=(replace(turn, reply=reply, is_trained=not prefill.base),))
             episodes += self.continue_episodes(current, sampling_params[1:], seed)
         return episodes
 
@@ -142,13 +142,13 @@ class RolloutRunner:
                 if episode.turns
                 else self._renderer.build_generation_prompt(self._task.render_prompt(problem))
             )
-            episode = replace(episode, turns=(*episode.turns, Turn(prompt, reply, drawn=trained)))
+            episode = replace(episode, turns=(*episode.turns, Turn(prompt, reply, is_trained=trained)))
         return episode
 
     def reply(self, text: str) -> Completion:
         """Return a text as a completion that the policy ended. Its log-probabilities are unknown and set to 0."""
         if self._tool is not None:
-            return told(self._tool, self._renderer, text)
+            return text_to_completion(self._tool, self._renderer, text)
         tokens = self._renderer.reply(text)
         return Completion(tokens, (0.0,) * len(tokens), text, "end")
 
@@ -191,7 +191,7 @@ class RolloutRunner:
         replies = collectives.map_sharded(
             requests, lambda shard: engine.sample([p for p, _ in shard], sampling_params, [s for _, s in shard])
         )
-        self.sampled_tokens += sum(sum(reply.own) for reply in replies)
+        self.sampled_tokens += sum(sum(reply.loss_mask) for reply in replies)
         reply_of = dict(zip(prompts, replies, strict=True))
         return [
             replace(e, turns=(*e.turns, Turn(prompts[i], reply_of[i], temperature=sampling_params.temperature)))

@@ -5,7 +5,7 @@
     policy samples                             24 clips ...   after the tool's text
 
 A reply keeps the tokens that were sampled. The tool's text is encoded separately and inserted; no other token is
-encoded again. The tool's tokens have log-probability 0 and ``drawn`` False. They count only towards the length of the
+encoded again. The tool's tokens have log-probability 0 and ``sampled`` False. They count only towards the length of the
 reply.
 
 The engine is asked to pause at the tokens that can end a call (``SamplingParams.pause``). An engine without pauses
@@ -29,15 +29,15 @@ class _Reply:
 
     tokens: list[int] = field(default_factory=list)
     logp: list[float] = field(default_factory=list)
-    drawn: list[bool] = field(default_factory=list)
+    sampled: list[bool] = field(default_factory=list)
     parts: int = 0  # the number of calls of the engine
     stop: Stop = "pause"
 
-    def add(self, tokens: Tokens, logp: Sequence[float], drawn: bool) -> None:
+    def add(self, tokens: Tokens, logp: Sequence[float], sampled: bool) -> None:
         """Append tokens."""
         self.tokens += tokens
         self.logp += logp
-        self.drawn += [drawn] * len(tokens)
+        self.sampled += [sampled] * len(tokens)
 
 
 class ToolEngine:
@@ -87,23 +87,23 @@ class ToolEngine:
             if answer is None:
                 continue
             tool_tokens = self._renderer.encode(answer)
-            reply.add(part.tokens[: end + 1], part.logp[: end + 1], drawn=True)
+            reply.add(part.tokens[: end + 1], part.logp[: end + 1], sampled=True)
             if end + 1 + len(tool_tokens) < room:  # the policy needs room for at least one more token
-                reply.add(tool_tokens, [0.0] * len(tool_tokens), drawn=False)
+                reply.add(tool_tokens, [0.0] * len(tool_tokens), sampled=False)
             else:
                 reply.stop = "length"
             return
-        reply.add(part.tokens[:room], part.logp[:room], drawn=True)
+        reply.add(part.tokens[:room], part.logp[:room], sampled=True)
         is_cut = len(part.tokens) > room or (part.stop == "pause" and len(part.tokens) == room)
         reply.stop = "length" if is_cut else part.stop
 
     def _to_completion(self, reply: _Reply) -> Completion:
         text = self._renderer.decode(tuple(reply.tokens))
-        drawn = () if all(reply.drawn) else tuple(reply.drawn)
-        return Completion(tuple(reply.tokens), tuple(reply.logp), text, reply.stop, drawn)
+        sampled = () if all(reply.sampled) else tuple(reply.sampled)
+        return Completion(tuple(reply.tokens), tuple(reply.logp), text, reply.stop, sampled)
 
 
-def told(tool: Tool, renderer: ChatRenderer, text: str) -> Completion:
+def text_to_completion(tool: Tool, renderer: ChatRenderer, text: str) -> Completion:
     """Return a text as a completion that the policy and its tool wrote, and that the policy ended.
 
     Args:
@@ -115,13 +115,13 @@ def told(tool: Tool, renderer: ChatRenderer, text: str) -> Completion:
         The completion. Its log-probabilities are set to 0.
     """
     tokens: list[int] = []
-    drawn: list[bool] = []
+    sampled: list[bool] = []
     for piece, is_tool in tool.pieces(text):
         piece_tokens = renderer.encode(piece) if tokens else renderer.render_reply(piece)
         tokens += piece_tokens
-        drawn += [not is_tool] * len(piece_tokens)
+        sampled += [not is_tool] * len(piece_tokens)
     if not tokens:
         return Completion(end := renderer.reply(text), (0.0,) * len(end), text, "end")
     tokens.append(renderer.reply("")[-1])
-    drawn.append(True)
-    return Completion(tuple(tokens), (0.0,) * len(tokens), text, "end", () if all(drawn) else tuple(drawn))
+    sampled.append(True)
+    return Completion(tuple(tokens), (0.0,) * len(tokens), text, "end", () if all(sampled) else tuple(sampled))

@@ -53,10 +53,10 @@ class SweepProgress:
         self._ran += 1
         self._count("finished", run, f" ({seconds:.0f} s)")
 
-    def failed(self, run: Planned, why: str) -> None:
+    def failed(self, run: Planned, reason: str) -> None:
         """Report that a run has failed, and why."""
         self._failures += 1
-        self._count("failed", run, f": {why}")
+        self._count("failed", run, f": {reason}")
 
     def stopping(self, active: int) -> None:
         """Report an interrupt while ``active`` runs are under way."""

@@ -174,9 +174,9 @@ class Runner:
             else:
                 self._record_failure(active.run, reason(active.log, status))
 
-    def _record_failure(self, run: Planned, why: str) -> None:
-        self.tally.failed[" ".join(run.command)] = why
-        self._show.failed(run, why)
+    def _record_failure(self, run: Planned, reason: str) -> None:
+        self.tally.failed[" ".join(run.command)] = reason
+        self._show.failed(run, reason)
         path = run.runs_dir / "sweeps" / self._name / "failed.json"
         atomic_write_text(path, json.dumps(self.tally.failed, indent=1) + "\n")
 

@@ -26,7 +26,7 @@ from amend.task.dataset.execution_traces import OPERATIONS, execute, listed, spa
 from amend.task.dataset.lazy import LazyProblems, distinct
 from amend.task.dataset.splits import SPLITS, Split, part
 from amend.task.dataset.trace_noise import add_noise
-from amend.task.grading.extract_answer import LONGEST_ANSWER, LONGEST_REPLY, boxed
+from amend.task.grading.extract_answer import LONGEST_ANSWER, LONGEST_REPLY, extract_answer
 from amend.types import Message, Problem, Verdict
 from amend.value_types import Count, Fraction, Natural
 
@@ -150,8 +150,8 @@ class Algorithmic:
         return [Message("user", problem.question)]
 
     def grade(self, problem: Problem, reply: str) -> Verdict:
-        """Grade the answer that ``boxed`` finds, else the last line of the reply. Spaces are ignored."""
-        answer = boxed(reply)
+        """Grade the answer that ``extract_answer`` finds, else the last line of the reply. Spaces are ignored."""
+        answer = extract_answer(reply)
         if answer is None:
             answer = reply[-LONGEST_REPLY:].strip().rpartition("\n")[2]
         answer = "".join(answer.split())

@@ -16,8 +16,8 @@ from typing import Literal, Unpack
 
 from amend.errors import UserError
 from amend.task.dataset.jsonl import Row, shown
-from amend.task.grading.math_grader import Grader
-from amend.task.grading.text_answers import said, same_text
+from amend.task.grading.math_grader import MathGrader
+from amend.task.grading.text_answers import extract_text_answer, grade_text
 from amend.task.tabular import Layout, TableConfig, Tabular
 from amend.types import Message, Problem, Verdict
 
@@ -66,7 +66,7 @@ class Custom(Tabular):
         self._fields = {"question": question, "answer": answer}
         self._optional_fields = {"solution": solution, "level": level, "subject": subject}
         self._prompt, self._kind = prompt, kind
-        self._grader = Grader(seconds=SECONDS)
+        self._grader = MathGrader(seconds=SECONDS)
         super().__init__(Layout.of(configuration, train_split, test_split), **table)
 
     def problem(self, identity: str, row: Row) -> Problem:
@@ -98,7 +98,7 @@ class Custom(Tabular):
         """Grade many replies, in order, with the grader that ``kind`` selects."""
         if self._kind != "text":
             return self._grader.grade_many([(problem.target, reply) for problem, reply in pairs])
-        return [same_text(problem.target, said(reply)) for problem, reply in pairs]
+        return [grade_text(problem.target, extract_text_answer(reply)) for problem, reply in pairs]
 
     def close(self) -> None:
         """End the worker processes of the grader."""

@@ -17,7 +17,7 @@ from typing import Unpack
 
 from amend.errors import UserError
 from amend.task.dataset.jsonl import Row, text
-from amend.task.grading.math_grader import Grader
+from amend.task.grading.math_grader import MathGrader
 from amend.task.tabular import Layout, TableConfig, Tabular
 from amend.task.tools import MARK, Calculator, without_marks
 from amend.types import Message, Problem, Verdict
@@ -49,7 +49,7 @@ class GSM8K(Tabular):
 
     def __init__(self, *, calculator: bool, **table: Unpack[TableConfig]) -> None:
         self.tool = Calculator() if calculator else None
-        self._grader = Grader(seconds=SECONDS)
+        self._grader = MathGrader(seconds=SECONDS)
         super().__init__(Layout("main", ("train", "test"), FILES), **table)
 
     def problem(self, identity: str, row: Row) -> Problem:

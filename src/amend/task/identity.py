@@ -15,7 +15,7 @@ from functools import partial
 from amend.errors import UserError
 from amend.task.dataset.lazy import LazyProblems
 from amend.task.dataset.splits import SPLITS, Split
-from amend.task.grading.extract_answer import LONGEST_ANSWER, boxed
+from amend.task.grading.extract_answer import LONGEST_ANSWER, extract_answer
 from amend.types import Message, Problem, Verdict
 from amend.value_types import Count
 
@@ -51,11 +51,11 @@ class Identity:
         return [Message("user", problem.question)]
 
     def grade(self, problem: Problem, reply: str) -> Verdict:
-        """Grade a reply: it is right if it is the symbol, or if ``boxed`` finds the symbol in it."""
+        """Grade a reply: it is right if it is the symbol, or if ``extract_answer`` finds the symbol in it."""
         stripped = reply.strip()
         if not stripped:
             return Verdict(None, False, "no answer")
-        answer = boxed(reply)
+        answer = extract_answer(reply)
         if problem.target in (stripped, answer):
             return Verdict(problem.target, True, "right")
         return Verdict((answer or stripped)[:LONGEST_ANSWER], False, "wrong")

@@ -5,8 +5,8 @@ r"""Mathematics: the built-in problems and the MATH data set, behind one class.
 
 ``meta`` of every problem has ``level`` (1 to 5; 0 for MATH's "Level ?"), ``subject`` and ``solution`` ("" if the file
 has none). Built-in problems also have ``family`` and ``facts``, the parameters of the problem. They are graded by exact
-arithmetic on these parameters, because several answers may be right. MATH problems are graded by ``Grader``, against
-the gold answer.
+arithmetic on these parameters, because several answers may be right. MATH problems are graded by ``MathGrader``,
+against the gold answer.
 
 The prompt for MATH is SCoRe's zero-shot prompt (arXiv 2409.12917, Appendix C). It asks for "Final Answer: The final
 answer is $answer$". The grader also accepts an answer in ``\boxed{}``, the format that most open models use.
@@ -23,7 +23,7 @@ from amend.task.dataset.jsonl import text
 from amend.task.dataset.problem_families import FAMILIES, ProblemParams
 from amend.task.dataset.procedural_math import Builtin
 from amend.task.dataset.splits import SPLITS, Split
-from amend.task.grading.math_grader import Grader
+from amend.task.grading.math_grader import MathGrader
 from amend.types import Message, Problem, Verdict
 from amend.value_types import Count, Level, Natural
 
@@ -57,7 +57,7 @@ class Math:
         if validation < 0 or test < 1:
             raise UserError(f"task.validation={validation}, task.test={test}: allowed: at least 0, and at least 1")
         self.provenance: dict[str, dict[str, str | int]] = {}
-        self._grader = Grader(seconds=SECONDS)
+        self._grader = MathGrader(seconds=SECONDS)
         self._builtin: Builtin | None = None
         self._real: Hendrycks | None = None
         if source == "builtin":

@@ -5,7 +5,7 @@
 The field of the options has one of three forms: a list of texts, ``{"text": [...], "label": [...]}`` as in ARC, or
 ``{"A": "...", ...}``. The field of the answer is a label, the index of an option from 0, or the text of an option.
 
-``text_answers.said`` extracts the answer of a reply. It is right if it is the label or the text of the right option.
+``extract_text_answer`` extracts the answer of a reply. It is right if it is the label or the text of the right option.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Unpack
 
 from amend.errors import UserError
 from amend.task.dataset.jsonl import Row, shown, text
-from amend.task.grading.text_answers import bare, said
+from amend.task.grading.text_answers import extract_text_answer, normalize_text
 from amend.task.tabular import Layout, TableConfig, Tabular
 from amend.types import Message, Problem, Verdict
 
@@ -84,16 +84,16 @@ class Choice(Tabular):
 
 
 def _grade(problem: Problem, reply: str) -> Verdict:
-    answer = said(reply)
+    answer = extract_text_answer(reply)
     if answer is None:
         return Verdict(None, False, "no answer")
     options = problem.meta["options"]
     lettered = _LETTERED.match(answer)
-    by_label = {bare(label): label for label in options}
-    by_text = {bare(option): label for label, option in options.items()}
+    by_label = {normalize_text(label): label for label in options}
+    by_text = {normalize_text(option): label for label, option in options.items()}
     label = (
-        by_label.get(bare(answer))
-        or by_text.get(bare(answer))
+        by_label.get(normalize_text(answer))
+        or by_text.get(normalize_text(answer))
         or (by_label.get(lettered.group(1).casefold()) if lettered else None)
     )
     if label is None:

@@ -2,9 +2,9 @@
 
     python run.py task=strategyqa task.source=ChilleD/StrategyQA policy=hf policy.path=owner/model algo.max_tokens=512
 
-The field of the answer is true or false, yes or no, or 1 or 0. ``text_answers.said`` extracts the answer of a reply. An
-answer that begins with yes or no (or true or false) and does not contain the opposite is graded. All other answers are
-"unparsed".
+The field of the answer is true or false, yes or no, or 1 or 0. ``extract_text_answer`` extracts the answer of a reply.
+An answer that begins with yes or no (or true or false) and does not contain the opposite is graded. All other answers
+are "unparsed".
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Unpack
 
 from amend.errors import UserError
 from amend.task.dataset.jsonl import Row, shown, text
-from amend.task.grading.text_answers import bare, said
+from amend.task.grading.text_answers import extract_text_answer, normalize_text
 from amend.task.tabular import Layout, TableConfig, Tabular
 from amend.types import Message, Problem, Verdict
 
@@ -78,11 +78,11 @@ class StrategyQA(Tabular):
 
 
 def _grade(problem: Problem, reply: str) -> Verdict:
-    extracted = said(reply)
+    extracted = extract_text_answer(reply)
     if extracted is None:
         return Verdict(None, False, "no answer")
     # "yes, because ..." is an answer; "yes and no" is not
-    words = bare(extracted).replace(",", " ").replace(".", " ").split()
+    words = normalize_text(extracted).replace(",", " ").replace(".", " ").split()
     answers = {MEANS[word] for word in words if word in ("yes", "no", "true", "false")}
     if len(answers) != 1 or words[0] not in MEANS:
         return Verdict(extracted, False, "unparsed")

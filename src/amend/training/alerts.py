@@ -56,7 +56,7 @@ class AlertRules:
         self._limits = limits
         self._rows: list[Row] = []  # of the current window
         self._entropy: float | None = None  # of the first window
-        self._said: set[str] = set()
+        self._raised: set[str] = set()
 
     def look(self, row: Row) -> list[Alert]:
         """Return the alerts that this line of metrics.jsonl is the first to raise."""
@@ -104,9 +104,9 @@ class AlertRules:
         return sum(value for name in names if (value := self._mean(name)) is not None) if names else None
 
     def _once(self, name: str, values: Row) -> Alert | None:
-        if name in self._said:
+        if name in self._raised:
             return None
-        self._said.add(name)
+        self._raised.add(name)
         return Alert(name, int(values["iteration"]), TEXTS[name].format(row=values, **values))
 
 
@@ -136,17 +136,17 @@ TEXTS = {
         "(algo.num_iterations, budget)"
     ),
     "sampling_efficiency_gap": (
-        "pass@{k} of the base model is {lost:.0%} above what the trained model reaches with one attempt: search over "
-        "the base model finds what training did not"
+        "pass@{k} of the base model is {lost:.0%} above pass@1 of the trained model: sampling the base model often "
+        "solves problems that training did not"
     ),
 }
 
 
 def collect_alerts(folder: RunFolder, columns: dict[str, list[Any]], limits: AlertThresholds) -> dict[str, Any]:
     """Return ``alerts`` of the run, and ``sampling_efficiency_gap`` if there are many attempts per problem."""
-    reach = sampling_efficiency_gap(columns)
-    watch = AlertRules(limits)
-    rounds = list(lines(folder.path / "metrics.jsonl"))
-    found = [alert for row in rounds for alert in watch.look(row)] + (watch.ended(rounds[-1]) if rounds else [])
-    found += watch.judge(reach["mean"], int(reach["k"])) if reach else []
-    return {"alerts": [alert._asdict() for alert in found], **({"sampling_efficiency_gap": reach} if reach else {})}
+    gap = sampling_efficiency_gap(columns)
+    rules = AlertRules(limits)
+    rows = list(lines(folder.path / "metrics.jsonl"))
+    alerts = [alert for row in rows for alert in rules.look(row)] + (rules.ended(rows[-1]) if rows else [])
+    alerts += rules.judge(gap["mean"], int(gap["k"])) if gap else []
+    return {"alerts": [alert._asdict() for alert in alerts], **({"sampling_efficiency_gap": gap} if gap else {})}

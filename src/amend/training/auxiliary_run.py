@@ -41,11 +41,11 @@ def run_auxiliary(components: Components, algorithm: type[Imitation], seed: int,
         The algorithm after its iteration.
     """
     exploration = Exploration(Constant(value=[1.0]), Uniform(), NoPrefill(), NoEntropyTerm())
-    score = CompositeReward({"oracle": Oracle(components.task, weight=1.0)}, max_failures=1.0)
+    reward = CompositeReward({"oracle": Oracle(components.task, weight=1.0)}, max_failures=1.0)
     budget = Budget(sampled_tokens=None, episodes=None)
-    context = AlgorithmContext(components.policy, components.runner, score, exploration, budget, seed)
+    context = AlgorithmContext(components.policy, components.runner, reward, exploration, budget, seed)
     adam: dict[str, Any] = {"lr_scheduler_type": "linear", "warmup_steps": 0, "weight_decay": 0.0, "max_grad_norm": 1.0}
-    learner = algorithm(context, num_iterations=1, turns=1, iterations=1, accumulate_data=False, **adam, **values)
+    trained = algorithm(context, num_iterations=1, turns=1, iterations=1, accumulate_data=False, **adam, **values)
     trainer = pl.Trainer(
         max_epochs=1,
         accelerator=components.policy.device.type,
@@ -55,6 +55,6 @@ def run_auxiliary(components: Components, algorithm: type[Imitation], seed: int,
         enable_model_summary=False,
         enable_checkpointing=False,
     )
-    trainer.fit(learner, torch.utils.data.DataLoader(ProblemDataset(components.task, learner), batch_size=None))
+    trainer.fit(trained, torch.utils.data.DataLoader(ProblemDataset(components.task, trained), batch_size=None))
     components.runner.sync_weights()
-    return learner
+    return trained

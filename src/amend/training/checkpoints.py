@@ -22,8 +22,8 @@ META = "meta.pt"  # Lightning's name for the part of a sharded checkpoint that i
 def load_checkpoint_metadata(checkpoint: Path) -> dict[str, Any]:
     """Load a checkpoint file, or of a sharded checkpoint everything except the shards."""
     path = checkpoint / META if checkpoint.is_dir() else checkpoint
-    found: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-    return found
+    metadata: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    return metadata
 
 
 def load_checkpoint(checkpoint: Path) -> dict[str, Any]:

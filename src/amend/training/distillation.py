@@ -92,25 +92,38 @@ class SFTDistillation:
             "wide",
             rank,
         )
-        learner = run_auxiliary(
+        algorithm = run_auxiliary(
             components, ExpertIteration, seed, groups_per_batch=self._problems, group_size=self._samples,
             max_tokens=max_tokens,
             init_from="base", **self._keys,
         )  # fmt: skip
-        cost = {"imitated": len(learner.data), **{key: learner.counters[key] for key in ("episodes", "sampled_tokens")}}
-        return DistillationResult(rows, cost, learner.data)
+        cost = {
+            "imitated": len(algorithm.data),
+            **{key: algorithm.counters[key] for key in ("episodes", "sampled_tokens")},
+        }
+        return DistillationResult(rows, cost, algorithm.data)
 
 
 def distill(
     cfg: DictConfig, components: Components, folder: RunFolder, measure: Callable[[], dict[str, list[Any]]]
 ) -> dict[str, list[Any]]:
-    """Return the episode-table columns of the generated replies and of the student, or {} without distillation."""
+    """Train the student if the configuration asks for one, and evaluate it.
+
+    Args:
+        cfg: The configuration of the run.
+        components: The components of the run, with the trained policy.
+        folder: The run folder, to which student.json and data/student.jsonl are written.
+        measure: Evaluates the student.
+
+    Returns:
+        The episode-table columns of the generated replies and of the student, or {} without distillation.
+    """
     student = build(cfg.distillation)
-    found = student(components, cfg.seed, cfg.algo.max_tokens, cfg.eval.pass_at_k_problems, build_reranker(cfg))
-    if found is None:
+    result = student(components, cfg.seed, cfg.algo.max_tokens, cfg.eval.pass_at_k_problems, build_reranker(cfg))
+    if result is None:
         return {}
-    folder.write_json("student.json", found.cost)
-    lines = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in found.data)
+    folder.write_json("student.json", result.cost)
+    lines = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in result.data)
     folder.write("data/student.jsonl", lambda path: path.write_text(lines, encoding="utf-8"))
-    after = measure()
-    return {name: found.rows[name] + after[name] for name in after}
+    evaluation = measure()
+    return {name: result.rows[name] + evaluation[name] for name in evaluation}

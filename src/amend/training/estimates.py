@@ -42,8 +42,8 @@ def estimate_memory(policy: Policy, rows: int, longest: int) -> dict[str, int]:
 
 def current_memory(policy: Policy) -> int:
     """Return the bytes of the loaded weights of the model and its reference, on this rank."""
-    whole = sum(w.numel() * w.element_size() for w in policy.lm.parameters()) * (1 if policy.adapter else 2)
-    return whole // collectives.world_size() if policy.is_sharded else whole
+    total = sum(w.numel() * w.element_size() for w in policy.lm.parameters()) * (1 if policy.adapter else 2)
+    return total // collectives.world_size() if policy.is_sharded else total
 
 
 def available_memory(device: torch.device) -> int:
@@ -52,8 +52,8 @@ def available_memory(device: torch.device) -> int:
         return int(torch.cuda.mem_get_info(device)[0])
     meminfo = Path("/proc/meminfo")
     lines = meminfo.read_text(encoding="ascii").splitlines() if meminfo.is_file() else []
-    found = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-    return found[0] if found else 2**63
+    available = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    return available[0] if available else 2**63
 
 
 GIB = 2**30
@@ -85,13 +85,13 @@ def estimate_run(cfg: DictConfig, components: Components) -> dict[str, str]:
     policy = components.policy
     parts = estimate_memory(policy, rows(cfg), longest_conversation(cfg, policy, components.runner, components.task))
     sharing = 1 if policy.device.type == "cuda" else max(collectives.world_size() // cfg.trainer.nodes, 1)
-    have = available_memory(policy.device) / sharing + current_memory(policy)
-    about = ", ".join(f"{name} {size / GIB:.2g}" for name, size in parts.items())
-    short = "" if sum(parts.values()) <= have else ": too much"
+    available = available_memory(policy.device) / sharing + current_memory(policy)
+    shares = ", ".join(f"{name} {size / GIB:.2g}" for name, size in parts.items())
+    verdict = "" if sum(parts.values()) <= available else ": too much"
     steps = algo.get("iterations", algo.num_iterations) * algo.update_epochs * algo.num_minibatches
     tokens = episodes(cfg) * algo.turns * algo.max_tokens if samples_from_policy(cfg) else 0
     return {
-        "memory": f"about {sum(parts.values()) / GIB:.2g} of {have / GIB:.2g} GiB{short} ({about})",
+        "memory": f"about {sum(parts.values()) / GIB:.2g} of {available / GIB:.2g} GiB{verdict} ({shares})",
         "at most": f"{algo.num_iterations:,} iterations, {steps:,} optimizer steps, {episodes(cfg):,} episodes, "
         f"{min(tokens, cfg.budget.sampled_tokens or tokens):,} sampled tokens",
     }
@@ -116,10 +116,10 @@ def samples_from_policy(cfg: DictConfig) -> bool:
 
 def describe_pace(cfg: DictConfig, replies: int, seconds: float) -> str:
     """Describe how long sampling and grading will take, if ``replies`` took ``seconds``."""
-    wanted = episodes(cfg) * cfg.algo.turns
+    num_replies = episodes(cfg) * cfg.algo.turns
     return (
-        f"at the pace of this evaluation ({replies / seconds:,.0f} replies/s) the {wanted:,} replies to train on take "
-        f"{clock(wanted * seconds / replies)}; updates come on top"
+        f"at the pace of this evaluation ({replies / seconds:,.0f} replies/s) the {num_replies:,} replies to train on "
+        f"take {clock(num_replies * seconds / replies)}; updates come on top"
     )
 
 

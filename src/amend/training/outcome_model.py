@@ -80,8 +80,8 @@ def train_orm(components: Components, cfg: DictConfig) -> Path:
     """
     orm, policy = cfg.orm, components.policy
     problems = list(components.task.problems("train")[: orm.problems])
-    held = min(max(round(orm.held_out * len(problems)), 1), len(problems) - 1)
-    if held < 1:
+    num_held_out = min(max(round(orm.held_out * len(problems)), 1), len(problems) - 1)
+    if num_held_out < 1:
         raise UserError(f"orm.problems={orm.problems}: {len(problems)} to train and to hold out; allowed: at least 2")
     assert policy.reference_lm is not None  # the configuration check refuses adapters here
     base = copy.deepcopy(policy.reference_lm.base_model).requires_grad_(True)
@@ -99,15 +99,15 @@ def train_orm(components: Components, cfg: DictConfig) -> Path:
     else:
         readings = [by_outcome(e, r) for e, r in zip(episodes, right, strict=True)]
 
-    at = (len(problems) - held) * orm.samples
-    learnt, kept = readings[:at], readings[at:]
-    if len({label for one in learnt for label in one.labels}) < 2:
+    count = (len(problems) - num_held_out) * orm.samples
+    train_set, test_set = readings[:count], readings[count:]
+    if len({label for reading in train_set for label in reading.labels}) < 2:
         raise UserError(
             f"orm.problems={orm.problems}: {right.mean():.0%} of the replies are right, so there is nothing "
             f"to learn; allowed: more problems or orm.samples, or problems (task.levels) that are solved at times"
         )
-    fit(model, learnt, orm.epochs, orm.minibatch, orm.lr, policy.max_tokens_per_micro_batch, cfg.seed)
-    model.about |= {"held_out": figures(model, kept), "sampled_tokens": components.runner.sampled_tokens - before}
+    fit(model, train_set, orm.epochs, orm.minibatch, orm.lr, policy.max_tokens_per_micro_batch, cfg.seed)
+    model.about |= {"held_out": figures(model, test_set), "sampled_tokens": components.runner.sampled_tokens - before}
     for name in ("accuracy", "auroc"):
         print(line(name, model.about["held_out"]))
     model.save(orm.path)
@@ -132,13 +132,13 @@ def by_step(
     places: list[int] = []
     labels: list[float] = []
     for k, turn in enumerate(episode.turns):
-        where = [len(turn.prompt) - 1, *model.step_ends(turn)]
-        hope = [float(right[k])] * len(where)
+        ends = [len(turn.prompt) - 1, *model.step_ends(turn)]
+        turn_labels = [float(right[k])] * len(ends)
         if k == 0:
-            hope[:-1] = [float((episode.problem.id, text) in hopeful) for text in prefixes(turn.reply.text)]
-            hope = np.maximum.accumulate(hope[::-1])[::-1].tolist()
-        places += where
-        labels += hope
+            turn_labels[:-1] = [float((episode.problem.id, text) in hopeful) for text in prefixes(turn.reply.text)]
+            turn_labels = np.maximum.accumulate(turn_labels[::-1])[::-1].tolist()
+        places += ends
+        labels += turn_labels
     return Reading(episode.problem.id, conversation(episode), places, labels, _ends(episode))
 
 
@@ -155,18 +155,18 @@ def completable(
     seed: tuple[int, ...],
 ) -> set[tuple[str, str]]:
     """Return (problem, prefix) for each first-reply prefix with a correct one among ``tries`` continuations."""
-    asked: dict[tuple[str, str], Problem] = {}
+    problem_of: dict[tuple[str, str], Problem] = {}
     for episode in episodes:
-        asked |= {(episode.problem.id, text): episode.problem for text in prefixes(episode.turns[0].reply.text)}
-    keys = list(asked)
+        problem_of |= {(episode.problem.id, text): episode.problem for text in prefixes(episode.turns[0].reply.text)}
+    keys = list(problem_of)
 
     def begin(problem: Problem, sample: int, samples: int) -> Prefill:
         return Prefill(keys[int(problem.id)][1], False)
 
-    posed = [replace(problem, id=str(i)) for i, problem in enumerate(asked.values())]  # one problem per prefix
-    ended = components.runner(posed, tries, [sampling_params], seed, begin)
-    right = np.nan_to_num(correctness(components.task, ended)[:, 0])
-    return {keys[int(episode.problem.id)] for episode, label in zip(ended, right, strict=True) if label}
+    problems = [replace(problem, id=str(i)) for i, problem in enumerate(problem_of.values())]  # one problem per prefix
+    continued = components.runner(problems, tries, [sampling_params], seed, begin)
+    right = np.nan_to_num(correctness(components.task, continued)[:, 0])
+    return {keys[int(episode.problem.id)] for episode, label in zip(continued, right, strict=True) if label}
 
 
 def fit(
@@ -185,9 +185,9 @@ def fit(
     rng = np.random.default_rng(np.random.SeedSequence((seed, STREAM)))
     for _ in range(epochs):
         order = rng.permutation(len(readings))
-        for at in range(0, len(order), minibatch):
+        for begin in range(0, len(order), minibatch):
             optimizer.zero_grad()
-            backward(model, [readings[i] for i in order[at : at + minibatch]], max_tokens_per_micro_batch)
+            backward(model, [readings[i] for i in order[begin : begin + minibatch]], max_tokens_per_micro_batch)
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             schedule.step()
@@ -195,28 +195,28 @@ def fit(
 
 def backward(model: OutcomeModel, readings: Sequence[Reading], max_tokens_per_micro_batch: int) -> None:
     """Accumulate the gradient of the mean loss over all labelled prefixes, one micro-batch after another."""
-    labelled = sum(len(one.labels) for one in readings)
-    for piece in pieces([len(one.tokens) for one in readings], max_tokens_per_micro_batch):
-        some = [readings[i] for i in piece]
-        tokens, _ = rectangle([one.tokens for one in some])
+    num_labels = sum(len(reading.labels) for reading in readings)
+    for piece in pieces([len(reading.tokens) for reading in readings], max_tokens_per_micro_batch):
+        micro_batch = [readings[i] for i in piece]
+        tokens, _ = rectangle([reading.tokens for reading in micro_batch])
         logits = model(tokens.to(model.body.device))
-        said = torch.cat([logits[row, one.places] for row, one in enumerate(some)])
-        labels = torch.tensor([label for one in some for label in one.labels], device=said.device)
-        (binary_cross_entropy_with_logits(said, labels, reduction="sum") / labelled).backward()
+        predicted = torch.cat([logits[row, reading.places] for row, reading in enumerate(micro_batch)])
+        labels = torch.tensor([label for reading in micro_batch for label in reading.labels], device=predicted.device)
+        (binary_cross_entropy_with_logits(predicted, labels, reduction="sum") / num_labels).backward()
 
 
 def figures(model: OutcomeModel, readings: Sequence[Reading]) -> dict[str, dict[str, float | None]]:
     """Return accuracy at threshold 1/2, AUROC, number and share correct, of complete replies and of all prefixes."""
-    read = model.read([one.tokens for one in readings])
-    prefixes = [(p[i], label) for p, one in zip(read, readings) for i, label in zip(one.places, one.labels)]
-    replies = [(p[i], dict(zip(one.places, one.labels))[i]) for p, one in zip(read, readings) for i in one.ends]
-    found: dict[str, dict[str, float | None]] = {}
+    predicted = model.read([reading.tokens for reading in readings])
+    prefixes = [(p[i], label) for p, r in zip(predicted, readings) for i, label in zip(r.places, r.labels)]
+    replies = [(p[i], dict(zip(r.places, r.labels))[i]) for p, r in zip(predicted, readings) for i in r.ends]
+    metrics: dict[str, dict[str, float | None]] = {}
     for name, pairs in (("replies", replies), ("prefixes", prefixes)):
         p, label = np.array(pairs).T
         right = label > 0.5
         accuracy, share = float(((p > 0.5) == right).mean()), float(right.mean())
-        found[name] = {"accuracy": accuracy, "auroc": auc(p, right), "n": len(pairs), "right": share}
-    return found
+        metrics[name] = {"accuracy": accuracy, "auroc": auc(p, right), "n": len(pairs), "right": share}
+    return metrics
 
 
 def auc(p: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"]) -> float | None:
@@ -233,12 +233,13 @@ def auc(p: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"]) -> float | No
 
 def line(name: str, held_out: dict[str, dict[str, float | None]]) -> str:
     """Describe one metric, of complete replies and of all labelled prefixes."""
-    said = []
-    for of, values in held_out.items():
+    parts = []
+    for subset, values in held_out.items():
         value = values[name]
-        said.append(f"{'undefined' if value is None else f'{value:.3f}'} of {values['n']:,} {of}")
-    return f"{name} on held-out problems: {', '.join(said)}"
+        parts.append(f"{'undefined' if value is None else f'{value:.3f}'} of {values['n']:,} {subset}")
+    return f"{name} on held-out problems: {', '.join(parts)}"
 
 
 def _ends(episode: Episode) -> list[int]:
+    """Return the position of the last token of each reply."""
     return [len(turn.prompt) + len(turn.reply.tokens) - 1 for turn in episode.turns]

@@ -1,4 +1,4 @@
-"""``job=doctor``: run the checks of the two modules ``preflight_*`` on the user's set-up, in about a minute."""
+"""Run the checks of ``preflight_checks`` and ``preflight_updates`` on the user's set-up: ``job=doctor``."""
 
 from __future__ import annotations
 
@@ -35,23 +35,24 @@ def run_checks(cfg: DictConfig) -> Iterator[CheckResult]:
         yield CheckResult("set-up", False, str(error))
         return
     for check in (end_and_padding, template, gold):
-        yield from _guarded(check.__name__.replace("_", " "), partial(check, components))
+        yield from _run_check(check.__name__.replace("_", " "), partial(check, components))
     try:
         scored = base_sample(cfg, components)
-    except UserError as error:  # a reward that fails says so
+    except UserError as error:  # the reward of a reply could not be computed
         yield CheckResult("base sample", False, str(error))
         return
     context = CheckContext(cfg, components, algorithm, scored)
-    yield from _guarded("truncation", lambda: [truncation(context)])
-    yield from _guarded("something to learn", lambda: [something_to_learn(context)])
+    yield from _run_check("truncation", lambda: [truncation(context)])
+    yield from _run_check("something to learn", lambda: [something_to_learn(context)])
     for temperature in TEMPERATURES:
-        yield from _guarded(f"log-probabilities at {temperature:g}", lambda t=temperature: [parity(components, t)])  # type: ignore[misc]
-    yield from _guarded("memory", lambda: [memory(context)])
-    yield from _guarded("updates", lambda: updates(context))
+        yield from _run_check(f"log-probabilities at {temperature:g}", lambda t=temperature: [parity(components, t)])  # type: ignore[misc]
+    yield from _run_check("memory", lambda: [memory(context)])
+    yield from _run_check("updates", lambda: updates(context))
 
 
-def _guarded(what: str, check: Callable[[], Any]) -> Iterator[CheckResult]:
+def _run_check(name: str, check: Callable[[], Any]) -> Iterator[CheckResult]:
+    """Yield the results of a check. A ``UserError`` gives a failed result."""
     try:
         yield from check()
     except UserError as error:
-        yield CheckResult(what, False, str(error))
+        yield CheckResult(name, False, str(error))

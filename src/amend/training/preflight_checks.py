@@ -24,18 +24,27 @@ from amend.training.round_metrics import compute_round_metrics
 from amend.types import Completion, Episode, Problem, SamplingParams, Scored
 
 TEMPERATURES = (0.6, 1.0, 1.5)
-PROBLEMS, SAMPLES = 16, 8  # of the base sample, at most
-SHORT = 48  # tokens of a reply where its content does not matter
-GOLD = 200  # problems whose own answers are graded
-EXACT, HALF = 2e-3, 0.25  # largest difference of log-probabilities: float32, and anything computed in bfloat16
-ZERO_VARIANCE = 0.8  # share of groups that teach nothing
-JOINED = ("So 5", "\n\nAgain.", "24>>")  # what is put after other tokens: a reply, a question, a tool's answer
+PROBLEMS, SAMPLES = 16, 8  # largest number of problems, and of samples per problem, in the base sample
+SHORT = 48  # tokens of a reply whose content does not matter
+GOLD = 200  # number of problems whose gold answers are graded
+EXACT, HALF = (
+    2e-3,
+    0.25,
+)  # largest difference of log-probabilities, in nats: for float32, and for computation in bfloat16
+ZERO_VARIANCE = 0.8  # largest share of groups with equal rewards
+JOINED = ("So 5", "\n\nAgain.", "24>>")  # texts that follow other tokens: a reply, a question, the answer of a tool
 SEED = 7_000_009
 GIB = 2**30
 
 
 class CheckResult(NamedTuple):
-    """The result of a check: its name, whether it passed, and what was seen or what to change."""
+    """The result of a check.
+
+    Attributes:
+        what: The name of the check.
+        ok: Whether it passed.
+        says: The measurement, or what to change.
+    """
 
     what: str
     ok: bool
@@ -46,7 +55,14 @@ class CheckResult(NamedTuple):
 
 
 class CheckContext(NamedTuple):
-    """The objects that the checks read, with a sample of the base model that several checks share."""
+    """The objects that the checks read.
+
+    Attributes:
+        cfg: The configuration of the run.
+        components: The components of the run.
+        algorithm: The algorithm of the run.
+        scored: A sample of the base model, which several checks share.
+    """
 
     cfg: DictConfig
     components: Components
@@ -67,10 +83,6 @@ def base_sample(cfg: DictConfig, components: Components) -> list[Scored]:
     return components.reward(components.runner(problems, samples, sampling_params, (SEED,)))
 
 
-# tokenizer, template and data
-# ---------------------------------------------------------------------------------------------------------
-
-
 def end_and_padding(components: Components) -> Iterator[CheckResult]:
     """Check that an end token exists, that the template uses it, that the model has it, and that it is trained once."""
     policy = components.policy
@@ -85,60 +97,66 @@ def end_and_padding(components: Components) -> Iterator[CheckResult]:
     names = ", ".join(repr(policy.tokenizer.decode([token])) for token in policy.ends)
     if not policy.renderer.template_ends:
         says = (
-            f"the chat template puts none of {names} after a reply, so earlier turns never show where a reply stops: "
-            f"policy.chat_template=plain, or the path of one that does"
+            f"the chat template puts none of {names} after a reply, so a reply in an earlier turn has no end token: "
+            f"policy.chat_template=plain, or the path of a template that does"
         )
         yield CheckResult("end token", False, says)
     else:
-        yield CheckResult("end token", True, f"{names} end a reply; the last of it, kept and trained once")
+        yield CheckResult("end token", True, f"{names}: the last token of a reply, trained once")
     ended = Completion((*policy.renderer.encode("x"), policy.ends[0]), (0.0, 0.0), "x", "end")
     batch = batch_of_replies(components, [ended])
-    kept = int((batch.tokens[batch.loss_mask] == policy.ends[0]).sum())
+    num_ends = int((batch.tokens[batch.loss_mask] == policy.ends[0]).sum())
     pad = policy.tokenizer.pad_token_id
-    same = (
+    pad_name = (
         "the end token itself"
         if pad in policy.ends
         else "none"
         if pad is None
         else repr(policy.tokenizer.decode([pad]))
     )
-    says = f"by length, never by value; the tokenizer's pad token is {same}"
+    says = f"by length, independent of token values; the tokenizer's pad token is {pad_name}"
     yield CheckResult(
-        "padding", kept == 1, says if kept == 1 else f"the end token stands {kept} times among the trained"
+        "padding", num_ends == 1, says if num_ends == 1 else f"the end token is trained {num_ends} times, not once"
     )
 
 
 def template(components: Components) -> Iterator[CheckResult]:
     """Check that a further turn extends the tokens of the turn before, and that the text survives the tokenizer."""
-    policy, play = components.policy, components.runner
+    policy, runner = components.policy, components.runner
     problem = components.task.problems("test")[0]
-    said = "A reply, first.\n\nThen its end."
-    if play.turns > 1:
-        episode = play.build_episode(problem, [(play.reply(said), False)] * play.turns)
+    reply = "A reply, first.\n\nThen its end."
+    if runner.turns > 1:
+        episode = runner.build_episode(problem, [(runner.reply(reply), False)] * runner.turns)
         for before, after in zip(episode.turns, episode.turns[1:], strict=False):
-            whole = before.prompt + before.reply.tokens
-            if after.prompt[: len(whole)] != whole:
+            prefix = before.prompt + before.reply.tokens
+            if after.prompt[: len(prefix)] != prefix:
                 yield CheckResult(
-                    "template", False, "a further turn does not extend the turn before: policy.chat_template=plain"
+                    "template",
+                    False,
+                    "a turn does not extend the tokens of the previous turn: policy.chat_template=plain",
                 )
                 return
-    opening = policy.renderer.build_generation_prompt(components.task.render_prompt(problem))
-    text = str(policy.tokenizer.decode(list(opening), skip_special_tokens=False, clean_up_tokenization_spaces=False))
-    again = policy.renderer.encode_document(text)
-    begin = policy.tokenizer.bos_token_id
-    if begin is not None and opening[:2] == (begin, begin):
+    prompt = policy.renderer.build_generation_prompt(components.task.render_prompt(problem))
+    text = str(policy.tokenizer.decode(list(prompt), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+    encoded = policy.renderer.encode_document(text)
+    bos = policy.tokenizer.bos_token_id
+    if bos is not None and prompt[:2] == (bos, bos):
         yield CheckResult("template", False, "the text begins twice: take the begin token out of the template")
-    elif again != opening or policy.tokenizer.unk_token_id in opening:
-        unknown = policy.tokenizer.unk_token_id in opening
-        reason = "has tokens that the tokenizer does not know" if unknown else "is not what it was once decoded"
+    elif encoded != prompt or policy.tokenizer.unk_token_id in prompt:
+        unknown = policy.tokenizer.unk_token_id in prompt
+        reason = (
+            "has tokens that the tokenizer does not know" if unknown else "has other tokens after decoding and encoding"
+        )
         yield CheckResult(
             "template", False, f"the rendered question {reason}: another tokenizer, or policy.chat_template=plain"
         )
-    elif apart := [piece for piece in JOINED if not policy.renderer.joins(text, piece)]:
-        says = f"{apart[0]!r} after the question is no longer that once encoded by itself: another tokenizer"
+    elif changed := [piece for piece in JOINED if not policy.renderer.joins(text, piece)]:
+        says = f"{changed[0]!r} after the question has other tokens than by itself: another tokenizer"
         yield CheckResult("template", False, says)
     else:
-        says = f"only appends; a question of {len(opening)} tokens" if play.turns > 1 else "one turn, nothing to append"
+        says = (
+            f"only appends; the prompt has {len(prompt)} tokens" if runner.turns > 1 else "one turn, nothing to append"
+        )
         yield CheckResult("template", True, says)
 
 
@@ -149,11 +167,11 @@ def gold(components: Components) -> Iterator[CheckResult]:
         *islice(components.task.problems("test"), GOLD // 2),
     ]
     wrong = problems
-    for way in range(4):  # grading may be slow, so a form is tried only on problems that failed before
-        pairs = [(problem, answer_forms(problem)[way]) for problem in wrong]
+    for form in range(4):  # grading may be slow, so a form is tried only on problems that failed before
+        pairs = [(problem, answer_forms(problem)[form]) for problem in wrong]
         verdicts = components.task.grade_many(pairs) if pairs else []
         wrong = [problem for problem, verdict in zip(wrong, verdicts, strict=True) if not verdict.correct]
-    free = [
+    accepted_empty = [
         p.id
         for p, v in zip(problems, components.task.grade_many([(p, "") for p in problems]), strict=True)
         if v.correct
@@ -162,19 +180,17 @@ def gold(components: Components) -> Iterator[CheckResult]:
         count = f"{len(wrong)} of {len(problems)}"
         says = f"{count} are graded wrong, {wrong[0].id} first: correct their answers, or leave them out"
         yield CheckResult("gold answers", False, says)
-    elif free:
-        yield CheckResult("gold answers", False, f"an empty reply is right for {len(free)} problems, {free[0]} first")
+    elif accepted_empty:
+        says = f"an empty reply is right for {len(accepted_empty)} problems, {accepted_empty[0]} first"
+        yield CheckResult("gold answers", False, says)
     else:
         yield CheckResult("gold answers", True, f"all of {len(problems)} are graded right, and an empty reply wrong")
 
 
 def answer_forms(problem: Problem) -> list[str]:
-    """Return the right answer of a problem in the forms that tasks accept, its own solution first."""
+    """Return the right answer of a problem in the forms that tasks accept, the given solution first."""
     answer = problem.target
     return [str(problem.meta.get("solution") or answer), answer, f"\\boxed{{{answer}}}", f"#### {answer}"]
-
-
-# what the base model does ---------------------------------------------------------------------------------------------
 
 
 def truncation(context: CheckContext) -> CheckResult:
@@ -195,10 +211,10 @@ def something_to_learn(context: CheckContext) -> CheckResult:
     says = f"right: {right}; all samples equal in {zero_variance:.0%} of groups"
     if zero_variance <= ZERO_VARIANCE:
         return CheckResult("something to learn", True, says)
-    hard = (
+    advice = (
         "easier problems (task.levels), a better model" if row["accuracy_t1"] < 0.5 else "harder problems (task.levels)"
     )
-    return CheckResult("something to learn", False, f"{says}, which teach nothing: {hard}, or more algo.group_size")
+    return CheckResult("something to learn", False, f"{says}, which teach nothing: {advice}, or more algo.group_size")
 
 
 def parity(components: Components, temperature: float) -> CheckResult:
@@ -231,13 +247,13 @@ def differences(policy: Policy, batch: Batch, temperature: float) -> dict[str, f
             else 0.0
         )
 
-    everything = slice(0, len(batch))
+    all_rows = slice(0, len(batch))
     with torch.no_grad():
-        gaps["batched"] = gap(policy.logp(batch.tokens, batch.loss_mask, temperature), everything, width)
+        gaps["batched"] = gap(policy.logp(batch.tokens, batch.loss_mask, temperature), all_rows, width)
         tokens = torch.nn.functional.pad(batch.tokens, (0, 16), value=policy.ends[0])
         loss_mask = torch.nn.functional.pad(batch.loss_mask, (0, 16))
         if tokens.shape[1] <= policy.context:
-            gaps["padded"] = gap(policy.logp(tokens, loss_mask, temperature), everything, width)
+            gaps["padded"] = gap(policy.logp(tokens, loss_mask, temperature), all_rows, width)
         for i in range(len(batch)):
             row, upto = slice(i, i + 1), int((batch.turn[i] >= 0).sum())
             gaps["alone"] = max(
@@ -252,14 +268,14 @@ def memory(context: CheckContext) -> CheckResult:
     cfg, policy = context.cfg, context.components.policy
     longest = max(len(s.episode.turns[-1].prompt) for s in context.scored) + int(cfg.algo.max_tokens)
     parts = estimate_memory(policy, rows(cfg), longest)
-    need, have = sum(parts.values()), available_memory(policy.device) + current_memory(policy)
-    says = f"about {need / GIB:.1f} GiB of {have / GIB:.1f}"
+    needed, available = sum(parts.values()), available_memory(policy.device) + current_memory(policy)
+    says = f"about {needed / GIB:.1f} GiB of {available / GIB:.1f}"
     advice = {
         "activations": "a smaller policy.max_tokens_per_micro_batch, or policy.gradient_checkpointing=true",
         "cache": "a smaller rollout.max_batch_size",
         "weights": "tuning=lora with policy.dtype=bfloat16, or a smaller model",
     }[max(parts, key=lambda name: parts[name])]
-    return CheckResult("memory", need <= have, says if need <= have else f"{says}: {advice}")
+    return CheckResult("memory", needed <= available, says if needed <= available else f"{says}: {advice}")
 
 
 def collate_unscored(episodes: list[Episode]) -> Batch:
@@ -280,12 +296,12 @@ def batch_of_replies(components: Components, replies: list[Completion]) -> Batch
 
 
 def longest_reply(components: Components, problems: list[Problem]) -> int:
-    """Tokens that each reply may have in the model's context."""
-    opening = max(
+    """Return how many tokens each reply may have, so that the whole conversation fits into the model's context."""
+    longest_prompt = max(
         len(components.policy.renderer.build_generation_prompt(components.task.render_prompt(p))) for p in problems
     )
-    silent = components.runner.build_episode(
+    empty = components.runner.build_episode(
         problems[0], [(components.runner.reply(""), False)] * components.runner.turns
     )
-    around = len(silent.turns[-1].prompt) - len(silent.turns[0].prompt)
-    return max(1, (components.policy.context - opening - around) // components.runner.turns - 1)
+    overhead = len(empty.turns[-1].prompt) - len(empty.turns[0].prompt)
+    return max(1, (components.policy.context - longest_prompt - overhead) // components.runner.turns - 1)

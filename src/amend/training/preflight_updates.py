@@ -1,4 +1,4 @@
-"""The check of an update in ``job=doctor``.
+"""Check an optimizer step and the weights of the sampler, for ``job=doctor``.
 
 A step of size 0 must change nothing. A step of ``algo.lr`` must change the policy, reach the sampler, and leave the
 reference.

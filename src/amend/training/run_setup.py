@@ -19,16 +19,16 @@ def record_sources(folder: RunFolder, components: Components) -> None:
     Raises:
         UserError: If a resumed run reads other data than before.
     """
-    read = getattr(components.task, "provenance", {})
+    sources = getattr(components.task, "provenance", {})
     path = folder.path / "sources.json"
-    if path.exists() and (before := json.loads(path.read_text(encoding="utf-8"))) != read:
-        changed = next(name for name in {**before, **read} if before.get(name) != read.get(name))
+    if path.exists() and (before := json.loads(path.read_text(encoding="utf-8"))) != sources:
+        changed = next(name for name in {**before, **sources} if before.get(name) != sources.get(name))
         raise UserError(
             f"resume=true: the data changed since {folder.path} began ({changed}: {before.get(changed)} then, "
-            f"{read.get(changed)} now); restore it, or start another run without resume=true"
+            f"{sources.get(changed)} now); restore it, or start another run without resume=true"
         )
-    if read:
-        folder.write_json("sources.json", read)
+    if sources:
+        folder.write_json("sources.json", sources)
 
 
 def open_run_folder(cfg: DictConfig) -> RunFolder:

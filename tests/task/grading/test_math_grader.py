@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from amend.errors import UserError
 from amend.job.grade import grade_file
-from amend.task.grading.extract_answer import LONGEST_ANSWER, boxed
-from amend.task.grading.math_grader import Grader, decide
-from amend.task.grading.normalize_answer import number, plain
-from amend.task.grading.sympy_compare import sides
+from amend.task.grading.extract_answer import LONGEST_ANSWER, extract_answer
+from amend.task.grading.math_grader import MathGrader, compare_plain
+from amend.task.grading.normalize_answer import parse_number, split_unit
+from amend.task.grading.sympy_compare import claimed_values
 from amend.task.grading.worker_pool import Pool
 from amend.task.identity import Identity
 from amend.types import Problem, Verdict
@@ -104,24 +104,24 @@ PIECES = [
     ],
 )
 def test_the_answer_is_the_last_thing_boxed_or_else_what_follows_a_marker(reply: str, answer: str | None) -> None:
-    assert boxed(reply) == answer
+    assert extract_answer(reply) == answer
 
 
 @given(st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=5))).map("".join))
 def test_reading_is_total_and_finds_a_box_put_at_the_end(text: str) -> None:
-    found = boxed(text)
+    found = extract_answer(text)
     assert found is None or found in text
-    assert boxed(text + " \\boxed{17}") == "17"
+    assert extract_answer(text + " \\boxed{17}") == "17"
 
 
 @pytest.mark.parametrize("piece", [*PIECES, "\\boxed{}", "{{}", "\\boxed{\\", "a. ", "\u017f", "\ud800", "\0"])
 def test_reading_takes_linear_time_on_100_000_characters(piece: str) -> None:
     text = piece * (100_000 // len(piece))
     started = time.perf_counter()
-    boxed(text)
-    boxed("\\boxed" + text)
-    boxed("final answer is" + text)
-    boxed("Final Answer:" + text)
+    extract_answer(text)
+    extract_answer("\\boxed" + text)
+    extract_answer("final answer is" + text)
+    extract_answer("Final Answer:" + text)
     assert time.perf_counter() - started < 2.0  # quadratic time would be minutes
 
 
@@ -174,7 +174,7 @@ def test_reading_takes_linear_time_on_100_000_characters(piece: str) -> None:
     ],
 )
 def test_plainly_right_without_sympy(gold: str, answer: str) -> None:
-    assert decide(gold, answer) == "right"
+    assert compare_plain(gold, answer) == "right"
 
 
 @pytest.mark.parametrize(
@@ -199,32 +199,32 @@ def test_plainly_right_without_sympy(gold: str, answer: str) -> None:
     ],
 )
 def test_plainly_wrong_without_sympy(gold: str, answer: str) -> None:
-    assert decide(gold, answer) == "wrong"
+    assert compare_plain(gold, answer) == "wrong"
 
 
 @given(st.integers(-(10**12), 10**12), st.integers(-(10**12), 10**12))
 def test_integers_are_decided_at_once_and_exactly(gold: int, answer: int) -> None:
-    assert decide(str(gold), str(answer)) == ("right" if gold == answer else "wrong")
+    assert compare_plain(str(gold), str(answer)) == ("right" if gold == answer else "wrong")
 
 
 @given(st.text(max_size=LONGEST_ANSWER), st.text(max_size=LONGEST_ANSWER))
 def test_plain_comparison_is_total_and_reflexive(one: str, other: str) -> None:
-    assert decide(one, one) == "right"
-    assert decide(one, other) in {"right", "wrong", None}
+    assert compare_plain(one, one) == "right"
+    assert compare_plain(one, other) in {"right", "wrong", None}
 
 
 def test_an_answer_is_split_into_what_it_says_and_its_unit() -> None:
-    assert plain("7\\text{ hours}.") == ("7", "hours")
-    assert plain("144 \\mbox{ m}^3") == ("144", "m")
-    assert plain(" \\$ 54.60") == ("54.60", "")
-    assert plain("80 \\%") == ("80", "%")
-    assert plain("\\text{(A)}") == ("(A)", "")
+    assert split_unit("7\\text{ hours}.") == ("7", "hours")
+    assert split_unit("144 \\mbox{ m}^3") == ("144", "m")
+    assert split_unit(" \\$ 54.60") == ("54.60", "")
+    assert split_unit("80 \\%") == ("80", "%")
+    assert split_unit("\\text{(A)}") == ("(A)", "")
 
 
 @given(st.fractions(max_denominator=999))
 def test_numbers_are_read_exactly(value) -> None:  # type: ignore[no-untyped-def]
     sign = "-" if value < 0 else ""
-    assert number(f"{sign}\\frac{{{abs(value.numerator)}}}{{{value.denominator}}}") == value
+    assert parse_number(f"{sign}\\frac{{{abs(value.numerator)}}}{{{value.denominator}}}") == value
 
 
 # The grader -----------------------------------------------------------------------------------------------------------
@@ -276,11 +276,11 @@ def test_numbers_are_read_exactly(value) -> None:  # type: ignore[no-untyped-def
         ("5", "x" * 1000, "unparsed"),
     ],
 )
-def test_sympy_decides_the_rest(grader: Grader, gold: str, answer: str, why: str) -> None:
+def test_sympy_decides_the_rest(grader: MathGrader, gold: str, answer: str, why: str) -> None:
     assert grader.grade(gold, f"\\boxed{{{answer}}}").reason == why
 
 
-def test_a_verdict_says_what_was_read_and_why(grader: Grader) -> None:
+def test_a_verdict_says_what_was_read_and_why(grader: MathGrader) -> None:
     assert grader.grade("5", "no idea") == Verdict(None, False, "no answer")
     assert grader.grade("5", "\\boxed{}") == Verdict(None, False, "no answer")
     assert grader.grade("5", "Final Answer: The final answer is $5$. I hope it is correct.") == Verdict(
@@ -307,7 +307,7 @@ HOSTILE = [
 ]
 
 
-def test_hostile_answers_get_a_verdict(grader: Grader) -> None:
+def test_hostile_answers_get_a_verdict(grader: MathGrader) -> None:
     verdicts = grader.grade_many(
         [("7+x", f"\\boxed{{{answer}}}") for answer in HOSTILE] + [("7+x", f"\\boxed{{x+{i}}}") for i in range(20)]
     )
@@ -319,7 +319,7 @@ def test_hostile_answers_get_a_verdict(grader: Grader) -> None:
     assert time.perf_counter() - started < 0.5  # remembered
 
 
-def test_one_hostile_answer_delays_the_others_by_no_more_than_its_limit(grader: Grader) -> None:
+def test_one_hostile_answer_delays_the_others_by_no_more_than_its_limit(grader: MathGrader) -> None:
     """As long as the harmless ones take alone (three times that, on a machine with more to do), the limit of 2 seconds,
     and one for a new worker."""
 
@@ -342,18 +342,18 @@ def test_one_hostile_answer_delays_the_others_by_no_more_than_its_limit(grader: 
 @given(
     answer=st.text(alphabet=st.characters(), max_size=60) | st.sampled_from(["^", "_", "&", "\\"]).map(lambda c: c * 99)
 )
-def test_the_grader_is_total_on_any_string(grader: Grader, answer: str) -> None:
+def test_the_grader_is_total_on_any_string(grader: MathGrader, answer: str) -> None:
     verdict = grader.grade("x+1", f"\\boxed{{{answer}}}")
     assert verdict.reason in {"right", "wrong", "no answer", "unparsed", "timeout"}
     assert verdict.correct == (verdict.reason == "right")
 
 
-def test_huge_replies_are_graded(grader: Grader) -> None:
+def test_huge_replies_are_graded(grader: MathGrader) -> None:
     assert grader.grade("5", "{" * 100_000 + "\\boxed{5}").correct
     assert grader.grade("5", "\\boxed{" + "9" * 50_000 + "}").reason == "unparsed"
 
 
-def test_it_works_off_the_main_thread_and_from_several_at_once(grader: Grader) -> None:
+def test_it_works_off_the_main_thread_and_from_several_at_once(grader: MathGrader) -> None:
     found: dict[int, Verdict] = {}
 
     def work(i: int) -> None:
@@ -368,7 +368,7 @@ def test_it_works_off_the_main_thread_and_from_several_at_once(grader: Grader) -
 
 
 def test_plain_answers_need_no_worker_and_a_closed_grader_starts_again() -> None:
-    grader = Grader(seconds=2.0)
+    grader = MathGrader(seconds=2.0)
     assert grader.grade("5", "\\boxed{6}").reason == "wrong"
     assert grader._pool._workers is None
     assert grader.grade("a+b", "\\boxed{b+a}").correct
@@ -396,15 +396,15 @@ def test_a_worker_ends_by_itself_even_when_nobody_is_left_to_kill_it() -> None:
 
 
 def test_an_equation_claims_every_side_but_a_name() -> None:
-    assert [side.strip() for side in sides("5", "x = 5")] == ["5"]
-    assert [side.strip() for side in sides("5", "f(x) = 2 + 3 = 5")] == ["2 + 3", "5"]
-    assert [side.strip() for side in sides("5", "4 = 5")] == ["4", "5"]
-    assert sides("x=5", "x = 5") == ["x = 5"]
-    assert sides("(1,2)", "x=1, y=2") == ["x=1, y=2"]
+    assert [side.strip() for side in claimed_values("5", "x = 5")] == ["5"]
+    assert [side.strip() for side in claimed_values("5", "f(x) = 2 + 3 = 5")] == ["2 + 3", "5"]
+    assert [side.strip() for side in claimed_values("5", "4 = 5")] == ["4", "5"]
+    assert claimed_values("x=5", "x = 5") == ["x = 5"]
+    assert claimed_values("(1,2)", "x=1, y=2") == ["x=1, y=2"]
     for said in ("a+b = 5", "|AB| = 5", "\\overline{AB} = 5", "\\angle A = 5", "f(f(2)) = 5", "AB^2 = 5", "5 = x"):
-        assert [side.strip() for side in sides("5", said)] == ["5"], said
-    assert [side.strip() for side in sides("2x+3", "f(x) = 2x+3")] == ["2x+3"]
-    assert [side.strip() for side in sides("5\\pi", "A = 5\\pi")] == ["5\\pi"]
+        assert [side.strip() for side in claimed_values("5", said)] == ["5"], said
+    assert [side.strip() for side in claimed_values("2x+3", "f(x) = 2x+3")] == ["2x+3"]
+    assert [side.strip() for side in claimed_values("5\\pi", "A = 5\\pi")] == ["5\\pi"]
 
 
 RIGHT = [
@@ -421,7 +421,7 @@ WRONG = [
 ]
 
 
-def test_whole_sentences_of_a_box(grader: Grader) -> None:
+def test_whole_sentences_of_a_box(grader: MathGrader) -> None:
     for correct, cases in ((True, RIGHT), (False, WRONG)):
         found = grader.grade_many([(gold, f"\\boxed{{{said}}}") for gold, said in cases])
         assert [case for case, v in zip(cases, found, strict=True) if v.correct is not correct] == []
@@ -439,7 +439,7 @@ def test_whole_sentences_of_a_box(grader: Grader) -> None:
         "#### 18 (eggs)",
     ],
 )
-def test_what_may_stand_around_a_number_after_four_hashes(grader: Grader, reply: str) -> None:
+def test_what_may_stand_around_a_number_after_four_hashes(grader: MathGrader, reply: str) -> None:
     assert grader.grade("18", reply).reason == "right"
     assert grader.grade("19", reply).reason == "wrong"
 
@@ -474,7 +474,7 @@ class Graded(Identity):
 
     def __init__(self) -> None:
         super().__init__(symbols=10, test=10)
-        self.grader = Grader(seconds=2.0)
+        self.grader = MathGrader(seconds=2.0)
 
     def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
         return self.grader.grade_many([(problem.target, reply) for problem, reply in pairs])

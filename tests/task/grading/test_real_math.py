@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from amend.job.grade import grade_file
-from amend.task.grading.extract_answer import boxed
-from amend.task.grading.math_grader import Grader, decide
+from amend.task.grading.extract_answer import extract_answer
+from amend.task.grading.math_grader import MathGrader, compare_plain
 from amend.task.math import Math
 from amend.types import Problem
 
@@ -45,7 +45,7 @@ def test_every_gold_answer_is_right_against_itself(task: Math, everything: list[
 
 def test_gold_solutions_box_the_gold_answer(task: Math) -> None:
     problems = task.problems("test")
-    assert [boxed(problem.meta["solution"]) for problem in problems] == [problem.target for problem in problems]
+    assert [extract_answer(p.meta["solution"]) for p in problems] == [p.target for p in problems]
     assert all(verdict.correct for verdict in task.grade_many([(p, p.meta["solution"]) for p in problems]))
 
 
@@ -105,7 +105,7 @@ def test_nearly_every_gold_answer_is_mathematics_to_sympy(
     pool = Pool(seconds=3.0)
     pool.compare(pairs)
     monkeypatch.setattr(
-        "amend.task.grading.worker_pool.AGAIN", 1e-6
+        "amend.task.grading.worker_pool.RETRY_AFTER", 1e-6
     )  # who ran out of time on a busy machine is asked once more
     found = Counter(pool.compare(pairs).values())
     pool.close()
@@ -114,8 +114,8 @@ def test_nearly_every_gold_answer_is_mathematics_to_sympy(
 
 
 def test_most_answers_are_decided_without_sympy(task: Math) -> None:
-    pairs = [(p.target, boxed(reply)) for p, reply in swapped(list(task.problems("test")))]
-    slow = sum(decide(gold, answer) is None for gold, answer in pairs if answer is not None)
+    pairs = [(p.target, extract_answer(reply)) for p, reply in swapped(list(task.problems("test")))]
+    slow = sum(compare_plain(gold, answer) is None for gold, answer in pairs if answer is not None)
     assert slow < len(pairs) // 2
 
 
@@ -127,7 +127,7 @@ def test_a_file_with_the_data_sets_own_fields_is_graded(task: Math, data: Path, 
     assert [row["gold"] for row in judged] == [row["answer"] for row in rows]
 
 
-def test_half_right_forms_of_real_answers(grader: Grader) -> None:
+def test_half_right_forms_of_real_answers(grader: MathGrader) -> None:
     """Answers of the kinds that MATH has, in another right form and in a wrong one."""
     for gold, right, wrong in [
         ("\\left( 3, \\frac{\\pi}{2} \\right)", "(3, \\pi/2)", "(3, \\pi)"),

@@ -20,8 +20,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> tuple[Pool, list[str], list[str]]:
             seen.append(str(args[1]))
             return coming.pop(0)
 
-    monkeypatch.setattr(made, "_started", Workers)
-    monkeypatch.setattr(made, "_outcome", lambda outcome: outcome)
+    monkeypatch.setattr(made, "_ensure_workers", Workers)
+    monkeypatch.setattr(made, "_result", lambda outcome: outcome)
     return made, coming, seen
 
 
@@ -34,7 +34,7 @@ def test_an_answer_that_ran_out_of_time_is_tried_again_after_a_while(
     coming += ["timeout", "right", "right"]
     assert made.compare([SLOW, QUICK]) == {SLOW: "timeout", QUICK: "right"}
     assert made.compare([SLOW, QUICK]) == {SLOW: "timeout", QUICK: "right"}  # at once: remembered
-    clock[0] += worker_pool.AGAIN
+    clock[0] += worker_pool.RETRY_AFTER
     assert made.compare([SLOW, QUICK]) == {SLOW: "right", QUICK: "right"}  # the machine was busy, that time
     assert seen == [SLOW[1], QUICK[1], SLOW[1]]
 
@@ -48,7 +48,7 @@ def test_one_that_runs_out_of_time_twice_is_believed(
     coming += ["timeout", "timeout"]
     for _ in range(4):
         assert made.compare([SLOW]) == {SLOW: "timeout"}
-        clock[0] += worker_pool.AGAIN
+        clock[0] += worker_pool.RETRY_AFTER
     assert len(seen) == 2
 
 
@@ -56,7 +56,7 @@ def test_what_is_remembered_of_slow_answers_is_bounded(
     asked: tuple[Pool, list[str], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, coming, _ = asked
-    monkeypatch.setattr(worker_pool, "REMEMBERED", 3)
+    monkeypatch.setattr(worker_pool, "CACHE_SIZE", 3)
     coming += ["timeout"] * 5
     made.compare([("1", str(i)) for i in range(5)])
     assert len(made._late) <= 3 and len(made._known) <= 3

@@ -142,7 +142,7 @@ def test_plain_data_comes_back_as_it_was(value: Any) -> None:
     def never(*_: Any) -> Any:
         raise AssertionError
 
-    text = guest.told(value, never)
+    text = guest.serialize(value, never)
     assert "\n" not in text
     for read in (json.loads(text), eval(text, dict(guest.JSON))):
         back = guest.understood(read, never)

@@ -25,7 +25,7 @@ from amend.errors import UserError
 from amend.task.dataset.jsonl import Placed, Row, at, content, parsed, text
 from amend.task.dataset.sources import Table, digest, first_file, from_file, from_hub, is_local
 from amend.task.dataset.splits import SPLITS, Split
-from amend.task.grading.extract_answer import boxed
+from amend.task.grading.extract_answer import extract_answer
 from amend.types import Problem
 
 WHOLE, HELD_BACK = "DigitalLearningGmbH/MATH-lighteval", "HuggingFaceH4/MATH-500"
@@ -102,7 +102,7 @@ def gold(row: Row) -> str:
         return text(row, "gold", "answer").strip()
     if "solution" not in row:
         raise UserError("field 'answer' is missing, and so is 'solution', which may replace it")
-    answer = boxed(text(row, "solution"))
+    answer = extract_answer(text(row, "solution"))
     if answer is None:
         raise UserError("field 'answer' is missing, and 'solution' has no \\boxed{}")
     return answer

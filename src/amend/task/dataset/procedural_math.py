@@ -17,7 +17,7 @@ from amend.errors import UserError
 from amend.task.dataset.lazy import LazyProblems, distinct
 from amend.task.dataset.problem_families import FAMILIES
 from amend.task.dataset.splits import SPLITS, Split, part
-from amend.task.grading.extract_answer import boxed
+from amend.task.grading.extract_answer import extract_answer
 from amend.types import Message, Problem, Verdict
 
 SEED = 20240919  # publication date of SCoRe; no option, because it defines the test set
@@ -106,7 +106,7 @@ class Builtin:
 
     def grade(self, problem: Problem, reply: str) -> Verdict:
         """Grade the last boxed answer of a reply. Any string is a valid reply."""
-        answer = boxed(reply)
+        answer = extract_answer(reply)
         if answer is None:
             return Verdict(None, False, "no answer")
         right = FAMILIES[problem.meta["family"]].right(problem.meta["facts"], answer)

@@ -17,7 +17,7 @@ _FINAL = re.compile(
 _LABEL = re.compile(r"[#*_:\s]*+(?:(?:the )?(?:final )?answer\b(?: is\b)?[\s:*_]*+)?", re.IGNORECASE)  # after ####
 
 
-def boxed(text: str) -> str | None:
+def extract_answer(text: str) -> str | None:
     r"""Return the final answer of a reply.
 
     The sources, in order of preference:

@@ -1,6 +1,6 @@
 r"""Grade mathematical answers: extract the answer from a reply and compare it with the gold answer.
 
-``extract_answer.boxed`` extracts the answer. It accepts ``\boxed{}``, GSM8K's ``####`` and SCoRe's ``Final Answer: The
+``extract_answer`` extracts the answer. It accepts ``\boxed{}``, GSM8K's ``####`` and SCoRe's ``Final Answer: The
 final answer is $...$`` (each half is sufficient, bold or not). Only the extracted string is compared, in two steps:
 
     1. String comparison after normalization of spacing, fractions, units and the final full stop. If both answers are
@@ -33,8 +33,8 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from amend.task.grading.extract_answer import LONGEST_ANSWER, boxed
-from amend.task.grading.normalize_answer import number, plain, undecorated
+from amend.task.grading.extract_answer import LONGEST_ANSWER, extract_answer
+from amend.task.grading.normalize_answer import parse_number, split_unit, strip_styling
 from amend.task.grading.worker_pool import Pool
 from amend.types import Verdict
 
@@ -42,10 +42,10 @@ _NOT = re.compile(r"\bnot\b")
 _WORD = re.compile(r"[A-Za-z]{4,}|[A-Z]{2,}")
 _BASE = re.compile(r"(?:.*[0-9A-F])_\{?([0-9]{1,2})\}?")
 _HALF_DAY = re.compile(r"[^a-z]*([ap])\.?m\.?[^a-z]*")
-SURELY_DIFFERENT = Fraction(1, 10**5)  # a larger difference is not explained by rounding
+MAX_ROUNDING_ERROR = Fraction(1, 10**5)  # a larger difference is not explained by rounding
 
 
-def decide(gold: str, answer: str) -> str | None:
+def compare_plain(gold: str, answer: str) -> str | None:
     """Compare two answers without sympy.
 
     Args:
@@ -55,7 +55,7 @@ def decide(gold: str, answer: str) -> str | None:
     Returns:
         "right" or "wrong"; None if sympy must decide.
     """
-    (a, a_unit), (b, b_unit) = plain(gold), plain(answer)
+    (a, a_unit), (b, b_unit) = split_unit(gold), split_unit(answer)
     if a == b and (a_unit == b_unit or not a_unit or not b_unit):
         return "right"
     if _NOT.search(answer) and not _NOT.search(gold):
@@ -66,7 +66,7 @@ def decide(gold: str, answer: str) -> str | None:
         return "wrong"  # math-verify ignores AM or PM and the base, and would find the numbers equal
     if _WORD.fullmatch(a) and _WORD.fullmatch(b):  # sympy would parse a word as a product of its letters
         return "right" if a.lower() == b.lower() else "wrong"
-    x, y = number(a), number(b)
+    x, y = parse_number(a), parse_number(b)
     if x is None or y is None:
         return None
     scales = [Fraction(1)]
@@ -75,10 +75,10 @@ def decide(gold: str, answer: str) -> str | None:
     gaps = [abs(x - y * scale) for scale in scales]
     if min(gaps) == 0:
         return "right"
-    return "wrong" if min(gaps) > SURELY_DIFFERENT else None
+    return "wrong" if min(gaps) > MAX_ROUNDING_ERROR else None
 
 
-class Grader:
+class MathGrader:
     """Grade replies against gold answers. Safe to use from several threads.
 
     Worker processes start when the first comparison needs sympy. They end with ``close`` or when the grader is deleted.
@@ -114,9 +114,9 @@ class Grader:
         Raises:
             UserError: If worker processes do not start. No reply causes an error.
         """
-        answers = [boxed(reply) for _, reply in pairs]
+        answers = [extract_answer(reply) for _, reply in pairs]
         normalized = [
-            (undecorated(gold), None if answer is None else undecorated(answer))
+            (strip_styling(gold), None if answer is None else strip_styling(answer))
             for (gold, _), answer in zip(pairs, answers, strict=True)
         ]
         reasons = [_grade_without_sympy(gold, answer) for gold, answer in normalized]
@@ -146,4 +146,4 @@ def _grade_without_sympy(gold: str, answer: str | None) -> str | None:
         return "right"
     if len(answer) > LONGEST_ANSWER:
         return "unparsed"
-    return decide(gold, answer)
+    return compare_plain(gold, answer)

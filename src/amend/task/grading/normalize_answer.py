@@ -1,7 +1,7 @@
 """Normalize a mathematical answer: remove styling, units and spacing that do not change its value.
 
-``undecorated`` removes styling and keeps valid LaTeX for sympy. ``plain`` also removes spacing and separates the unit.
-The result of ``plain`` is compared as a string or, through ``number``, as an exact number.
+``strip_styling`` removes styling and keeps valid LaTeX for sympy. ``split_unit`` also removes spacing and separates the
+unit. The result of ``split_unit`` is compared as a string or, through ``parse_number``, as an exact number.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _DECIMAL = re.compile(rf"([+-]?)((?:{_GROUPED}|[0-9]+)?(?:\.[0-9]+)?)")
 _RATIO = re.compile(r"([+-]?)(?:\\frac\{(-?[0-9]+)\}\{(-?[0-9]+)\}|([0-9]+)/([0-9]+))")
 
 
-def undecorated(answer: str) -> str:
+def strip_styling(answer: str) -> str:
     r"""Return an answer without styling: underline, colour, bold, outer braces; ``14^{\text{th}}`` becomes 14.
 
     Args:
@@ -72,7 +72,7 @@ def _is_braced(text: str) -> bool:
     return False
 
 
-def plain(answer: str) -> tuple[str, str]:
+def split_unit(answer: str) -> tuple[str, str]:
     r"""Split an answer into a normalized value and a unit: ``7\text{ hours}.`` gives ("7", "hours").
 
     Args:
@@ -102,11 +102,11 @@ def plain(answer: str) -> tuple[str, str]:
     return _ZEROS.sub("", text).rstrip("."), unit
 
 
-def number(text: str) -> Fraction | None:
+def parse_number(text: str) -> Fraction | None:
     """Return the exact value of an integer, decimal or fraction.
 
     Args:
-        text: A value that ``plain`` returned.
+        text: A value that ``split_unit`` returned.
 
     Returns:
         The value; None if the text is not a number of these kinds.

@@ -42,15 +42,15 @@ def compare_answers(gold: str, answer: str) -> str:
     if not target:
         return "unparsed"
     if _INTERVAL.fullmatch(gold.strip()):
-        answer = intervals(answer)
-    claims = [parse(side) for side in sides(gold, answer)]
+        answer = to_intervals(answer)
+    claims = [parse(side) for side in claimed_values(gold, answer)]
     if not all(claims):
         return "unparsed"
     equal = [verify(target, claim, timeout_seconds=None, raise_on_error=True) for claim in claims]
     return "right" if all(equal) else "wrong"
 
 
-def intervals(answer: str) -> str:
+def to_intervals(answer: str) -> str:
     r"""Write inequalities as intervals: ``x > 2`` becomes ``(2,\infty)``, ``x < 1 or x > 2`` becomes a union.
 
     Args:
@@ -79,7 +79,7 @@ def intervals(answer: str) -> str:
     return " \\cup ".join(parts)
 
 
-def sides(gold: str, answer: str) -> list[str]:
+def claimed_values(gold: str, answer: str) -> list[str]:
     """Return the values that an answer claims: ``x = 5`` claims 5; ``4 = 5`` claims 4 and 5 and is therefore wrong.
 
     If the gold answer is a number, only sides that are numbers count: ``a+b = 5``, ``|AB| = 5`` and ``f(2) = 5`` claim
@@ -97,14 +97,14 @@ def sides(gold: str, answer: str) -> list[str]:
     if _EQUALS.search(gold) or not _EQUALS.search(answer) or _SEVERAL.search(answer):
         return [answer]
     first, *rest = _EQUALS.split(answer)
-    numbers = [side for side in (first, *rest) if not named(side)]
-    equation = any(re.search(r"[0-9]", _MARKED.sub("", side)) for side in (first, *rest) if named(side))
-    if not named(gold) and numbers and not (equation and all(side.strip() == "0" for side in numbers)):
+    numbers = [side for side in (first, *rest) if not has_variable(side)]
+    equation = any(re.search(r"[0-9]", _MARKED.sub("", side)) for side in (first, *rest) if has_variable(side))
+    if not has_variable(gold) and numbers and not (equation and all(side.strip() == "0" for side in numbers)):
         return numbers
     return rest if _NAME.fullmatch(first.strip()) else [first, *rest]
 
 
-def named(side: str) -> bool:
+def has_variable(side: str) -> bool:
     """Check whether a side is empty or contains a variable: a letter that is not part of a unit or of a number."""
     return not side.strip() or re.search(r"[A-Za-z]", _NUMERIC.sub("", side)) is not None
 

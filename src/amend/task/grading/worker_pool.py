@@ -30,11 +30,11 @@ from amend.errors import UserError
 from amend.task.grading.sympy_compare import compare_answers
 
 WORKERS = 2
-STARTING = 60.0  # seconds within which the first worker must answer
+START_TIMEOUT = 60.0  # seconds within which the first worker must answer
 MEMORY = 2 * 2**30  # bytes; limit of a worker's address space
-REMEMBERED = 2**16  # number of cached comparisons
-AGAIN = 60.0  # seconds after which a timed-out comparison is tried once more, because the machine may have been busy
-WAYS = ("forkserver", "spawn")  # start methods in order of preference; only the fork server needs a local socket
+CACHE_SIZE = 2**16  # number of cached comparisons
+RETRY_AFTER = 60.0  # seconds until a timed-out comparison is tried once more, because the machine may have been busy
+START_METHODS = ("forkserver", "spawn")  # in order of preference; only the fork server needs a local socket
 log = logging.getLogger(__name__)
 
 Pair = tuple[str, str]  # gold, answer
@@ -43,8 +43,8 @@ Pair = tuple[str, str]  # gold, answer
 class Pool:
     """Compare (gold, answer) pairs in worker processes, and cache the results.
 
-    A timeout depends on the load of the machine, so its first occurrence is cached for ``AGAIN`` seconds only. A second
-    timeout of the same pair is cached permanently.
+    A timeout depends on the load of the machine, so its first occurrence is cached for ``RETRY_AFTER`` seconds only. A
+    second timeout of the same pair is cached permanently.
 
     Args:
         seconds: Limit of wall-clock time for each comparison.
@@ -76,19 +76,19 @@ class Pool:
             cached = {
                 pair: self._known[pair]
                 for pair in pairs
-                if pair in self._known and now - self._late.get(pair, now) < AGAIN
+                if pair in self._known and now - self._late.get(pair, now) < RETRY_AFTER
             }
             for pair in cached:
                 self._known.move_to_end(pair)
         pending = [pair for pair in pairs if pair not in cached]
         if not pending:
             return cached
-        workers = self._started()
+        workers = self._ensure_workers()
         try:
             futures = {
                 pair: workers.schedule(compare, args=[*pair, self._seconds], timeout=self._seconds) for pair in pending
             }
-            fresh = {pair: self._outcome(future) for pair, future in futures.items()}
+            fresh = {pair: self._result(future) for pair, future in futures.items()}
         except (RuntimeError, CancelledError) as error:  # the pool has died, or another thread has closed it
             raise self._worker_error(f"{type(error).__name__}: {error}") from error
         if late := sum(reason == "timeout" for reason in fresh.values()):
@@ -98,9 +98,9 @@ class Pool:
                 if self._late.pop(pair, None) is None and reason == "timeout":
                     self._late[pair] = time.monotonic()
             self._known.update(fresh)
-            while len(self._known) > REMEMBERED:
+            while len(self._known) > CACHE_SIZE:
                 self._known.popitem(last=False)
-            while len(self._late) > REMEMBERED:
+            while len(self._late) > CACHE_SIZE:
                 self._late.popitem(last=False)
         return cached | fresh
 
@@ -111,10 +111,10 @@ class Pool:
                 self._finalizer()
             self._workers = None
 
-    def _outcome(self, future: Future[str]) -> str:
+    def _result(self, future: Future[str]) -> str:
         try:
             # Each worker returns a result within the limit, so a pool that is silent for longer has died.
-            return future.result(timeout=self._seconds + STARTING)
+            return future.result(timeout=self._seconds + START_TIMEOUT)
         except ProcessExpired:  # the memory limit or the alarm ended the worker
             return "timeout"
         except TimeoutError:
@@ -122,13 +122,13 @@ class Pool:
                 return "timeout"
             raise self._worker_error("they stopped answering") from None
 
-    def _started(self) -> ProcessPool:
+    def _ensure_workers(self) -> ProcessPool:
         with self._lock:
             if self._workers is not None and self._owner == os.getpid() and self._workers.active:
                 return self._workers
             self._workers = None
             error: Exception | None = None
-            for method in WAYS:
+            for method in START_METHODS:
                 if method not in multiprocessing.get_all_start_methods():
                     continue
                 context = multiprocessing.get_context(method)
@@ -137,7 +137,7 @@ class Pool:
                 workers = ProcessPool(max_workers=WORKERS, initializer=limit_worker, context=context)
                 finalizer = weakref.finalize(self, _stop_workers, workers, os.getpid())
                 try:
-                    workers.schedule(compare, args=["x", "x", STARTING]).result(timeout=STARTING)
+                    workers.schedule(compare, args=["x", "x", START_TIMEOUT]).result(timeout=START_TIMEOUT)
                 except Exception as failure:  # fallback: try the next start method
                     error = error or failure
                     finalizer()

@@ -34,7 +34,7 @@ JSON: dict[str, Any] = {"null": None, "true": True, "false": False, "NaN": float
 JSON["__builtins__"] = {}
 
 
-def told(value: Any, other: Callable[[Any], str]) -> str:
+def serialize(value: Any, other: Callable[[Any], str]) -> str:
     """Serialize a value as JSON.
 
     A container becomes a list of a tag and its items. An instance of a subclass is serialized as its built-in base
@@ -50,7 +50,7 @@ def told(value: Any, other: Callable[[Any], str]) -> str:
     from _json import encode_basestring as quoted
 
     def items(tag: str, values: Any) -> str:
-        return f"[{', '.join([quoted(tag), *(told(item, other) for item in values)])}]"
+        return f"[{', '.join([quoted(tag), *(serialize(item, other) for item in values)])}]"
 
     if value is None or value is True or value is False:
         return {None: "null", True: "true", False: "false"}[value]
@@ -177,9 +177,9 @@ def run_solution() -> None:
     handler: Callable[[str], Any] = run
     while (content := message(feed)) is not None:
         try:
-            answer = f'["value", {told(handler(content), store)}]'
+            answer = f'["value", {serialize(handler(content), store)}]'
         except BaseException as error:  # SystemExit and KeyboardInterrupt are answers too
-            answer = f'["error", {told(type(error).__name__[:80], store)}]'
+            answer = f'["error", {serialize(type(error).__name__[:80], store)}]'
         write_line(answer)
         handler = answer_question
 
@@ -192,7 +192,7 @@ def run_tests() -> None:
 
     def ask(*question: Any) -> Any:
         TestCase.questions += 1
-        write_line(f"?{told(list(question), lambda value: reference(value))}")
+        write_line(f"?{serialize(list(question), lambda value: reference(value))}")
         kind, answer = json.loads(str(message(feed)))
         if kind == "gone":
             raise ProcessExited
@@ -252,7 +252,7 @@ class RemoteProxy:
     """
 
     def __init__(self, tag: str, key: str | int) -> None:
-        object.__setattr__(self, "reference", f'["{tag}", {told(key, repr)}]')
+        object.__setattr__(self, "reference", f'["{tag}", {serialize(key, repr)}]')
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         """Call the function or object in the solution process, and return its answer."""
