@@ -8,8 +8,9 @@ therefore trained once, like any other sampled token.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypedDict, cast
 
 import numpy as np
 import torch
@@ -18,6 +19,19 @@ from torch import Tensor
 
 from amend.distributed import collectives
 from amend.types import Episode, Scored
+
+
+class Extras(TypedDict, total=False):
+    """Further values of a batch, each [b t], which only some algorithms and engines need."""
+
+    sampling_logprobs: Float[Tensor, "b t"]
+    """The engine's log-probabilities, if they differ from the trainer's (``Algorithm.make_batch``)."""
+    importance_weights: Float[Tensor, "b t"]
+    """The truncated importance weight of each token, if the engine's log-probabilities differ from the trainer's."""
+    values: Float[Tensor, "b t"]
+    """The value head's estimate before each token (PPO)."""
+    value_targets: Float[Tensor, "b t"]
+    """The target of the value head (PPO)."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +51,7 @@ class Batch:
             of the turn.
         reward: The reward of each turn.
         group_id: The group of each episode. Episodes of one problem have the same number.
-        extras: Values that an algorithm computes once before its updates, such as the "value" of a critic. If the
-            engine's log-probabilities differ from the trainer's: the engine's log-probabilities ("engine") and the
-            importance weight of each token ("importance"), see ``Algorithm.make_batch``.
+        extras: What an algorithm computes once before its updates, see ``Extras``.
     """
 
     tokens: Int[Tensor, "b t"]
@@ -51,7 +63,7 @@ class Batch:
     token_rewards: Float[Tensor, "b t"]
     reward: Float[Tensor, "b k"]
     group_id: Int[Tensor, " b"]
-    extras: Mapping[str, Float[Tensor, "b t"]] = field(default_factory=dict)
+    extras: Extras = field(default_factory=Extras)
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -65,12 +77,16 @@ class Batch:
         longest = int((self.turn[index] >= 0).sum(dim=1).max())
         fields = {name: getattr(self, name)[index] for name in (*ALONG_TIME, "reward", "group_id")}
         fields |= {name: fields[name][:, :longest] for name in ALONG_TIME}
-        return Batch(**fields, extras={name: value[index, :longest] for name, value in self.extras.items()})
+        return Batch(**fields, extras=self._map_extras(lambda value: value[index, :longest]))
+
+    def _map_extras(self, change: Callable[[Tensor], Tensor]) -> Extras:
+        changed = {name: change(value) for name, value in self.extras.items() if isinstance(value, Tensor)}
+        return cast(Extras, changed)
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch on another device."""
         fields = {name: getattr(self, name).to(device) for name in (*ALONG_TIME, "reward", "group_id")}
-        return Batch(**fields, extras={name: value.to(device) for name, value in self.extras.items()})
+        return Batch(**fields, extras=self._map_extras(lambda value: value.to(device)))
 
 
 ALIKE = 1.25  # largest ratio of the lengths of two episodes in a micro-batch

@@ -79,10 +79,10 @@ def test_how_a_batch_is_cut_changes_no_weight(max_tokens_per_micro_batch: int) -
         pi = toy.lm(torch.tensor([PROMPT])).logits[0, -1].softmax(-1)
     for row, token in enumerate(batch.tokens[:, 3].tolist()):
         ratio = float(pi[token]) * 20 / SHARES[token]
-        assert float(batch.extras["importance"][row, 3]) == pytest.approx(min(ratio, 1.5), rel=1e-4)
+        assert float(batch.extras["importance_weights"][row, 3]) == pytest.approx(min(ratio, 1.5), rel=1e-4)
         assert float(batch.old_logprobs[row, 3].exp()) == pytest.approx(float(pi[token]), rel=1e-4)
-        assert float(batch.extras["engine"][row, 3].exp()) == pytest.approx(SHARES[token] / 20)
-    assert torch.equal(batch.extras["importance"][:, :3], torch.ones(20, 3))
+        assert float(batch.extras["sampling_logprobs"][row, 3].exp()) == pytest.approx(SHARES[token] / 20)
+    assert torch.equal(batch.extras["importance_weights"][:, :3], torch.ones(20, 3))
 
 
 class Beside(Local):
@@ -139,6 +139,6 @@ def test_what_is_clipped_in_later_updates_is_measured_from_the_policy_that_began
     with torch.no_grad():
         out = toy(batch.tokens, batch.loss_mask, batch.temperature, reference=False)
     assert torch.allclose((out.logp - batch.old_logprobs).exp(), torch.ones_like(out.logp), atol=1e-5)
-    both = batch.extras["importance"] * (out.logp - batch.old_logprobs).exp()
-    assert torch.allclose(both, (out.logp - batch.extras["engine"]).exp(), atol=1e-4)
-    assert exp(float(batch.extras["engine"][0, 3])) == pytest.approx(1 / 20)
+    both = batch.extras["importance_weights"] * (out.logp - batch.old_logprobs).exp()
+    assert torch.allclose(both, (out.logp - batch.extras["sampling_logprobs"]).exp(), atol=1e-4)
+    assert exp(float(batch.extras["sampling_logprobs"][0, 3])) == pytest.approx(1 / 20)

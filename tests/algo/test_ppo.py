@@ -80,8 +80,8 @@ def test_advantage_and_target() -> None:
     """
     made = learner(bias=0.5)
     batch = made.prepare(three_tokens())
-    assert batch.extras["value"].tolist() == [[0, 0.5, 0.5, 0, 0.5]]
-    assert batch.extras["target"].tolist() == [[0, 0.53125, 1.625, 0, 2]]
+    assert batch.extras["values"].tolist() == [[0, 0.5, 0.5, 0, 0.5]]
+    assert batch.extras["value_targets"].tolist() == [[0, 0.53125, 1.625, 0, 2]]
     assert made.advantages(batch).tolist() == [[0, 0.03125, 1.125, 0, 1.5]]
 
 
@@ -131,7 +131,7 @@ def test_weights() -> None:
 
 def test_nothing_is_expected_at_first() -> None:
     made = learner()
-    assert made.prepare(two_by_four()).extras["value"].abs().max() == 0
+    assert made.prepare(two_by_four()).extras["values"].abs().max() == 0
 
 
 def test_a_value_belongs_to_what_its_token_was_predicted_from() -> None:
@@ -140,7 +140,7 @@ def test_a_value_belongs_to_what_its_token_was_predicted_from() -> None:
     torch.nn.init.normal_(made.value.weight)
 
     def values(reply: list[int]) -> torch.Tensor:
-        return made.prepare(collate([scored(episode([([2], reply)]), (1.0,))])).extras["value"][0]
+        return made.prepare(collate([scored(episode([([2], reply)]), (1.0,))])).extras["values"][0]
 
     assert torch.equal(values([5, 6, 4]), values([5, 6, 6]))
     assert bool((values([5, 6, 4])[2:] != values([6, 6, 4])[2:]).all())
@@ -152,7 +152,7 @@ def test_values_do_not_depend_on_the_micro_batch() -> None:
     for max_tokens_per_micro_batch in (4096, 1):
         made = learner(max_tokens_per_micro_batch=max_tokens_per_micro_batch)
         torch.nn.init.constant_(made.value.weight, 0.1)
-        found.append(made.prepare(two_by_four()).extras["value"])
+        found.append(made.prepare(two_by_four()).extras["values"])
     assert torch.allclose(found[0], found[1]) and found[0][0, 1:].abs().min() > 0
     assert found[0][1, 2:].abs().max() == 0
 

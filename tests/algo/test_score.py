@@ -175,7 +175,7 @@ def test_adaptive_beta2_follows_the_objective_and_never_falls_below_its_start() 
     for kl_t1, expected in ((0.5, 1.0), (100.0, 0.1), (1e-4, 10.0)):
         batch = two_by_four([(0.0, 1.0), (1.0, 0.0)])
         made.beta2_now = 0.1
-        made.next_message({"kl_t1": kl_t1}, batch)
+        made.update_beta2({"kl_t1": kl_t1}, batch)
         assert made.beta2_now == pytest.approx(expected)
     assert made.extra_state() == {"beta2_now": made.beta2_now}
 
@@ -184,5 +184,5 @@ def test_adaptive_beta2_of_a_later_part_looks_at_every_turn_that_is_held() -> No
     made = learner(0, adaptive_beta2=True, turns=3)
     made.iteration, made.beta2_now = made.stage1_iterations, 0.1  # I(b): turns 1 and 2 are held
     made.advantage = lambda batch: torch.tensor([[0.0, 0.0, 2.0], [0.0, 0.0, -4.0]])
-    made.next_message({"kl_t1": 1.0, "kl_t2": 0.5, "kl_t3": 9.0}, two_by_four(PAIRS))
+    made.update_beta2({"kl_t1": 1.0, "kl_t2": 0.5, "kl_t3": 9.0}, two_by_four(PAIRS))
     assert made.beta2_now == pytest.approx(3.0 / 1.5)

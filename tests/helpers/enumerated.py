@@ -100,7 +100,7 @@ def expected(algorithm: Algorithm, world: World, apart: bool = False, values: Te
     values: what a critic says before each token, [e t], in the place of the learner's own
     """
     if values is not None:
-        algorithm.values = lambda batch, out: batch.extras.get("value", values)  # type: ignore[attr-defined]
+        algorithm.values = lambda batch, out: batch.extras.get("values", values)  # type: ignore[attr-defined]
     batch, count = algorithm.prepare(world.batch), len(world.chance)
     out = world.policy(batch.tokens, batch.loss_mask, batch.temperature, reference=True)
     hidden = None if out.hidden is None else torch.zeros(*batch.loss_mask.shape, out.hidden.shape[1]).double()

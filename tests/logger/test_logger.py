@@ -18,7 +18,7 @@ from composed import composed
 from synthetic_run import runs
 from wandb_server import Loopback
 
-from amend.logger import make
+from amend.logger.make import build_logger
 from amend.results.analysis.run_extract import gather
 from amend.results.analysis.study import study
 from amend.results.run_folder.provenance import lockfile
@@ -28,9 +28,9 @@ SEEN = """
     import json, sys
     from pathlib import Path
     from omegaconf import OmegaConf
-    from amend.logger import make as logger
+    from amend.logger.make import build_logger
     cfg, folder = OmegaConf.load(sys.argv[1]), Path(sys.argv[2])
-    made = logger.make(cfg, folder)
+    made = build_logger(cfg, folder)
     for r in (1, 2):
         made.log({"iteration": r, "accuracy_t1": 0.25 * r, "sampled_tokens": 100 * r}, r)
     made.figures({"reward": "<svg xmlns='http://www.w3.org/2000/svg'></svg>"})
@@ -165,7 +165,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 def test_trackio_is_told_the_same(recorded: Recorder, tmp_path: Path) -> None:
     cfg = composed("logger=trackio", "logger.group=g", f"runs_dir={tmp_path}")
     folder = tmp_path / "math" / "score" / "0123abcd-s0"
-    made = make.make(cfg, folder)
+    made = build_logger(cfg, folder)
     made.log({"iteration": 1, "loss": 0.5}, 1)
     made.finish({"algo": "score", "trained": {"delta": {"mean": 0.25}}}, {"problem": ["a"], "answer": [None]})
     assert made.errors == 0

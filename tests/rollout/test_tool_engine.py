@@ -33,12 +33,12 @@ SEEDS = [(0, i) for i in range(len(PROMPTS))]
 class Echo:
     """Writes ``bb`` after every ``a``."""
 
-    mark = "a"
+    end_mark = "a"
 
     def answer(self, text: str) -> str | None:
         return "bb" if text.endswith("a") else None
 
-    def pieces(self, text: str) -> list[tuple[str, bool]]:
+    def split_reply(self, text: str) -> list[tuple[str, bool]]:
         return [(text, False)]
 
 

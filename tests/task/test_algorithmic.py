@@ -19,7 +19,7 @@ from scripted import ready
 from amend.batch import collate
 from amend.components import build_algorithm, build_components
 from amend.errors import UserError
-from amend.task.algorithmic import Algorithmic, posed
+from amend.task.algorithmic import Algorithmic, format_question
 from amend.task.base import Task
 from amend.task.dataset.execution_traces import LONGEST, OPERATIONS, Trace, execute
 from amend.task.dataset.splits import part
@@ -253,8 +253,8 @@ def test_checking_is_total(reply: str) -> None:
 
 
 def test_questions_by_hand() -> None:
-    assert posed("add", (47, 12)) == "4 7 + 1 2 ="
-    assert posed("sort", (47, 1, 2)) == "sort ( 4 7 , 1 , 2 ) ="
+    assert format_question("add", (47, 12)) == "4 7 + 1 2 ="
+    assert format_question("sort", (47, 1, 2)) == "sort ( 4 7 , 1 , 2 ) ="
 
 
 def test_supervised_fine_tuning_learns_from_the_solutions() -> None:

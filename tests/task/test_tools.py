@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amend.task.tools import Calculator, evaluate, shown, without_marks
+from amend.task.tools import Calculator, evaluate, format_value, strip_annotations
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from amend.task.tools import Calculator, evaluate, shown, without_marks
     ],
 )  # fmt: skip
 def test_what_it_computes(expression: str, value: str) -> None:
-    assert shown(evaluate(expression) or Fraction(0)) == value
+    assert format_value(evaluate(expression) or Fraction(0)) == value
 
 
 @pytest.mark.parametrize(
@@ -37,14 +37,14 @@ def test_what_it_has_no_answer_to(expression: str) -> None:
 def test_it_is_total_and_fast(expression: str) -> None:
     began = time.perf_counter()
     value = evaluate(expression)
-    assert value is None or shown(value)
+    assert value is None or format_value(value)
     assert time.perf_counter() - began < 1.0
 
 
 @given(st.integers(-(10**6), 10**6), st.integers(-(10**6), 10**6), st.sampled_from("+-*"))
 def test_integers_are_exact(a: int, b: int, operation: str) -> None:
     right = {"+": a + b, "-": a - b, "*": a * b}[operation]
-    assert shown(evaluate(f"({a}){operation}({b})") or Fraction(0)) == str(right)
+    assert format_value(evaluate(f"({a}){operation}({b})") or Fraction(0)) == str(right)
 
 
 @pytest.mark.parametrize(
@@ -68,8 +68,8 @@ def test_what_is_a_call(text: str, answer: str | None) -> None:
 
 @given(st.text() | st.lists(st.sampled_from(["<<", "1+1", "=", "2", ">>", " so ", "\n"])).map("".join))
 def test_pieces_join_to_the_text_and_marks_go(text: str) -> None:
-    pieces = Calculator().pieces(text)
+    pieces = Calculator().split_reply(text)
     assert "".join(piece for piece, _ in pieces) == text
     assert all(piece.endswith(">>") for piece, tool in pieces if tool)
     assert Calculator().answer(text) is None or text.endswith("=")
-    assert len(without_marks(text)) <= len(text)
+    assert len(strip_annotations(text)) <= len(text)

@@ -208,7 +208,9 @@ class Algorithm(GradientUpdate):
             return batch
         logprobs = self.read(batch, lambda micro: self.policy.logp(micro.tokens, micro.loss_mask, micro.temperature))
         weight = policy_loss.truncated_importance_weight(logprobs, batch.old_logprobs, cap)
-        return replace(batch, old_logprobs=logprobs, extras={"engine": batch.old_logprobs, "importance": weight})
+        return replace(
+            batch, old_logprobs=logprobs, extras={"sampling_logprobs": batch.old_logprobs, "importance_weights": weight}
+        )
 
     def configure_model(self) -> None:
         """Shard the modules that are trained besides the policy, such as a value head, if the policy is sharded."""

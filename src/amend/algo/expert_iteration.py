@@ -42,12 +42,12 @@ class ExpertIteration(Imitation):
         """Drop duplicates, and keep at most ``max_per_problem`` traces of each problem."""
         seen: set[tuple[str, tuple[tuple[int, ...], ...]]] = set()
         counts: dict[str, int] = {}
-        kept = []
+        selected = []
         for trace in traces:
             name = trace.episode.problem.id
             solution = (name, tuple(turn.reply.tokens for turn in trace.episode.turns))
             if solution not in seen and counts.get(name, 0) < self.max_per_problem:
                 seen.add(solution)
                 counts[name] = counts.get(name, 0) + 1
-                kept.append(trace)
-        return kept
+                selected.append(trace)
+        return selected

@@ -217,7 +217,7 @@ class GradientUpdate(pl.LightningModule, ABC):
             This rank's part of each metric; the sum over the ranks is the metric of the minibatch.
         """
         weights, chosen = self.token_weights(batch), self.exploration.entropy.choose(batch, advantages)
-        weights = weights * batch.extras.get("importance", 1.0)
+        weights = weights * batch.extras.get("importance_weights", 1.0)
         num_tokens = max(int(batch.loss_mask.sum()), 1)
         totals: dict[str, float] = {}
         for rows, counts in micro_batches(batch, self.policy.max_tokens_per_micro_batch):
@@ -228,10 +228,12 @@ class GradientUpdate(pl.LightningModule, ABC):
             loss = (loss * weights[rows, :t]).sum() * counts
             if loss.requires_grad:
                 loss.backward()  # Lightning's backward would all-reduce the gradient of each micro-batch
-            sums = logprob_metrics(out, micro.loss_mask, micro.turn, micro.extras.get("engine", micro.old_logprobs))
+            sums = logprob_metrics(
+                out, micro.loss_mask, micro.turn, micro.extras.get("sampling_logprobs", micro.old_logprobs)
+            )
             sums |= {"loss": loss.item() * num_tokens}
-            if "importance" in micro.extras:
-                sums["sampling/importance_ratio"] = float(micro.extras["importance"][micro.loss_mask].sum())
+            if "importance_weights" in micro.extras:
+                sums["sampling/importance_ratio"] = float(micro.extras["importance_weights"][micro.loss_mask].sum())
             for key, value in sums.items():
                 totals[key] = totals.get(key, 0.0) + value * counts
         per_episode = {key: value / len(batch) for key, value in totals.items() if key.startswith("kl_")}

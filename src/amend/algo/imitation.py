@@ -152,7 +152,7 @@ class Imitation(Algorithm):
 
     def load_extra_state(self, memory: dict[str, Any]) -> None:
         """Restore the traces for the next fit."""
-        self.kept = [_trace(kept) for kept in memory["kept"]]
+        self.kept = [_restore_trace(state) for state in memory["kept"]]
 
 
 def last_turn_only(trace: Scored) -> Scored:
@@ -176,15 +176,15 @@ def group_by_problem(scored: list[Scored]) -> dict[str, list[Scored]]:
     return groups
 
 
-def _trace(kept: dict[str, Any]) -> Scored:
+def _restore_trace(state: dict[str, Any]) -> Scored:
     """Convert one value of ``extra_state`` back to a trace."""
-    episode = kept["episode"]
+    episode = state["episode"]
     turns = tuple(
         Turn(tuple(t["prompt"]), Completion(**t["reply"]), t["is_trained"], t["temperature"]) for t in episode["turns"]
     )
     return Scored(
         Episode(Problem(**episode["problem"]), episode["sample"], turns),
-        kept["reward"],
-        kept["parts"],
-        verified=tuple(kept["verified"]),
+        state["reward"],
+        state["parts"],
+        verified=tuple(state["verified"]),
     )

@@ -87,7 +87,7 @@ class PPO(Algorithm):
             batch: The episodes of an iteration.
 
         Returns:
-            The batch with the extras ``value`` and ``target``.
+            The batch with the extras ``values`` and ``value_targets``.
         """
         batch = super().prepare(batch)
 
@@ -97,7 +97,7 @@ class PPO(Algorithm):
         value = self.read(batch, compute_values)
         target = value + gae(self.pay(batch), value, batch.loss_mask, self.gamma, self.gae_lambda)
         return replace(
-            batch, extras={**batch.extras, "value": value, "target": torch.where(batch.loss_mask, target, 0.0)}
+            batch, extras={**batch.extras, "values": value, "value_targets": torch.where(batch.loss_mask, target, 0.0)}
         )
 
     def pay(self, batch: Batch) -> Float[Tensor, "b t"]:
@@ -131,7 +131,7 @@ class PPO(Algorithm):
 
     def advantages(self, batch: Batch) -> Float[Tensor, "b t"]:
         """Return the advantage of each token, which ``prepare`` computed."""
-        advantage = batch.extras["target"] - batch.extras["value"]
+        advantage = batch.extras["value_targets"] - batch.extras["values"]
         return whiten(advantage, batch.loss_mask) if self.normalize_advantage else advantage
 
     def loss(self, batch: Batch, advantages: Float[Tensor, "b t"], out: TokenLogprobs) -> Float[Tensor, "b t"]:
@@ -139,7 +139,7 @@ class PPO(Algorithm):
         policy = policy_loss.ppo_clip_loss(
             out.logp, batch.old_logprobs, advantages, self.clip_ratio_low, self.clip_ratio_high
         )
-        value, old_value, target = self.values(batch, out), batch.extras["value"], batch.extras["target"]
+        value, old_value, target = self.values(batch, out), batch.extras["values"], batch.extras["value_targets"]
         clipped = old_value + (value - old_value).clamp(-self.clip_range_vf, self.clip_range_vf)
         return policy + self.vf_coef / 2 * torch.maximum((value - target).square(), (clipped - target).square())
 

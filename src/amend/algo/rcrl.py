@@ -71,9 +71,9 @@ class RCRL(Imitation):
         right = [trace for trace in scored if trace.correct[0]]
         wrong = [trace for trace in scored if not trace.correct[0]]
         wrong = wrong[: len(right)] if self.balance else wrong
-        return [at_temperature_one(self.reminded(trace)) for trace in right + wrong]
+        return [at_temperature_one(self.build_tagged_trace(trace)) for trace in right + wrong]
 
-    def reminded(self, one: Scored) -> Scored:
+    def build_tagged_trace(self, one: Scored) -> Scored:
         """Return the training trace of an episode: its first reply under the tag of its correctness.
 
         Tags that the policy sampled in the reply are removed first.

@@ -153,8 +153,8 @@ class SCoRe(Algorithm):
         """
         if self.target is None and self.stage2 == "star":
             return (batch.reward[:, -1:] > 0).to(batch.reward.dtype).expand_as(batch.reward)
-        pay = returns(self.pay(batch.reward), self.gamma)
-        return pay - self.expected(pay, batch)
+        turn_return = returns(self.pay(batch.reward), self.gamma)
+        return turn_return - self.expected(turn_return, batch)
 
     def advantages(self, batch: Batch) -> Float[Tensor, "b t"]:
         """Return at each token the advantage of its turn, minus the KL estimate with ``kl=k1_in_reward``."""
@@ -210,10 +210,10 @@ class SCoRe(Algorithm):
         if is_new_part and self.iteration <= self.stage1_iterations * (self.turns - 1) and self.anchor == "previous":
             self.policy.freeze_reference()
         metrics = super().update(scored)
-        self.next_message(metrics, collate(scored))
+        self.update_beta2(metrics, collate(scored))
         return metrics | ({"beta2": self.beta2_now} if self.adaptive_beta2 else {})
 
-    def next_message(self, learned: dict[str, float], batch: Batch) -> None:
+    def update_beta2(self, learned: dict[str, float], batch: Batch) -> None:
         """Update beta2 in Stage I, so that the two terms of its objective have similar sizes.
 
         beta2 becomes mean |A| / KL, limited to the range from ``beta2`` to 100 ``beta2``. A is the advantage of the

@@ -11,7 +11,7 @@ from amend.components import Components, build_components
 from amend.distributed.threads import set_threads
 from amend.evaluation.suite import run_suite
 from amend.policy.tiny.model_card import SAMPLES, write_card
-from amend.policy.tiny.pretrain import rebuild
+from amend.policy.tiny.pretrain import pretrain
 from amend.results.analysis.summary import summarise
 from amend.results.metrics.pass_at_k import pass_at_k
 from amend.results.report.terminal.live_view import View
@@ -47,7 +47,7 @@ def run(cfg: DictConfig) -> int:
     """Train the built-in model, evaluate it, and write its folder with the model card."""
     set_threads(cfg.trainer.threads, cfg.trainer.nodes)
     start = time.perf_counter()
-    out = rebuild(cfg)
+    out = pretrain(cfg)
     seconds = time.perf_counter() - start
     cfg = OmegaConf.merge(cfg, {"policy": {"path": str(out)}})  # type: ignore[assignment]
     components, view = build_components(cfg), View(total_iterations=0)

@@ -15,8 +15,8 @@ from amend.distributed import collectives, fsdp, launch
 from amend.errors import INTERRUPTED
 from amend.evaluation.suite import BaseEvaluation, build_summary, evaluate_base, run_suite, write_episodes
 from amend.job.train_orm import configured_outcome_models, count_orm_sampled_tokens, train_missing_orm
-from amend.logger import make as loggers
 from amend.logger.base import Logger, NoLogger
+from amend.logger.make import build_logger
 from amend.results.report.charts.export import export_charts
 from amend.results.report.html.run_page import write_report
 from amend.results.report.terminal.final_report import final_table
@@ -102,7 +102,7 @@ def prepare(cfg: DictConfig, folder: RunFolder, start: float) -> TrainingRun:
     build(cfg.init)(components, folder, cfg.seed, cfg.algo.max_tokens)
     algorithm = build_algorithm(cfg, components)
     view = View(total_iterations=algorithm.num_iterations)
-    logger = loggers.make(cfg, folder.path) if collectives.is_rank_zero() else NoLogger(folder.path, {})
+    logger = build_logger(cfg, folder.path) if collectives.is_rank_zero() else NoLogger(folder.path, {})
     thresholds = AlertThresholds(**to_kwargs(cfg.alerts))
     callbacks = build_callbacks(folder, view, logger, components.reward, cfg.trainer.checkpoint_every, thresholds)
     setup = {**describe_setup(cfg, components, folder.path), **estimate_run(cfg, components)}

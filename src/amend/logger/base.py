@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 log = logging.getLogger(__name__)
-SHOWN = 200  # rows of a table that are sent to a tracker; episodes.parquet has all rows
+MAX_TABLE_ROWS = 200  # rows of a table that are sent to a tracker; episodes.parquet has all rows
 
 Columns = Mapping[str, Sequence[Any]]
 
@@ -46,13 +46,13 @@ class Logger:
         """
         self._try(self._table, name, columns)
 
-    def figures(self, pictures: Mapping[str, str]) -> None:
+    def figures(self, charts: Mapping[str, str]) -> None:
         """Log the charts of the run.
 
         Args:
-            pictures: The text of an SVG file for each name.
+            charts: The text of an SVG file for each name.
         """
-        self._try(self._figures, pictures)
+        self._try(self._figures, charts)
 
     def finish(self, summary: Mapping[str, Any], columns: Columns) -> None:
         """Log the final metrics and episodes, and close the tracker. Nothing can be logged afterwards.
@@ -78,7 +78,7 @@ class Logger:
 
     def _table(self, name: str, columns: Columns) -> None: ...
 
-    def _figures(self, pictures: Mapping[str, str]) -> None: ...
+    def _figures(self, charts: Mapping[str, str]) -> None: ...
 
     def _finish(self, summary: Mapping[str, Any]) -> None: ...
 
@@ -87,7 +87,7 @@ class NoLogger(Logger):
     """A logger that logs nothing. The run folder still has all results."""
 
 
-def stamp(folder: Path) -> dict[str, Any]:
+def read_provenance(folder: Path) -> dict[str, Any]:
     """Read the provenance of a run from its folder.
 
     Args:
@@ -103,7 +103,7 @@ def stamp(folder: Path) -> dict[str, Any]:
     return {key: versions.get(key) for key in ("commit", "lockfile", "python", "command")}
 
 
-def numbers(value: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+def flatten_numbers(value: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     """Flatten a nested mapping to its numbers.
 
     Args:
@@ -116,7 +116,7 @@ def numbers(value: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     flat: dict[str, float] = {}
     for key, item in value.items():
         if isinstance(item, Mapping):
-            flat |= numbers(item, f"{prefix}{key}.")
+            flat |= flatten_numbers(item, f"{prefix}{key}.")
         elif isinstance(item, int | float) and not isinstance(item, bool):
             flat[f"{prefix}{key}"] = item
     return flat

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from amend.logger.base import Logger
 
 
-def make(cfg: DictConfig, folder: Path) -> Logger:
+def build_logger(cfg: DictConfig, folder: Path) -> Logger:
     """Create the logger that the configuration selects.
 
     Args:

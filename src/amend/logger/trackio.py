@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from amend.logger.base import SHOWN, Columns, Logger, numbers, stamp
+from amend.logger.base import MAX_TABLE_ROWS, Columns, Logger, flatten_numbers, read_provenance
 
 
 class Trackio(Logger):
@@ -36,7 +36,7 @@ class Trackio(Logger):
                 project=project,
                 name="/".join(folder.parts[-3:]),
                 group=group,
-                config={**config, "versions": stamp(folder)},
+                config={**config, "versions": read_provenance(folder)},
                 resume="allow",
                 embed=False,
             )
@@ -48,11 +48,11 @@ class Trackio(Logger):
 
     def _table(self, name: str, columns: Columns) -> None:
         if self._library is not None:
-            rows = [list(row) for row in list(zip(*columns.values(), strict=True))[:SHOWN]]
+            rows = [list(row) for row in list(zip(*columns.values(), strict=True))[:MAX_TABLE_ROWS]]
             self._library.log({name: self._library.Table(columns=list(columns), data=rows)})
 
     def _finish(self, summary: Mapping[str, Any]) -> None:
         if self._library is not None:
             with contextlib.redirect_stdout(io.StringIO()):
-                self._library.log({f"summary/{name}": value for name, value in numbers(summary).items()})
+                self._library.log({f"summary/{name}": value for name, value in flatten_numbers(summary).items()})
                 self._library.finish()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from amend.logger.base import SHOWN, Columns, Logger, stamp
+from amend.logger.base import MAX_TABLE_ROWS, Columns, Logger, read_provenance
 
 
 class Wandb(Logger):
@@ -69,7 +69,7 @@ class Wandb(Logger):
             dir=runs_dir,
             id=id_file.read_text(encoding="ascii"),
             name="/".join(folder.parts[-3:]),
-            config={**config, "versions": stamp(folder)},
+            config={**config, "versions": read_provenance(folder)},
             mode=self.mode,  # type: ignore[arg-type]
             resume="allow"
             if is_resumed and (self.mode or os.environ.get("WANDB_MODE", "online")) == "online"
@@ -86,14 +86,14 @@ class Wandb(Logger):
         if self._run is not None:
             import wandb
 
-            rows = list(zip(*columns.values(), strict=True))[:SHOWN]
+            rows = list(zip(*columns.values(), strict=True))[:MAX_TABLE_ROWS]
             self._run.log({name: wandb.Table(columns=list(columns), data=[list(row) for row in rows])})
 
-    def _figures(self, pictures: Mapping[str, str]) -> None:
+    def _figures(self, charts: Mapping[str, str]) -> None:
         if self._run is not None:
             import wandb
 
-            self._run.log({f"figures/{name}": wandb.Html(svg, inject=False) for name, svg in pictures.items()})
+            self._run.log({f"figures/{name}": wandb.Html(svg, inject=False) for name, svg in charts.items()})
 
     def _finish(self, summary: Mapping[str, Any]) -> None:
         if self._run is not None:

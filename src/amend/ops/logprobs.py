@@ -61,7 +61,7 @@ def logprob_metrics(
         out: The values of each token under the trainer's policy, each field [b t].
         loss_mask: True for the tokens that the policy sampled.
         turn: The turn of each token, counted from 0; -1 on padding.
-        behaviour: The log-probabilities that the engine computed when it sampled the tokens.
+        sampling_logprobs: The log-probabilities that the engine computed when it sampled the tokens.
 
     Returns:
         ``entropy``: the sum of entropies, in nats. ``sampling/logp_difference``: the sum of |log pi of the trainer -

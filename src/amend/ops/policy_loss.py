@@ -2,7 +2,7 @@
 
     reinforce_loss       L_t(theta) = - A_t log pi_t(theta)                                  Williams 1992
     ppo_clip_loss        L_t(theta) = - min(rho_t A_t, clip(rho_t, 1 - low, 1 + high) A_t)   PPO, Schulman et al. 2017
-                         rho_t = pi_t(theta) / pi_t(behaviour); DAPO (Yu et al. 2025) sets high above low
+                         rho_t = pi_t(theta) / pi_t(old); DAPO (Yu et al. 2025) sets high above low
     sequence_clip_loss   the same loss with one ratio per turn, rho = prod_t rho_t: a reply is one action
                          RLOO, Ahmadian et al. 2024
 
@@ -26,7 +26,7 @@ def reinforce_loss(logp: Float[Tensor, "b t"], advantages: Float[Tensor, "b t"])
 
     Args:
         logp: The log-probabilities of the tokens under the policy that is trained.
-        credit: The advantage of each token.
+        advantages: The advantage of each token.
 
     Returns:
         The loss of each token.
@@ -47,8 +47,8 @@ def ppo_clip_loss(
 
     Args:
         logp: The log-probabilities of the tokens under the policy that is trained.
-        behaviour: The log-probabilities of the tokens under the policy that sampled them. They get no gradient.
-        credit: The advantage of each token.
+        old_logprobs: The log-probabilities of the tokens under the policy that sampled them. They get no gradient.
+        advantages: The advantage of each token.
         low: The clip range below 1, PPO's epsilon.
         high: The clip range above 1; PPO has high = low, DAPO has high > low.
 
@@ -76,8 +76,8 @@ def sequence_clip_loss(
 
     Args:
         logp: The log-probabilities of the tokens under the policy that is trained.
-        behaviour: The log-probabilities of the tokens under the policy that sampled them. They get no gradient.
-        credit: The advantage of each token, equal for all sampled tokens of a turn.
+        old_logprobs: The log-probabilities of the tokens under the policy that sampled them. They get no gradient.
+        advantages: The advantage of each token, equal for all sampled tokens of a turn.
         turn: The turn of each token, counted from 0; -1 on padding.
         loss_mask: True for the tokens that the policy sampled.
         low: The clip range below 1.

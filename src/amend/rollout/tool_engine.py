@@ -51,7 +51,7 @@ class ToolEngine:
 
     def __init__(self, engine: Engine, tool: Tool, renderer: ChatRenderer) -> None:
         self._engine, self._tool, self._renderer = engine, tool, renderer
-        self._pause = renderer.ending(tool.mark)
+        self._pause = renderer.ending(tool.end_mark)
         self.max_batch_size, self.importance_sampling_cap = engine.max_batch_size, engine.importance_sampling_cap
 
     def sync_weights(self) -> None:
@@ -116,7 +116,7 @@ def text_to_completion(tool: Tool, renderer: ChatRenderer, text: str) -> Complet
     """
     tokens: list[int] = []
     sampled: list[bool] = []
-    for piece, is_tool in tool.pieces(text):
+    for piece, is_tool in tool.split_reply(text):
         piece_tokens = renderer.encode(piece) if tokens else renderer.render_reply(piece)
         tokens += piece_tokens
         sampled += [not is_tool] * len(piece_tokens)

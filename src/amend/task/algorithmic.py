@@ -124,7 +124,7 @@ class Algorithmic:
         for _ in range(10_000):
             name = self._operations[int(rng.integers(len(self._operations)))]
             operands = self._operands(name, rng)
-            question = posed(name, operands)
+            question = format_question(name, operands)
             if part(question) == split:
                 break
         else:
@@ -200,7 +200,7 @@ class Algorithmic:
         return problems
 
 
-def posed(name: str, operands: Sequence[int]) -> str:
+def format_question(name: str, operands: Sequence[int]) -> str:
     """Return the question of an operation: ``4 7 + 1 2 =``, ``gcd ( 4 7 , 1 2 ) =``.
 
     Args:

@@ -19,7 +19,7 @@ from amend.errors import UserError
 from amend.task.dataset.jsonl import Row, text
 from amend.task.grading.math_grader import MathGrader
 from amend.task.tabular import Layout, TableConfig, Tabular
-from amend.task.tools import MARK, Calculator, without_marks
+from amend.task.tools import MARK, Calculator, strip_annotations
 from amend.types import Message, Problem, Verdict
 
 SECONDS = 3.0  # time limit of one comparison; bounds the delay that one adversarial answer causes
@@ -60,7 +60,7 @@ class GSM8K(Tabular):
         if not (mark or "gold" in row):
             error = "is missing" if "answer" not in row else "has no '#### answer' at its end"
             raise UserError(f"field 'answer' {error}")
-        solution = worked if self.tool else without_marks(worked)
+        solution = worked if self.tool else strip_annotations(worked)
         meta = {"level": len(MARK.findall(worked)), "subject": "", "solution": solution}
         return Problem(id=identity, question=question, target=gold.strip().replace(",", ""), meta=meta)
 
@@ -70,7 +70,7 @@ class GSM8K(Tabular):
 
     def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
         """Grade many replies, in order, after removal of calculator annotations."""
-        return self._grader.grade_many([(problem.target, without_marks(reply)) for problem, reply in pairs])
+        return self._grader.grade_many([(problem.target, strip_annotations(reply)) for problem, reply in pairs])
 
     def close(self) -> None:
         """End the worker processes of the grader."""

@@ -76,7 +76,7 @@ class HumanEval:
         problems = []
         for where, row in table.rows:
             with at(where):
-                problems.append(problem(row))
+                problems.append(problem_from_fields(row))
         if not problems:
             raise UserError(f"task.source={source}: it has no rows")
         self._test = problems[:test]
@@ -126,10 +126,10 @@ class HumanEval:
                 return self._by_id[identity]
         if "entry_point" not in row and self._mbpp is not None:
             return self._mbpp.problem_from_row(row)
-        return problem(row)
+        return problem_from_fields(row)
 
 
-def problem(row: Row) -> Problem:
+def problem_from_fields(row: Row) -> Problem:
     """Return the problem of a row.
 
     Args:
@@ -143,7 +143,7 @@ def problem(row: Row) -> Problem:
     """
     prompt, entry, test = text(row, "prompt"), text(row, "entry_point"), text(row, "test")
     solution = text(row, "canonical_solution") if "canonical_solution" in row else ""
-    helpers, head = parts(prompt, entry)
+    helpers, head = split_prompt(prompt, entry)
     meta = {
         "level": 1,
         "subject": "HumanEval",
@@ -158,7 +158,7 @@ def problem(row: Row) -> Problem:
     return Problem(text(row, "task_id"), prompt, solution, meta)
 
 
-def parts(prompt: str, entry: str) -> tuple[str, str]:
+def split_prompt(prompt: str, entry: str) -> tuple[str, str]:
     """Split a prompt into its imports and helpers, and the head of the requested function.
 
     Args:

@@ -148,7 +148,7 @@ def known_facts(question: str, answer: str) -> dict[str, object]:
         for numbers in (in_question, in_question[1:] + in_question[:1], in_answer + in_question):
             facts: ProblemParams = tuple(numbers)
             try:
-                if family.ask(facts) == question and family.right(facts, answer):
+                if family.question(facts) == question and family.is_right(facts, answer):
                     return {"family": family.name, "facts": facts}
             except (IndexError, ValueError):
                 continue  # this family has a different number of parameters

@@ -70,13 +70,13 @@ class MBPP:
             raise UserError(f"task.shots={shots}: allowed: 0 to {len(EXAMPLES)}")
         self._instruction = instruction
         self._grader = CodeGrader(sandbox=sandbox, seconds=seconds)
-        tables = read(source)
+        tables = read_tables(source)
         self.provenance = {name: table.provenance for name, table in tables.items()}
         self._by_id: dict[str, Problem] = {}
         for table in tables.values():
             for where, row in table.rows:
                 with at(where):
-                    new = problem(row)
+                    new = problem_from_fields(row)
                     if new.id in self._by_id:
                         raise UserError(f"field 'task_id' is {shown(row['task_id'])}, as in an earlier row")
                     self._by_id[new.id] = new
@@ -129,7 +129,7 @@ class MBPP:
         for identity in (row.get("id"), f"mbpp-{row.get('task_id')}"):
             if isinstance(identity, str) and identity in self._by_id:
                 return self._by_id[identity]
-        return problem(row)
+        return problem_from_fields(row)
 
     def _example(self, number: int) -> str:
         if (example := self._by_id.get(f"mbpp-{number}")) is None:
@@ -159,7 +159,7 @@ class MBPP:
         return repairs
 
 
-def read(source: str) -> dict[str, Table]:
+def read_tables(source: str) -> dict[str, Table]:
     """Read the rows of MBPP.
 
     Args:
@@ -177,7 +177,7 @@ def read(source: str) -> dict[str, Table]:
     return {split: from_hub(source, split, None, layout=NAMES[0]) for split in HUB_SPLITS}
 
 
-def problem(row: Row) -> Problem:
+def problem_from_fields(row: Row) -> Problem:
     """Return the problem of a row.
 
     Args:
@@ -189,7 +189,7 @@ def problem(row: Row) -> Problem:
     Raises:
         UserError: If a field is missing or invalid. The message names the field.
     """
-    tests, imports = texts(row, "test_list"), texts(row, "test_imports") if "test_imports" in row else []
+    tests, imports = string_list(row, "test_list"), string_list(row, "test_imports") if "test_imports" in row else []
     number = row.get("task_id")
     if not isinstance(number, int):
         raise UserError(f"field 'task_id' is {shown(number)}, not a number" if number else "field 'task_id' is missing")
@@ -212,7 +212,7 @@ def problem(row: Row) -> Problem:
     return Problem(f"mbpp-{number}", text(row, "text", "prompt").strip(), code, meta)
 
 
-def texts(row: Row, name: str) -> list[str]:
+def string_list(row: Row, name: str) -> list[str]:
     """Return a field that is a list of strings.
 
     Args:

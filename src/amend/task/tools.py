@@ -1,6 +1,6 @@
 """Tools that a policy can call in the middle of a reply. The only one is the calculator of GSM8K.
 
-The policy writes a call such as ``<<48/2=``. The engine stops at the character ``Tool.mark``, the tool writes the
+The policy writes a call such as ``<<48/2=``. The engine stops at the character ``Tool.end_mark``, the tool writes the
 result ``24>>``, and the policy continues. The loss mask excludes the tokens that a tool wrote.
 """
 
@@ -18,7 +18,7 @@ from amend.task.base import Task
 class Tool(Protocol):
     """A tool that writes part of a reply. Its text is context for the policy and is excluded from the loss."""
 
-    mark: str
+    end_mark: str
     """The character that ends every call."""
 
     def answer(self, text: str) -> str | None:
@@ -32,7 +32,7 @@ class Tool(Protocol):
         """
         ...
 
-    def pieces(self, text: str) -> list[tuple[str, bool]]:
+    def split_reply(self, text: str) -> list[tuple[str, bool]]:
         """Split a complete reply into the parts of the policy and the parts of the tool.
 
         Args:
@@ -106,7 +106,7 @@ def _value(node: ast.expr) -> Fraction:
     raise ValueError("not arithmetic")
 
 
-def shown(value: Fraction) -> str:
+def format_value(value: Fraction) -> str:
     """Format a value as in GSM8K: ``24``, ``0.2``, and ``0.333333`` for a third.
 
     Args:
@@ -121,7 +121,7 @@ def shown(value: Fraction) -> str:
     return f"{'-' if rounded < 0 else ''}{integer}{decimals}"
 
 
-def without_marks(text: str) -> str:
+def strip_annotations(text: str) -> str:
     """Remove calculator annotations: ``48/2 = <<48/2=24>>24`` becomes ``48/2 = 24``."""
     return MARK.sub("", text)
 
@@ -129,15 +129,15 @@ def without_marks(text: str) -> str:
 class Calculator:
     """A ``Tool`` that completes calls such as ``<<48/2=``."""
 
-    mark = "="
+    end_mark = "="
 
     def answer(self, text: str) -> str | None:
         """Return ``24>>`` for a text that ends in ``<<48/2=``; None if the text ends in no valid call."""
         call = _CALL.search(text, max(0, len(text) - 2 * LONGEST - 3))
         value = evaluate(call.group(1)) if call else None
-        return None if value is None else f"{shown(value)}>>"
+        return None if value is None else f"{format_value(value)}>>"
 
-    def pieces(self, text: str) -> list[tuple[str, bool]]:
+    def split_reply(self, text: str) -> list[tuple[str, bool]]:
         """Split a text; the calculator wrote the part after ``=`` up to ``>>`` of each annotation."""
         parts, start = [], 0
         for mark in MARK.finditer(text):

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from amend.config.compose import compose_config
 from amend.errors import UserError
-from amend.logger import make
+from amend.logger.make import build_logger
 from amend.results.run_folder import folder
 from amend.results.run_folder.folder import RunFolder
 from amend.results.run_folder.naming import config_hash, run_path
@@ -225,10 +225,10 @@ def test_runs_dir_is_a_file(tmp_path: Path) -> None:
 def test_csv_goes_on_where_a_resumed_run_does(cfg: DictConfig, tmp_path: Path) -> None:
     cfg = configuration(tmp_path / "runs", "logger=csv")
     with RunFolder.create(cfg) as folder:
-        first = make.make(cfg, folder.path)
+        first = build_logger(cfg, folder.path)
         for step in (1, 2, 3):
             first.log({"iteration": step, "loss": step / 10}, step)
-        again = make.make(cfg, folder.path)
+        again = build_logger(cfg, folder.path)
         again.log({"iteration": 2, "loss": 9.0}, 2)
         lines = (folder.path / "metrics.csv").read_text().split()
     assert lines == ["step,iteration,loss", "1,1,0.1", "2,2,9.0"]
@@ -237,7 +237,7 @@ def test_csv_goes_on_where_a_resumed_run_does(cfg: DictConfig, tmp_path: Path) -
 
 def test_logging_never_breaks_a_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     cfg = configuration(tmp_path / "runs", "logger=csv")
-    broken = make.make(cfg, tmp_path / "no" / "such" / "folder")
+    broken = build_logger(cfg, tmp_path / "no" / "such" / "folder")
     for step in (1, 2, 3):
         broken.log({"iteration": step}, step)
     broken.finish({}, {})
@@ -252,12 +252,12 @@ def test_wandb_offline_keeps_all_runs_in_one_folder_and_nothing_at_home(tmp_path
         import sys
         from pathlib import Path
         from omegaconf import OmegaConf
-        from amend.logger import make as logger
+        from amend.logger.make import build_logger
         from amend.results.run_folder.folder import RunFolder
         cfg = OmegaConf.load(sys.argv[1])
         for _ in range(2):
             with RunFolder.create(cfg) as folder:
-                made = logger.make(cfg, folder.path)
+                made = build_logger(cfg, folder.path)
                 made.log({"iteration": 1, "loss": 0.5}, 1)
                 made.finish({"algo": "score"}, {"problem": ["a"], "answer": [None]})
                 assert made.errors == 0

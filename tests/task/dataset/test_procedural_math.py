@@ -93,11 +93,11 @@ def test_a_near_miss_is_wrong_and_its_check_says_by_how_much(name: str) -> None:
     family, rng = FAMILIES[name], np.random.default_rng(0)
     for level in (1, 2, 3, 4, 5):
         for _ in range(40):
-            facts = family.pose(rng, level)
-            near = family.near(facts, rng)
-            assert not family.right(facts, near)
+            facts = family.sample(rng, level)
+            near = family.near_miss(facts, rng)
+            assert not family.is_right(facts, near)
             _, value, wanted = family.value(facts, near)
-            said = re.search(r" (\d+) (low|high) ", family.work(facts, near))
+            said = re.search(r" (\d+) (low|high) ", family.solution(facts, near))
             assert said is not None
             assert int(said[1]) == abs(value - wanted) and (said[2] == "low") == (value < wanted)
 
@@ -118,7 +118,7 @@ def test_a_near_miss_is_wrong_and_its_check_says_by_how_much(name: str) -> None:
 def test_accepted_syntax(question: str, answer: str, right: bool) -> None:
     """Plain integers, expressions of + - * / and parentheses, in ASCII; order and spaces do not matter."""
     facts = {"target": (3, 5, 9, 30), "factor": (7, 13, 91), "solve": (3, 7, 49), "pair": (5, 7, 12, 35)}[question]
-    assert FAMILIES[question].right(facts, answer) is right
+    assert FAMILIES[question].is_right(facts, answer) is right
 
 
 hostile = st.one_of(
@@ -172,7 +172,7 @@ def test_neighbouring_indices_are_independent_draws() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_higher_levels_have_larger_numbers(name: str) -> None:
     rng = np.random.default_rng(1)
-    sizes = [np.mean([max(map(abs, FAMILIES[name].pose(rng, level))) for _ in range(2000)]) for level in range(1, 6)]
+    sizes = [np.mean([max(map(abs, FAMILIES[name].sample(rng, level))) for _ in range(2000)]) for level in range(1, 6)]
     assert sizes == sorted(sizes)
 
 

@@ -56,7 +56,7 @@ class Document(NamedTuple):
     second: str
 
 
-def document(rng: np.random.Generator, habits: Habits) -> Document:
+def sample_document(rng: np.random.Generator, habits: Habits) -> Document:
     """Sample a document about a question of the training split, of any family and level.
 
     Args:
@@ -68,20 +68,20 @@ def document(rng: np.random.Generator, habits: Habits) -> Document:
     """
     family = list(FAMILIES.values())[int(rng.integers(len(FAMILIES)))]
     level = int(rng.integers(1, 6))
-    facts = family.pose(rng, level)
-    while part(question := family.ask(facts)) != "train":
-        facts = family.pose(rng, level)
-    first = attempt(family, facts, habits, rng)
-    opener, second = again(family, facts, first, level, habits, rng)
-    return Document(question, family.work(facts, first), opener + family.work(facts, second))
+    facts = family.sample(rng, level)
+    while part(question := family.question(facts)) != "train":
+        facts = family.sample(rng, level)
+    first = sample_attempt(family, facts, habits, rng)
+    opener, second = sample_second_attempt(family, facts, first, level, habits, rng)
+    return Document(question, family.solution(facts, first), opener + family.solution(facts, second))
 
 
-def attempt(family: Family, facts: ProblemParams, habits: Habits, rng: np.random.Generator) -> str:
+def sample_attempt(family: Family, facts: ProblemParams, habits: Habits, rng: np.random.Generator) -> str:
     """Sample a new attempt: the gold answer with probability ``first_right``, else a near miss."""
-    return family.gold(facts) if rng.random() < habits.first_right else family.near(facts, rng)
+    return family.target(facts) if rng.random() < habits.first_right else family.near_miss(facts, rng)
 
 
-def again(
+def sample_second_attempt(
     family: Family, facts: ProblemParams, first: str, level: int, habits: Habits, rng: np.random.Generator
 ) -> tuple[str, str]:
     """Sample a second attempt.
@@ -97,18 +97,18 @@ def again(
     Returns:
         The opener and the answer of the second attempt.
     """
-    is_right = family.right(facts, first)
+    is_right = family.is_right(facts, first)
     mix = (habits.doubtful if level >= habits.hard else habits.sound) if is_right else habits.failed
     habit = ("read", "change", "restart")[int(rng.choice(3, p=mix))]
     if habit == "read":
-        return OPENERS[habit], first if is_right else family.gold(facts)
+        return OPENERS[habit], first if is_right else family.target(facts)
     if habit == "restart":
-        return OPENERS[habit], attempt(family, facts, habits, rng)
+        return OPENERS[habit], sample_attempt(family, facts, habits, rng)
     if not is_right and rng.random() < habits.luck:
-        return OPENERS[habit], family.gold(facts)
-    other = family.near(facts, rng)
+        return OPENERS[habit], family.target(facts)
+    other = family.near_miss(facts, rng)
     for _ in range(TRIES):
         if other != first:
             break
-        other = family.near(facts, rng)
+        other = family.near_miss(facts, rng)
     return OPENERS[habit], other

@@ -26,12 +26,12 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from amend.policy.tiny import tokenizer as tokenizers
-from amend.policy.tiny.documents import PHRASES, Document, Habits, document
+from amend.policy.tiny.documents import PHRASES, Document, Habits, sample_document
 
-WARM_UP = 100  # steps of linear learning-rate warmup
+WARMUP_STEPS = 100  # steps of linear learning-rate warmup
 
 
-class Reader:
+class DocumentEncoder:
     """Convert documents to tokens with a loss mask that covers only the two attempts.
 
     Args:
@@ -73,14 +73,14 @@ class Reader:
         return pad(rows, batch_first=True), pad(marks, batch_first=True)
 
 
-def learn(
-    lm: LlamaForCausalLM, read: Reader, habits: Habits, steps: int, batch: int, lr: float, seed: tuple[int, int]
+def train(
+    lm: LlamaForCausalLM, encoder: DocumentEncoder, habits: Habits, steps: int, batch: int, lr: float, seed: tuple[int, int]
 ) -> None:
     """Train with AdamW on newly sampled documents; the learning rate has a warmup and a linear decay to 0.
 
     Args:
         lm: The model, which is changed in place.
-        read: Converts documents to tokens and a loss mask.
+        encoder: Converts documents to tokens and a loss mask.
         habits: Probabilities of the documents.
         steps: Number of optimizer steps.
         batch: Number of documents in a step.
@@ -90,11 +90,11 @@ def learn(
     start = time.perf_counter()
     optimizer = torch.optim.AdamW(lm.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min(1.0, (step + 1) / WARM_UP) * max(0.0, 1 - step / steps)
+        optimizer, lambda step: min(1.0, (step + 1) / WARMUP_STEPS) * max(0.0, 1 - step / steps)
     )
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     for step in range(steps):
-        tokens, loss_mask = read([document(rng, habits) for _ in range(batch)])
+        tokens, loss_mask = encoder([sample_document(rng, habits) for _ in range(batch)])
         hidden = lm.model(tokens[:, :-1], use_cache=False).last_hidden_state[loss_mask[:, 1:]]
         loss = torch.nn.functional.cross_entropy(lm.lm_head(hidden), tokens[:, 1:][loss_mask[:, 1:]])
         optimizer.zero_grad()
@@ -106,7 +106,7 @@ def learn(
             print(f"step {step} of {steps}, loss {loss.item():.3f}, {time.perf_counter() - start:.0f} s", flush=True)
 
 
-def rebuild(cfg: DictConfig) -> Path:
+def pretrain(cfg: DictConfig) -> Path:
     """Train the built-in model and save it with its tokenizer and its settings.
 
     Args:
@@ -131,11 +131,11 @@ def rebuild(cfg: DictConfig) -> Path:
             **settings["shape"],
         )
     )
-    read = Reader(tokenizer, instruction)
+    encoder = DocumentEncoder(tokenizer, instruction)
     settle = settings["settle"]
-    learn(lm, read, habits, settings["steps"], settings["batch"], settings["lr"], (cfg.seed, 1))
+    train(lm, encoder, habits, settings["steps"], settings["batch"], settings["lr"], (cfg.seed, 1))
     settle_habits = replace(habits, doubtful=settle["doubtful"])
-    learn(lm, read, settle_habits, settle["steps"], settings["batch"], settle["lr"], (cfg.seed, 2))
+    train(lm, encoder, settle_habits, settle["steps"], settings["batch"], settle["lr"], (cfg.seed, 2))
     out = Path(settings["out"])
     out.mkdir(parents=True, exist_ok=True)
     lm.save_pretrained(out)

@@ -11,7 +11,7 @@ to guess again. This family is difficult on purpose.
     sum       Compute 57+38.                             94: 94-38=56 1 low \boxed{94}
     target    Make 24 from 3, 5 and 9.                   9*3-5=22 2 low \boxed{9*3-5}
 
-``right`` accepts every string, also long or malicious ones. It returns True or False in time linear in the length of
+``is_right`` accepts every string, also long or malicious ones. It returns True or False in time linear in the length of
 the string, which is limited.
 """
 
@@ -40,24 +40,24 @@ class Family:
     Args:
         name: Name of the family.
         subject: Subject of the problems, such as "Algebra".
-        pose: Samples the parameters of a problem, from a random generator and a level from 1 to 5.
-        ask: Returns the question.
-        gold: Returns one right answer; there may be others.
+        sample: Samples the parameters of a problem, from a random generator and a level from 1 to 5.
+        question: Returns the question.
+        target: Returns one right answer; there may be others.
         value: Checks a well-formed candidate and returns (written check, value of the candidate, wanted value).
-        near: Samples a near miss, that is, a wrong candidate with a typical mistake.
-        right: Returns whether an answer is right. Any string is a valid answer.
+        near_miss: Samples a near miss, that is, a wrong candidate with a typical mistake.
+        is_right: Returns whether an answer is right. Any string is a valid answer.
     """
 
     name: str
     subject: str
-    pose: Callable[[np.random.Generator, int], ProblemParams]
-    ask: Callable[[ProblemParams], str]
-    gold: Callable[[ProblemParams], str]
+    sample: Callable[[np.random.Generator, int], ProblemParams]
+    question: Callable[[ProblemParams], str]
+    target: Callable[[ProblemParams], str]
     value: Callable[[ProblemParams, str], tuple[str, int, int]]
-    near: Callable[[ProblemParams, np.random.Generator], str]
-    right: Callable[[ProblemParams, str], bool]
+    near_miss: Callable[[ProblemParams, np.random.Generator], str]
+    is_right: Callable[[ProblemParams, str], bool]
 
-    def work(self, facts: ProblemParams, candidate: str) -> str:
+    def solution(self, facts: ProblemParams, candidate: str) -> str:
         r"""Return the text of an attempt: the check of a candidate, the residual, and the box.
 
         Args:
@@ -67,9 +67,9 @@ class Family:
         Returns:
             The text, such as ``x=13: 3*13=39+7=46 3 low \boxed{13}``.
         """
-        work, value, wanted = self.value(facts, candidate)
+        check, value, wanted = self.value(facts, candidate)
         residual = "ok" if value == wanted else f"{abs(value - wanted)} {'low' if value < wanted else 'high'}"
-        return f"{work} {residual} \\boxed{{{candidate}}}"
+        return f"{check} {residual} \\boxed{{{candidate}}}"
 
 
 def integer(text: str) -> int | None:
@@ -130,7 +130,7 @@ def draw(rng: np.random.Generator, low: int, high: int) -> int:
 _SOLVE_X = {1: (2, 9), 2: (3, 12), 3: (6, 18), 4: (10, 30), 5: (15, 45)}
 
 
-def _solve_pose(rng: np.random.Generator, level: int) -> ProblemParams:
+def _solve_sample(rng: np.random.Generator, level: int) -> ProblemParams:
     a, x, b = draw(rng, 2, 9), draw(rng, *_SOLVE_X[level]), draw(rng, 1, 9)
     return a, b, a * x + b
 
@@ -141,14 +141,14 @@ def _solve_value(facts: ProblemParams, candidate: str) -> tuple[str, int, int]:
     return f"x={x}: {a}*{x}={a * x}+{b}={a * x + b}", a * x + b, c
 
 
-def _solve_near(facts: ProblemParams, rng: np.random.Generator) -> str:
+def _solve_near_miss(facts: ProblemParams, rng: np.random.Generator) -> str:
     a, b, c = facts
     x = (c - b) // a
     offset = miss(rng)
     return str(x + offset if x + offset > 0 else x + abs(offset))
 
 
-def _solve_right(facts: ProblemParams, answer: str) -> bool:
+def _solve_is_right(facts: ProblemParams, answer: str) -> bool:
     a, b, c = facts
     x = integer(re.sub(r"^\s*x\s*=", "", answer[:LONGEST_ANSWER]))
     return x is not None and a * x + b == c
@@ -159,7 +159,7 @@ def _solve_right(facts: ProblemParams, answer: str) -> bool:
 _FACTOR_Q = {1: (2, 9), 2: (4, 12), 3: (7, 16), 4: (10, 22), 5: (14, 30)}
 
 
-def _factor_pose(rng: np.random.Generator, level: int) -> ProblemParams:
+def _factor_sample(rng: np.random.Generator, level: int) -> ProblemParams:
     p, q = draw(rng, 2, 9), draw(rng, *_FACTOR_Q[level])
     return p, q, p * q
 
@@ -169,13 +169,13 @@ def _factor_value(facts: ProblemParams, candidate: str) -> tuple[str, int, int]:
     return f"{p}*{q}={p * q}", p * q, facts[2]
 
 
-def _factor_near(facts: ProblemParams, rng: np.random.Generator) -> str:
+def _factor_near_miss(facts: ProblemParams, rng: np.random.Generator) -> str:
     p, q, _ = facts
     offset = miss(rng)
     return f"{p}*{q + offset if q + offset > 1 else q + abs(offset)}"
 
 
-def _factor_right(facts: ProblemParams, answer: str) -> bool:
+def _factor_is_right(facts: ProblemParams, answer: str) -> bool:
     factors = integers(answer, "*")
     return factors is not None and len(factors) == 2 and min(factors) > 1 and factors[0] * factors[1] == facts[2]
 
@@ -185,7 +185,7 @@ def _factor_right(facts: ProblemParams, answer: str) -> bool:
 _PAIR = {1: 8, 2: 12, 3: 18, 4: 24, 5: 30}
 
 
-def _pair_pose(rng: np.random.Generator, level: int) -> ProblemParams:
+def _pair_sample(rng: np.random.Generator, level: int) -> ProblemParams:
     p, q = sorted((draw(rng, 1, _PAIR[level] // 2), draw(rng, 2, _PAIR[level])))
     return p, q, p + q, p * q
 
@@ -195,7 +195,7 @@ def _pair_value(facts: ProblemParams, candidate: str) -> tuple[str, int, int]:
     return f"{p},{q}: {p}*{q}={p * q}", p * q, facts[3]
 
 
-def _pair_near(facts: ProblemParams, rng: np.random.Generator) -> str:
+def _pair_near_miss(facts: ProblemParams, rng: np.random.Generator) -> str:
     p, q, s, _ = facts
     for _ in range(8):
         other = p + miss(rng)
@@ -204,7 +204,7 @@ def _pair_near(facts: ProblemParams, rng: np.random.Generator) -> str:
     return f"{p},{q + 1}"
 
 
-def _pair_right(facts: ProblemParams, answer: str) -> bool:
+def _pair_is_right(facts: ProblemParams, answer: str) -> bool:
     pair = integers(answer.strip().removeprefix("(").removesuffix(")"), ",")
     return pair is not None and len(pair) == 2 and sum(pair) == facts[2] and pair[0] * pair[1] == facts[3]
 
@@ -214,7 +214,7 @@ def _pair_right(facts: ProblemParams, answer: str) -> bool:
 _SUM = {1: (2, 12), 2: (5, 25), 3: (10, 60), 4: (20, 120), 5: (50, 400)}
 
 
-def _sum_pose(rng: np.random.Generator, level: int) -> ProblemParams:
+def _sum_sample(rng: np.random.Generator, level: int) -> ProblemParams:
     a, b = draw(rng, *_SUM[level]), draw(rng, *_SUM[level])
     return (a, b) if rng.random() < 0.5 else (max(a, b) + 1, -min(a, b))
 
@@ -229,14 +229,14 @@ def _sum_value(facts: ProblemParams, candidate: str) -> tuple[str, int, int]:
     return f"{c}: {c}{_signed(-b)}={c - b}", c - b, a
 
 
-def _sum_near(facts: ProblemParams, rng: np.random.Generator) -> str:
+def _sum_near_miss(facts: ProblemParams, rng: np.random.Generator) -> str:
     total = sum(facts)
     scale = 10 if total > 30 and rng.random() < 0.3 else 1  # a mistake in the units, or a lost carry in the tens
     offset = scale * miss(rng)
     return str(total + offset if total + offset > 0 else total + abs(offset))
 
 
-def _sum_right(facts: ProblemParams, answer: str) -> bool:
+def _sum_is_right(facts: ProblemParams, answer: str) -> bool:
     return integer(answer[:LONGEST_ANSWER]) == sum(facts)
 
 
@@ -273,7 +273,7 @@ def expressions(numbers: tuple[int, int, int]) -> dict[str, int]:
     return {text: value for text, value in forms.items() if value > 0}
 
 
-def _target_pose(rng: np.random.Generator, level: int) -> ProblemParams:
+def _target_sample(rng: np.random.Generator, level: int) -> ProblemParams:
     top = _TARGET_NUMBER[level]
     a, b, c = sorted(draw(rng, 1, top) for _ in range(3))
     values = sorted(set(expressions((a, b, c)).values()))
@@ -291,7 +291,7 @@ def _target_value(facts: ProblemParams, candidate: str) -> tuple[str, int, int]:
     return f"{candidate}={value}", value, wanted
 
 
-def _target_near(facts: ProblemParams, rng: np.random.Generator) -> str:
+def _target_near_miss(facts: ProblemParams, rng: np.random.Generator) -> str:
     a, b, c, wanted = facts
     wrong = [text for text, value in expressions((a, b, c)).items() if value != wanted]
     return wrong[int(rng.integers(len(wrong)))]
@@ -326,7 +326,7 @@ def _evaluate(node: ast.expr) -> tuple[int, int]:
     raise ValueError("allowed: + - * /")
 
 
-def _target_right(facts: ProblemParams, answer: str) -> bool:
+def _target_is_right(facts: ProblemParams, answer: str) -> bool:
     *numbers, wanted = facts
     answer = answer.strip()
     if not re.fullmatch(rf"[0-9+\-*/() ]{{1,{LONGEST_ANSWER}}}", answer):
@@ -347,52 +347,52 @@ FAMILIES: dict[str, Family] = {
         Family(
             "solve",
             "Algebra",
-            _solve_pose,
+            _solve_sample,
             lambda f: f"Solve for x: {f[0]}*x+{f[1]}={f[2]}.",
             lambda f: str((f[2] - f[1]) // f[0]),
             _solve_value,
-            _solve_near,
-            _solve_right,
+            _solve_near_miss,
+            _solve_is_right,
         ),
         Family(
             "factor",
             "Number Theory",
-            _factor_pose,
+            _factor_sample,
             lambda f: f"Write {f[2]} as a product of two factors.",
             lambda f: f"{f[0]}*{f[1]}",
             _factor_value,
-            _factor_near,
-            _factor_right,
+            _factor_near_miss,
+            _factor_is_right,
         ),
         Family(
             "pair",
             "Intermediate Algebra",
-            _pair_pose,
+            _pair_sample,
             lambda f: f"Find two numbers with sum {f[2]} and product {f[3]}.",
             lambda f: f"{f[0]},{f[1]}",
             _pair_value,
-            _pair_near,
-            _pair_right,
+            _pair_near_miss,
+            _pair_is_right,
         ),
         Family(
             "sum",
             "Prealgebra",
-            _sum_pose,
+            _sum_sample,
             lambda f: f"Compute {f[0]}{_signed(f[1])}.",
             lambda f: str(f[0] + f[1]),
             _sum_value,
-            _sum_near,
-            _sum_right,
+            _sum_near_miss,
+            _sum_is_right,
         ),
         Family(
             "target",
             "Counting",
-            _target_pose,
+            _target_sample,
             lambda f: f"Make {f[3]} from {f[0]}, {f[1]} and {f[2]}.",
             lambda f: _target_solutions(f)[0],
             _target_value,
-            _target_near,
-            _target_right,
+            _target_near_miss,
+            _target_is_right,
         ),
     )
 }

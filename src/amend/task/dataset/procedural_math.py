@@ -60,16 +60,16 @@ class Builtin:
         rng = np.random.default_rng(np.random.SeedSequence([SEED, SPLITS.index(split), index]))
         family = FAMILIES[self._families[int(rng.integers(len(self._families)))]]
         level = self._levels[int(rng.integers(len(self._levels)))]
-        facts = family.pose(rng, level)
-        while part(question := family.ask(facts)) != split:
-            facts = family.pose(rng, level)
-        gold = family.gold(facts)
+        facts = family.sample(rng, level)
+        while part(question := family.question(facts)) != split:
+            facts = family.sample(rng, level)
+        gold = family.target(facts)
         meta = {
             "family": family.name,
             "subject": family.subject,
             "level": level,
             "facts": facts,
-            "solution": family.work(facts, gold),
+            "solution": family.solution(facts, gold),
         }
         return Problem(id=f"builtin-{split}-{index}", question=question, target=gold, meta=meta)
 
@@ -109,7 +109,7 @@ class Builtin:
         answer = extract_answer(reply)
         if answer is None:
             return Verdict(None, False, "no answer")
-        right = FAMILIES[problem.meta["family"]].right(problem.meta["facts"], answer)
+        right = FAMILIES[problem.meta["family"]].is_right(problem.meta["facts"], answer)
         return Verdict(answer, right, "right" if right else "wrong")
 
     def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
