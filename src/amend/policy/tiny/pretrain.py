@@ -74,7 +74,13 @@ class DocumentEncoder:
 
 
 def train(
-    lm: LlamaForCausalLM, encoder: DocumentEncoder, habits: Habits, steps: int, batch: int, lr: float, seed: tuple[int, int]
+    lm: LlamaForCausalLM,
+    encoder: DocumentEncoder,
+    habits: Habits,
+    steps: int,
+    batch: int,
+    lr: float,
+    seed: tuple[int, int],
 ) -> None:
     """Train with AdamW on newly sampled documents; the learning rate has a warmup and a linear decay to 0.
 

@@ -1,8 +1,8 @@
-"""Is it better than doing nothing? Every algorithm against a baseline, with the verdict that the data allow.
+"""Compare every algorithm with a baseline on the same problems, with p-values and the required sample size.
 
-Seeds are the unit of a claim about an algorithm and problems are shared, so differences have the t interval of
-``amend.stat.seeds``; p-values are Holm's, over all algorithms that are held against the baseline in a figure. What its
-data cannot resolve is called that, and how many seeds or problems would do is said beside it.
+Seeds are the unit of a claim about an algorithm, and problems are shared, so a difference has the t interval of
+``random_effects``. The p-values have Holm's correction over all algorithms that are compared with the baseline in a
+metric. A difference that the data do not resolve comes with the number of seeds or problems that would resolve it.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from amend.results.stats.random_effects import interval_over_runs, mean_squares,
 
 
 def gain(values: Float[np.ndarray, "s p"]) -> Interval:
-    """The mean of a gain on every problem, a row a seed."""
+    """Return the mean of a gain with its interval; ``values`` has one row per seed."""
     return interval_over_runs(values[None])[0]
 
 
 def unresolved(values: Float[np.ndarray, "s p"], name: str) -> str:
-    """The gain in a sentence, where it cannot be told from nothing; empty where it can, or where nothing changed."""
+    """Describe a gain that does not differ significantly from 0; "" for one that does, and for a gain of exactly 0."""
     mean, low, high = (100 * value for value in gain(values))
     seeds, problems = values.shape
     if not low <= 0 <= high or not values.any():
         return ""
-    said = f"{name}: {mean:+.1f} [{low:+.1f}, {high:+.1f}] cannot be told from 0 with "
+    said = f"{name}: {mean:+.1f} [{low:+.1f}, {high:+.1f}] does not differ significantly from 0 with "
     if seeds == 1:
-        return f"{said}one seed, and no number of problems would make one run speak for others."
+        return f"{said}one seed, and no number of problems replaces further seeds."
     would = (
         describe_sample_size(required_seeds(mean_squares(values), mean / 100), seeds, problems)
         if problems > 1
@@ -54,10 +54,16 @@ Values = Mapping[str, Float[np.ndarray, "s p"]]  # a figure's values, a row a se
 
 
 def compare_to_baseline(values: Mapping[str, Values], names: Sequence[str], baseline: str) -> dict[str, dict[str, Any]]:
-    """By algorithm and figure: the difference from ``baseline`` with interval, p-value and verdict.
+    """Compare algorithms with ``baseline``.
 
-    ``values`` is by algorithm, then figure; ``names`` are the figures wanted. {} without the baseline; left out is
-    whatever has fewer than two seeds, or other problems than the baseline has.
+    Args:
+        values: The values per seed and problem, by algorithm and metric.
+        names: The metrics to compare.
+        baseline: The algorithm to compare with.
+
+    Returns:
+        By algorithm and metric: the difference with interval, p-value and verdict. It is empty without the baseline,
+        and lacks algorithms with fewer than two seeds or with other problems than the baseline.
     """
     if baseline not in values:
         return {}

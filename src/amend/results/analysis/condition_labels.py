@@ -1,7 +1,7 @@
-"""What conditions are called in a report: by the algorithm and, where that is not enough, by what else was asked for.
+"""Label the conditions of a report: by the algorithm and, if that is not enough, by the words that differ.
 
-The words of each run's own command line are what its user thinks in (``experiment=no_shaping``), so those that tell
-conditions apart come first; where they do not, the configurations' differing values do.
+The words of a run's own command line are its user's words (``experiment=no_shaping``), so they are tried first. If
+they do not distinguish the conditions, the differing values of the configurations do.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _words(command: str) -> dict[str, str]:
 def _parsed(config: str) -> Any:
     try:
         return OmegaConf.to_container(OmegaConf.create(config))
-    except Exception:  # whatever a file that is no configuration makes the parser say
+    except Exception:  # fallback: the file is no configuration
         return {}
 
 

@@ -1,7 +1,8 @@
-"""The figures beyond accuracy: how different attempts are, whether a policy has collapsed, whether errors add up.
+"""Metrics beyond accuracy: diversity, signs of collapse, confidence and compounding errors.
 
-Each function takes one (phase, decoding) of a run's table and gives what summary.json holds, nothing where the table
-cannot say: means over problems have their bootstrap interval I, figures of a whole table are plain numbers.
+Each function reads one (phase, decoding) of a run's episode table and returns the content for summary.json. It
+returns nothing that the table cannot show. Means over problems have their bootstrap interval I; metrics of a whole
+table are plain numbers.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ SEED = 20_240_919  # of every bootstrap; no figure depends on the run's seed by 
 
 
 def rng_for(name: str) -> np.random.Generator:
-    """The generator of one figure's interval, whatever else is computed."""
+    """Return the random generator of one metric's interval, which depends on the metric's name alone."""
     return np.random.default_rng([SEED, crc32(name.encode())])
 
 
 def mean(values: Float[np.ndarray, " p"], name: str) -> dict[str, float] | None:
-    """I of the problems that have a value; None where none has."""
+    """Return the interval over the problems that have a value, or None without such a problem."""
     known = values[~np.isnan(values)]
     if not len(known):
         return None
@@ -49,8 +50,11 @@ def spread(table: EpisodeTable, turn: int) -> Figures:
 
 
 def best_of(table: EpisodeTable, turn: int, ks: list[int]) -> dict[str, Figures]:
-    """``best_at``: of k the one the policy finds likeliest a token. ``rerank_at``: the one ``eval.reranker``
-    prefers."""
+    """Return the accuracy of the best of k samples.
+
+    ``best_at`` chooses the sample with the highest log-probability per token, ``rerank_at`` the one that
+    ``eval.reranker`` prefers.
+    """
     correct = table.correct[:, :, turn]
     scores = {
         "best_at": confidence.mean_logp(table.logp[:, :, turn], table.tokens[:, :, turn]),
@@ -100,7 +104,7 @@ def lasting(table: EpisodeTable) -> Figures:
 
 
 def sampling_efficiency_gap(columns: Columns) -> dict[str, float]:
-    """delta SE of first attempts, pass@k(base) - pass@1(trained) with its interval and k; {} where k would be 1."""
+    """Return ΔSE of first attempts, pass@k(base) - pass@1(trained), with its interval and k; {} if k is 1."""
     for decoding in ("wide", "sampled"):
         base, trained = (select(columns, phase, decoding) for phase in ("base", "trained"))
         k = base.correct.shape[1]
@@ -111,5 +115,5 @@ def sampling_efficiency_gap(columns: Columns) -> dict[str, float]:
 
 
 def _known(figures: Figures) -> Figures:
-    """Without what could not be said: nan is not JSON."""
+    """Remove undefined values, because nan is not JSON."""
     return {name: value for name, value in figures.items() if value is not None and value == value}

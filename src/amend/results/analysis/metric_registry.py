@@ -227,10 +227,10 @@ BEYOND = {  # what is shown: label, unit
 }
 BEYOND_NOTE = (
     "Fix and break rate: share of wrong greedy first attempts that become correct, and of correct ones that become "
-    "wrong. AUROC: how often a correct greedy "
-    "first attempt has a higher log-probability per token than a wrong one. The others are means over seeds, without intervals. EAD, "
-    "self-BLEU and entropy (of answers, nats): many first attempts at a problem. e: the error rate of a step, fitted to greedy "
-    "first attempts; (1−e)^n: the accuracy that it predicts for second attempts with n steps; beside it the measured one."
+    "wrong. AUROC: how often a correct greedy first attempt has a higher log-probability per token than a wrong one. The "
+    "others are means over seeds, without intervals. EAD, self-BLEU and entropy (of answers, nats): many first attempts "
+    "at a problem. e: the error rate of a step, fitted to greedy first attempts; (1−e)^n: the accuracy that it predicts "
+    "for second attempts with n steps; the next column has the measured accuracy."
 )
 PER_PROBLEM_RATES = ("fix_rate", "break_rate", "auroc")
 HELD = ("acc_t1", "acc_t2", "delta", "maj", "pass")  # the metrics that are compared with the baseline's
@@ -245,7 +245,7 @@ LABELS = {
     "token_error": "e", "token_predicted": "predicted", "token_excess": "excess",
     "delta": "Δ(t1,t2)", "i_to_c": "i→c", "c_to_i": "c→i", "fixed_t2": "Acc@t2, first attempt the base's",
     "fixed_i_to_c": "i→c, first attempt the base's",
-    "fix_rate": "mended, of wrong ones", "break_rate": "spoilt, of right ones",
+    "fix_rate": "corrected, of wrong ones", "break_rate": "broken, of correct ones",
     "auroc_t1": "first attempts", "auroc_t2": "second attempts",
     "unique_per_reply": "different right solutions for 100 replies",
     "right_per_1000_tokens": "right replies for 1,000 tokens",

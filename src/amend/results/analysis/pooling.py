@@ -68,14 +68,14 @@ def pooled(name: str, values: Float[np.ndarray, "s p"]) -> Interval:
 
 
 def write_comparison(path: Path, folders: Sequence[Path]) -> Path:
-    """The same figures as JSON, for whoever draws them."""
+    """Write the same metrics as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write_text(path, json.dumps(compared(folders), indent=1, ensure_ascii=False) + "\n")
     return path
 
 
 def pool(folders: Sequence[Path]) -> tuple[list[dict[str, Any]], dict[str, Interval]]:
-    """What each run says, and each figure over all runs with its interval. UserError where they differ in kind."""
+    """Return the metrics of each run, and of all runs with intervals; UserError if the runs differ in kind."""
     runs = sorted((read_run(folder) for folder in folders), key=lambda run: int(run.summary.get("seed", -1)))
     if len(runs) < 2:
         raise UserError(f"{len(runs)} finished run of this configuration; at least two seeds are needed: -m seed=0,1,2")

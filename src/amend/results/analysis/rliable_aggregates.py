@@ -1,7 +1,7 @@
-"""Algorithms over seeds and subjects: interquartile means, how likely a run of one beats another's, and profiles.
+"""Aggregate algorithms over seeds and subjects: interquartile mean, probability of improvement, performance profile.
 
-Agarwal et al. 2021 (``stat.aggregate``): scores are [seeds, subjects], accuracy of the trained model's last greedy
-attempt; seeds are resampled within each subject. Only what was trained with two seeds or more is in it.
+Agarwal et al. 2021 (``stats.aggregate``). Scores are [seeds, subjects]: the accuracy of the trained model's last
+greedy attempt. Seeds are resampled within each subject. Algorithms with fewer than two seeds are left out.
 """
 
 from __future__ import annotations
@@ -29,8 +29,12 @@ def subject_scores(table: EpisodeTable) -> dict[str, float]:
 
 
 class AggregateScore(NamedTuple):
-    """``mean``: interquartile, a fraction; ``chance``: that a run is better than one of the baseline on a subject, None
-    for the baseline itself. Both intervals resample seeds alone."""
+    """The aggregate of one algorithm. Both intervals resample seeds alone.
+
+    Attributes:
+        mean: The interquartile mean, as a fraction.
+        chance: The probability that a run is better than a run of the baseline on a subject; None for the baseline.
+    """
 
     mean: Interval
     chance: Interval | None
@@ -39,9 +43,14 @@ class AggregateScore(NamedTuple):
 def aggregate_scores(
     by_subject: Mapping[str, Sequence[Mapping[str, float]]],
 ) -> tuple[dict[str, AggregateScore], str, int]:
-    """Of each algorithm; the baseline (``untrained``, or the first); over how many subjects. {} without two to compare.
+    """Aggregate the scores of all algorithms.
 
-    ``by_subject``: of each algorithm, ``subject_scores`` of each seed.
+    Args:
+        by_subject: By algorithm, the ``subject_scores`` of each seed.
+
+    Returns:
+        The aggregate of each algorithm, the baseline (``untrained``, or the first), and the number of subjects. The
+        aggregates are empty if fewer than two algorithms can be compared.
     """
     scores, subjects = comparable(by_subject)
     if not scores:
@@ -60,8 +69,10 @@ def aggregate_scores(
 def comparable(
     by_subject: Mapping[str, Sequence[Mapping[str, float]]],
 ) -> tuple[dict[str, Float[np.ndarray, "s m"]], int]:
-    """Scores [seeds, subjects] of each algorithm that has several seeds, on the subjects that all have, and how many
-    these are; {} without two to compare."""
+    """Return the scores [seeds, subjects] of algorithms with several seeds, and the number of shared subjects.
+
+    The scores are empty if fewer than two algorithms can be compared.
+    """
     several = {name: runs for name, runs in by_subject.items() if len(runs) > 1}
     shared = sorted(set.intersection(*(set(run) for runs in several.values() for run in runs))) if several else []
     if len(several) < 2 or not shared:
@@ -75,7 +86,7 @@ def performance_profiles(by_subject: Mapping[str, Sequence[Mapping[str, float]]]
 
 
 def across(by_subject: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    """The same in one line; empty without two to compare."""
+    """Describe the aggregates in one line; "" if fewer than two algorithms can be compared."""
     found, baseline, subjects = aggregate_scores(by_subject)
     if not found:
         return ""

@@ -1,8 +1,8 @@
-"""What a report of many runs keeps of each: every figure on every problem, its curves, and who it is.
+"""Extract from each run of a report what the report needs: metrics per problem, curves, and the condition.
 
-Runs are read one after another and let go, so that a sweep of many runs fits in memory. Which runs are one condition is
-told by the run folders' names, whose hash is that of everything that decides the outcome but the seed; for folders that
-are called otherwise, by algorithm and task.
+Runs are read one after another, so that a sweep of many runs fits in memory. Runs with the same configuration hash
+form one condition; the hash is of everything that changes the outcome except the seed. It is in summary.json, and in
+the names of older run folders. A folder without it belongs to the condition of its algorithm and task.
 """
 
 from __future__ import annotations
@@ -176,8 +176,15 @@ def grouped(found: Sequence[RunExtract]) -> list[list[RunExtract]]:
 
 
 def stacks_of(runs: Sequence[RunExtract], phase: str) -> dict[str, Float[np.ndarray, "s _"]]:
-    """Every figure of a phase ("base", "trained", or "gain": trained less base) that all runs have, a row a run, over
-    the problems that all were given."""
+    """Stack the values of all runs, for every metric that all runs have.
+
+    Args:
+        runs: The runs of one condition, one per seed.
+        phase: "base", "trained" or "gain" (trained minus base).
+
+    Returns:
+        By metric: one row per run, over the problems that all runs share.
+    """
     of = [run.values[phase] if phase != "gain" else _gain(run) for run in runs]
     names = [name for name in of[0] if all(name in values for values in of)]
     names = [name for name in names if name not in PER_PROBLEM_RATES or len({values[name][0] for values in of}) == 1]

@@ -103,9 +103,13 @@ def measured(run: Run) -> Measured:
 
 
 def _for_its_cost(values: Values, cost: Mapping[str, float], replies: float, k: float) -> Values:
-    """What was generated, and the student's gain, a reply and a token: training's and generation's are both paid.
+    """Return the generated solutions and the student's gain per reply and per token of training and generation.
 
-    replies: that were generated in all; k: to each of the problems that ``generated`` figures are of
+    Args:
+        values: The metrics of the run.
+        cost: The cost of the run.
+        replies: The number of generated replies.
+        k: The number of replies to each of the problems of the ``generated`` metrics.
     """
     tokens = cost["generated_tokens"] + cost.get("sampled_tokens", 0.0)
     gain = values["student.mean"] - values["base.mean"]
@@ -187,7 +191,7 @@ def _lasting(table: EpisodeTable) -> Values:
 
 
 def _by_level(table: EpisodeTable, accuracy: Float[np.ndarray, "p k"]) -> Values:
-    """Accuracy at both attempts of each level's problems, where there are several levels."""
+    """Return the accuracy of both attempts for each level, if there are several levels."""
     levels = np.unique(table.level)
     return {
         f"level{level}.acc_t{turn + 1}": accuracy[table.level == level, turn]

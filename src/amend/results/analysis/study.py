@@ -37,7 +37,7 @@ GRID = 40  # points of a learning curve
 
 
 class Cell(NamedTuple):
-    """A figure and the ends of its 95 % interval; None where it is a plain number."""
+    """A metric and the ends of its 95 % interval; None for a plain number."""
 
     mean: float
     low: float | None
@@ -57,7 +57,7 @@ class Column(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A line of a sheet: a group by its place in ``Study.groups``, and its cells, None where there is none."""
+    """A row of a sheet: a group by its index in ``Study.groups``, and its cells; None for an empty cell."""
 
     group: int
     cells: tuple[Cell | None, ...]
@@ -72,11 +72,11 @@ class Sheet(NamedTuple):
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     lines: tuple[str, ...]
-    """What is to be said below it."""
+    """Sentences below the table."""
 
 
 class Series(NamedTuple):
-    """What a figure says of one group; ``low`` and ``high`` bound its band and are empty where it has none."""
+    """The line of one group; ``low`` and ``high`` bound its band, and are empty without a band."""
 
     group: int
     y: tuple[float | None, ...]
@@ -85,8 +85,11 @@ class Series(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A figure of the study. ``kind``: "curve", "log" (a curve over powers of two), "bars", "profile" (a
-    curve over accuracy). Unit "%" or ""."""
+    """A figure of the study.
+
+    ``kind`` is "curve", "log" (a curve over powers of two), "bars" or "profile" (a curve over accuracy); ``unit`` is
+    "%" or "".
+    """
 
     key: str
     kind: str
@@ -99,7 +102,7 @@ class Figure(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Runs of one configuration. ``folders`` are as they were given; the base model has none of its own."""
+    """Runs of one configuration. ``folders`` are the paths that the user typed; the base model has no folder."""
 
     label: str
     algo: str
@@ -134,11 +137,11 @@ CURVES = {
     "response_length/clip_ratio": ("Replies cut off", "%"),
     "frac_reward_zero_std": ("Problems with equal rewards", "%"),
 }
-"""Keys of metrics.jsonl that are drawn: a title and the unit."""
+"""The plotted keys of metrics.jsonl, with title and unit."""
 
 
 def study(folders: Sequence[Path], found: Sequence[RunExtract]) -> Study:
-    """The study of ``found``, which came of ``folders``. UserError where none of them has finished."""
+    """Return the study of ``found``, the runs in ``folders``; UserError if no run has finished."""
     if not found:
         raise UserError(
             f"runs: none of {len(folders)} folders holds a finished run; allowed: folders with summary.json"
@@ -282,7 +285,7 @@ def _cost(groups: Sequence[list[RunExtract]]) -> Sheet:
 
 
 def _learning(groups: Sequence[list[RunExtract]]) -> list[Figure]:
-    """Every curve on one grid of sampled tokens: a run's rounds between two points, averaged; then its seeds."""
+    """Return every curve on a common grid of sampled tokens: averages over iterations, then over seeds."""
     most = max((float(r.metrics[-1].get("sampled_tokens", 0)) for g in groups for r in g if r.metrics), default=0.0)
     if not most:
         return []
@@ -301,7 +304,7 @@ def _learning(groups: Sequence[list[RunExtract]]) -> list[Figure]:
 
 
 def _binned(metrics: Sequence[Mapping[str, Any]], key: str, edges: Float[np.ndarray, " e"]) -> list[float]:
-    """A metric at equal sampled tokens: the mean of a step's rounds; between rounds a straight line; else nan."""
+    """Interpolate a metric at equal numbers of sampled tokens; nan outside the run."""
     sums, counts = np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)
     for row in metrics:
         value, tokens = row.get(key), row.get("sampled_tokens")
@@ -317,7 +320,7 @@ def _binned(metrics: Sequence[Mapping[str, Any]], key: str, edges: Float[np.ndar
 
 
 def _over_seeds(group: int, each: Float[np.ndarray, "s x"]) -> Series:
-    """The mean over seeds and their range, where there are several. A point that a seed lacks is that of the others."""
+    """Return the mean over seeds and, for several seeds, their range; a seed without a value at a point is ignored."""
     known = np.isfinite(each)
     some = known.any(axis=0)
     mean = np.where(known, each, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)

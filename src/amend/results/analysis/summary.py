@@ -1,10 +1,10 @@
-"""The figures of a run, with their intervals, from its table of episodes: what summary.json holds and the table shows.
+"""Compute the metrics of a run with their intervals from its episode table, for summary.json and the tables.
 
     M = {"acc_t1": I, "acc_t2": I, "delta": I, "i_to_c": I, "c_to_i": I, "n": problems}    I = {"mean", "low", "high"}
 
-95 % intervals over problems, all as fractions of all problems. Shares of yes-or-no outcomes, one a problem, have
-Wilson's interval; differences, and anything with several samples a problem, are bootstrapped over problems. Every
-interval is drawn from a generator of its own, so the same table gives the same figures whatever else is computed.
+The intervals are 95 % intervals over problems, as fractions of all problems. A share of yes-or-no outcomes, one per
+problem, has Wilson's interval. Differences, and metrics with several samples per problem, have a bootstrap interval
+over problems. Every interval has its own random generator, so the same table always gives the same metrics.
 """
 
 from __future__ import annotations
@@ -26,15 +26,20 @@ Figures = dict[str, Any]
 
 
 def summarise(columns: Columns, phase: str, decoding: str) -> Figures:
-    """M of one phase ("base", "trained") and decoding ("greedy", "sampled"); {"n": 0} where nothing was evaluated.
+    """Compute M of one phase and decoding.
 
-    Beside the figures above, with two turns: "change_rate", "copy_rate", "edit_distance", and the plain numbers
-    "fix_rate" and "break_rate" (left out where undefined); with several samples: "pass_at" and "maj_at", by turn and k;
-    beside those "best_at" and, with ``eval.reranker``, "rerank_at", and "diversity", by turn, of "all" outputs and of
-    the
-    "right" ones, "within" problems and "across" them, "zero_variance", "token_entropy" (not greedy); with several
-    subjects: "by_subject", M of each; always: "truncated", "tokens" (mean reply length), and "survival" and
-    "confidence" (``amend.report.breadth``).
+    Args:
+        columns: The episode table.
+        phase: "base", "trained" or "student".
+        decoding: "greedy", "sampled" or "wide".
+
+    Returns:
+        M, or {"n": 0} if the table has no such rows. With two turns it also has "change_rate", "copy_rate",
+        "edit_distance", and the plain numbers "fix_rate" and "break_rate" unless they are undefined. With several
+        samples it has "pass_at" and "maj_at" by turn and k, "best_at", "rerank_at" (with ``eval.reranker``),
+        "diversity" by turn (of "all" outputs and of the "right" ones, "within" problems and "across" them),
+        "zero_variance" and "token_entropy" (not greedy). With several subjects it has "by_subject", M of each. It
+        always has "truncated", "tokens" (mean reply length), "survival" and "confidence" (``diagnostics``).
     """
     table = select(columns, phase, decoding)
     if not len(table):

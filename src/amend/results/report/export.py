@@ -14,7 +14,7 @@ from typing import Any
 
 from amend.results.analysis.study import Cell, Column, Figure, Sheet, Study
 
-PLACES = 11  # columns of a figure told as a table
+PLACES = 11  # columns of a figure that is written as a table
 
 ESCAPED = {"\\": r"\textbackslash{}", "Δ": r"$\Delta$", "→": r"$\to$", "±": r"$\pm$", "−": "-", "^": r"\^{}"} | {
     c: f"\\{c}" for c in "&%$#_{}"
@@ -69,7 +69,7 @@ def table(study: Study, sheet: Sheet) -> str:
 
 
 def figure_table(study: Study, figure: Figure) -> str:
-    """A figure as a Markdown table, for where it cannot be drawn: a condition a row, at most ``PLACES`` of its x."""
+    """Return a figure as a Markdown table: one row per condition, at most ``PLACES`` of its x values."""
     step = -(-len(figure.x) // PLACES)
     column = Column(figure.key, "", "points" if figure.unit == "%" else "number", False)
     lines = []
@@ -89,7 +89,7 @@ def _grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def as_latex(study: Study) -> str:
-    """The tables for a paper; they need ``\\usepackage{booktabs}``."""
+    r"""Return the tables in LaTeX; they need ``\usepackage{booktabs}``."""
     parts = [f"% {_tex(study.title)}", *(f"% {_tex(note)}" for note in study.notes)]
     for sheet in study.sheets:
         parts += [

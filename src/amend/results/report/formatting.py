@@ -1,4 +1,4 @@
-"""How figures, times and texts are written wherever a person reads them, so that terminal and page say the same."""
+"""Write numbers, times and texts in the same way in the terminal and in the report."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Mapping
 
 MINUS = "\N{MINUS SIGN}"  # a hyphen before a number is hard to see in print
-"""The figures of the table at the end, and what they are called wherever a person reads them."""
+"""The metrics of the final table and their labels."""
 
 
 def points(figure: Mapping[str, float] | None, signed: bool) -> str:
@@ -27,7 +27,7 @@ def printable(text: str) -> str:
 
 
 def reason(correct: bool, verdict_reason: str) -> str:
-    """Why a reply is wrong, where that says more than that it is."""
+    """Return the reason of a verdict if it says more than right or wrong, else ""."""
     return "" if correct or verdict_reason in ("right", "wrong") else verdict_reason
 
 

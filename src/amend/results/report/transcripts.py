@@ -1,8 +1,8 @@
-"""Three episodes worth reading: one the second attempt corrected, one it broke, one it kept.
+"""Choose three episodes to print: one that the second attempt corrected, one that it broke, and one that it kept.
 
-Chosen by rule, so that the same table always shows the same three and nobody can pick the prettiest: greedy episodes of
-the trained model (of the base where there is no other), whole replies before cut ones, then those of the length most
-usual in their class, then the problem's id.
+A fixed rule chooses, so that the same table always gives the same three: greedy episodes of the trained model (of the
+base model if there is no trained one), complete replies before truncated ones, then the most common length of the
+class, then the problem's id.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Transcript:
 
 
 def choose(columns: Columns) -> dict[str, Transcript | None]:
-    """A transcript for each kind, None where no episode is of it; {} for an empty table.
+    """Return one transcript for each kind, or None if no episode is of the kind; {} for an empty table.
 
     The kinds are those of ``WANTED``; for a table with one turn they are "right" and "wrong".
     """

@@ -1,12 +1,12 @@
-"""The same study as a W&B Report: its tables as they stand, its curves drawn by W&B from the runs' own metrics.
+"""The study as a W&B Report: its tables, and its curves as W&B panels over the runs' own metrics.
 
-The study's other figures (pass@k, edit distances, profiles) are over several runs at once, which W&B does not draw:
-they are told as tables, beside the charts that every run carries with it.
+Figures over several runs at once (pass@k, edit distances, profiles) cannot be W&B panels. They are tables, next to
+the charts that every run logs.
 
-A condition is a run set, found by the names that our W&B runs have (task/algorithm/folder), its seeds drawn as one line
-with their range. Building needs no network and no account; the server, an entity and a project are named only when it
-is published. This file alone knows wandb-workspaces, which is the optional extra ``report``; two names of it are its
-own (``_to_model``), so it is bounded tightly.
+A condition is a run set, selected by the names of our W&B runs (task/algorithm/folder); its seeds are one line with
+their range. Building needs no network and no account. Only publishing needs the server, an entity and a project. This
+file alone uses wandb-workspaces, the optional extra ``report``; it uses two private names of that library
+(``_to_model``), so the version is bounded tightly.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def publish(study: Study, where: str) -> str:
     report = build_report(study, entity, project)
     try:
         report.save()
-    except Exception as error:  # whatever client or server raise, the user must read that it was not published
+    except Exception as error:  # fallback: client and server raise many kinds of errors
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"publish={where}: not published: {type(error).__name__}: {reason}; is `wandb login` done?"

@@ -1,4 +1,4 @@
-"""Charts as values: what a chart shows, without how it is drawn.
+"""Charts as values: what a chart shows, and not how it looks.
 
 ``svg.draw`` turns a chart into SVG elements. ``html.figure`` puts them into a page, and ``export.svg_file`` into a
 file.
@@ -22,7 +22,7 @@ class LineChart:
         title: The title.
         x: The x values.
         x_label: The label of the x axis.
-        series: Each line by name, as long as ``x``; None where nothing was measured.
+        series: Each line by name, as long as ``x``; None for a missing value.
         unit: "%" multiplies the values by 100 and marks the axis with %; "" leaves them.
         marks: Vertical lines, each at an x with a word.
         bands: The lower and the upper end of a shaded band around a line, by the name of the line.
@@ -69,7 +69,7 @@ class IntervalChart:
         title: The title.
         rows: The intervals by name, as fractions, which are shown in percentage points.
         places: The colour of a row, by name, and the number by which the page's switches know it.
-        reference: Where a dashed vertical line is drawn, as a fraction, or None.
+        reference: The position of a dashed vertical line, as a fraction, or None.
     """
 
     title: str

@@ -19,10 +19,10 @@ from amend.results.report.formatting import MINUS
 WIDTH, HEIGHT = 460, 250
 LEFT, RIGHT, TOP, BOTTOM = 50, 84, 14, 40
 MOST_POINTS = 500  # a line has no more; beyond, neighbours are averaged
-SMOOTHED_FROM = 24  # points from which a moving average is drawn
+SMOOTHED_FROM = 24  # number of points from which a line is smoothed
 COLOURS, DASHES = 8, 5  # of the page's styles; no two of 40 lines have both the same
 LETTER = 6.8  # pixels of an average letter of a line's name
-LEAST = 130  # pixels that an interval is drawn on at the least; longer names are cut, and whole when pointed at
+LEAST = 130  # smallest width of the intervals in pixels; longer names are cut, and complete in the tooltip
 LONGEST = 24  # letters of a line's name; more would leave the lines no room
 
 
@@ -167,7 +167,7 @@ def bar_chart(chart: BarChart) -> Drawing:
 
 
 def interval_chart(chart: IntervalChart) -> Drawing:
-    """Draw each row's mean and interval, and its figures in words beside it."""
+    """Draw the mean and the interval of each row, followed by its numbers."""
     rows, reference = chart.rows, chart.reference
     seen = [100 * v for row in rows.values() for v in row] + ([100 * reference] if reference is not None else [])
     ticks = tick_values(min(seen, default=0.0), max(seen, default=1.0))
@@ -205,7 +205,7 @@ def interval_chart(chart: IntervalChart) -> Drawing:
 
 
 def cut(name: str, most: int) -> str:
-    """A name in at most so many letters, its middle left out: names of conditions are alike where they begin."""
+    """Shorten a name to ``most`` letters by leaving out its middle, because labels often begin with the same words."""
     if len(name) <= most:
         return name
     tail = (most - 1) // 2
@@ -232,7 +232,7 @@ def short(value: float) -> str:
 
 
 def moving_average(values: Values, window: int) -> list[float | None]:
-    """Each value averaged with its neighbours, ``window`` in all, fewer at the ends; None is left out, and stays."""
+    """Return the centred moving average over ``window`` values, fewer at the ends; None stays None."""
     half = window // 2
     smooth: list[float | None] = []
     for i, own in enumerate(values):
@@ -271,7 +271,7 @@ def _x_axis(ticks: Sequence[float], px: Callable[[float], float], label: str, he
 
 
 def _path(points: Sequence[tuple[float, float] | None]) -> str:
-    """An SVG path, interrupted where there is no point."""
+    """Return an SVG path, with gaps at missing points."""
     words, pen = [], "M"
     for point in points:
         if point is None:
@@ -297,7 +297,7 @@ def _look(places: Mapping[str, int], name: str, otherwise: int) -> tuple[str, st
 
 
 def _apart(ends: list[tuple[float, int, str]], gap: float, bottom: float) -> list[tuple[float, int, str]]:
-    """Names moved down where they would stand on each other, and the whole stack up where it would leave the chart."""
+    """Move names down so that they do not overlap, and the whole stack up if it would leave the chart."""
     placed: list[tuple[float, int, str]] = []
     for y, i, name in sorted(ends):
         placed.append((max(y, placed[-1][0] + gap) if placed else y, i, name))

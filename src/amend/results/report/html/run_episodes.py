@@ -1,8 +1,8 @@
-"""The episodes that the report's browser can show, as data for the page: within a budget of bytes, and hostile-proof.
+"""The episodes in the report's browser, as data for the page: within a budget of bytes, and safe against hostile text.
 
-Replies are whatever a model wrote. They are embedded as JSON in which ``<``, ``>`` and ``&`` are escaped, so that no
-text can end the script element it lies in, and the page shows them as text nodes only. Long replies lose their middle
-and sampled episodes are left out, problem by problem, where the page would grow beyond its budget; it says so.
+Replies are arbitrary text of a model. They are embedded as JSON in which ``<``, ``>`` and ``&`` are escaped, so that
+no text can end the script element, and the page shows them as text nodes only. If the page would exceed its budget,
+long replies lose their middle and sampled episodes are left out, problem by problem; the page reports this.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""report.html: one run on one page, read from its folder, complete in itself.
+"""report.html: one run on one self-contained page, made from its folder.
 
-Everything is in the file: styles, script, charts as SVG, episodes as data. It asks no network, works from a file
-system, follows light and dark, and says without scripts all but the browser of episodes. Any run folder will do: a run
-that has not finished, has one turn only, or lacks a file gives a page with what there is. Whatever comes from a model,
-a task or a config is escaped.
+The file contains styles, script, charts as SVG and episodes as data. It needs no network, works from a file system,
+follows the light and the dark theme, and shows everything except the browser of episodes without scripts. Any run
+folder gives a page: also one of an unfinished run, of a run with one turn, or without some of its files. All text of
+a model, a task or a configuration is escaped.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ def _headline(run: Run, figures: Mapping[str, Figures]) -> str:
     base, trained = figures["base"], figures["trained"]
     parts = []
     if not trained.get("n"):
-        rounds = f"{len(run.metrics)} rounds are written down" if run.metrics else "No round is written down"
+        iterations = f"It has {len(run.metrics)} iterations so far" if run.metrics else "It has no iteration so far"
         if not run.summary:
-            parts.append(f'<p class="warn">This run has not finished. {rounds}; what follows is what there is.</p>')
+            parts.append(f'<p class="warn">This run has not finished. {iterations}.</p>')
     last = max((name for name in base if name.startswith("acc_t")), default="")
     if trained.get("n") and base.get("n") and last in trained:
         said = f"{FIGURES.get(last, last)} went from {mean(base[last])} to {mean(trained[last])} %"

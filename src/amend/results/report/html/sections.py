@@ -36,15 +36,15 @@ def lengths(run: Run) -> str:
     if not charts:
         return ""
     return (
-        '<h2>Do errors add up, and does it know?</h2><p class="soft">Greedy; share right, in up to eight groups of '
-        "about as many attempts. By steps: n counts those of all attempts so far, and (1−e)^n is what e, the error a "
-        "step of first attempts, would leave right were no error ever mended. By perplexity: a line that falls is a "
-        f'model surer where it is right.</p><div class="grid">{"".join(map(figure, charts))}</div>'
+        '<h2>Compounding errors and confidence</h2><p class="soft">Greedy; share right, in up to eight groups of '
+        "equally many attempts. By steps: n counts the steps of all attempts so far, and (1−e)^n is the accuracy "
+        "without any correction, with e the error per step of first attempts. By perplexity: a falling line means that "
+        f'the model is more confident in correct answers.</p><div class="grid">{"".join(map(figure, charts))}</div>'
     )
 
 
 def by_steps(table: EpisodeTable, phase: str) -> list[LineChart]:
-    """Of each attempt, how many are right by the steps so far, and what (1 - e)^n says of them."""
+    """Return for each attempt the accuracy by number of steps so far, with the prediction (1 - e)^n."""
     steps = compounding_error.count_steps(table.text)
     error = compounding_error.per_step_error(steps[:, :, 0].ravel(), table.correct[:, :, 0].ravel())
     charts = []
@@ -57,7 +57,7 @@ def by_steps(table: EpisodeTable, phase: str) -> list[LineChart]:
 
 
 def by_perplexity(table: EpisodeTable, phase: str) -> list[LineChart]:
-    """Of each attempt whose log-probability is known, how many are right by perplexity."""
+    """Return for each attempt with known log-probabilities the accuracy by perplexity."""
     charts = []
     for turn in range(table.turns):
         perplexity = confidence.perplexity(table.logp[:, :, turn], table.tokens[:, :, turn]).ravel()
@@ -91,7 +91,7 @@ CURVES: tuple[tuple[str, dict[str, str], str], ...] = (
     ("Entropy (nats a token)", {"entropy": "entropy"}, ""),
     ("Wasted work", {"response_length/clip_ratio": "cut off", "frac_reward_zero_std": "equal rewards"}, "%"),
 )
-"""What is drawn: a title, keys of metrics.jsonl and their names, and the unit."""
+"""The curves: a title, keys of metrics.jsonl with their names, and the unit."""
 
 
 def curve_charts(metrics: Sequence[Mapping[str, Any]]) -> list[Chart]:
@@ -186,7 +186,7 @@ def _two_turns(run: Run) -> dict[str, EpisodeTable]:
 
 
 def _part(group: int, share: float) -> str:
-    """A class's part of a stacked bar, named where there is room."""
+    """Return the part of a stacked bar for one class, with its name if there is room."""
     if not share:
         return ""
     word = f"{CLASSES[group]} {100 * share:.0f} %" if share > 0.09 else ""

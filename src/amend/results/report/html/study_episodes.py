@@ -1,10 +1,10 @@
-"""Attempts of many runs at the same problems, as data for the page: bounded, compressed, and hostile-proof.
+"""Attempts of many runs at the same problems, as data for the page: bounded, compressed, and safe against hostile text.
 
-A sweep has more episodes than a page should carry, so the page has a sample, chosen by rule: every condition's greedy
-attempts of its first seed, then of the others, then sampled attempts, sample by sample; where that is still too much,
-problems are left out whole and last ones first, so that what is there can always be compared across conditions. The
-base model stands once. Texts that occur twice are kept once, and all of it is gzip in base64: nothing in it can end the
-element it lies in, and the page shows texts as text nodes only. What is left out is counted, and the page says so.
+A sweep has more episodes than a page can carry, so the page has a sample that a fixed rule chooses: the greedy
+attempts of every condition's first seed, then of the other seeds, then sampled attempts, sample by sample. If that is
+still too much, whole problems are left out, the last ones first, so that all conditions keep the same problems. The
+base model occurs once. Equal texts are stored once. The data are gzip in base64, so no text can end the element that
+contains them, and the page shows texts as text nodes only. The page reports the number of left-out episodes.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Gallery:
         self._bases: set[tuple[Any, ...]] = set()
 
     def add(self, run: Run, found: RunExtract) -> None:
-        """A run's trained attempts, and its base model's where they are the first on these problems."""
+        """Add a run's trained attempts, and those of its base model if no other run has added them."""
         self._runs.append(found)
         for decoding in range(len(DECODINGS)):
             self._take(run.episodes, found, "trained", decoding)
@@ -177,7 +177,7 @@ class Gallery:
 
 
 def _whole(kept: list[Episode], all_of_them: Sequence[Episode]) -> list[Episode]:
-    """Without the last problem where some of its tier is cut off, so that no condition lacks what another has."""
+    """Remove the last problem if a part of its tier is cut off, so that all conditions keep the same problems."""
     if len(kept) in (0, len(all_of_them)):
         return kept
     last = kept[-1].problem
@@ -187,7 +187,7 @@ def _whole(kept: list[Episode], all_of_them: Sequence[Episode]) -> list[Episode]
 
 
 def filters(seeds: Sequence[int], subjects: Sequence[str]) -> str:
-    """The gallery's form: what one looks for; seeds and subjects only where there are several."""
+    """Return the search form of the gallery, with seeds and subjects if there are several."""
     fields = [
         _select(
             "show", "Show", [("", "every problem"), ("differ", "conditions disagree"), ("agree", "conditions agree")]

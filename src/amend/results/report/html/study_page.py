@@ -1,4 +1,4 @@
-"""index.html: many runs on one page, complete in itself, and what stands beside it.
+"""index.html: many runs on one self-contained page, and the files next to it.
 
     index.html      tables with intervals, figures, attempts of every condition at the same problem; no network
     results.csv results.md results.tex study.json figures/*.svg     the same, for programs, pages and papers
@@ -28,13 +28,13 @@ from amend.results.report.html.study_episodes import Gallery, Packed, filters
 from amend.results.report.html.tables import scrolling
 from amend.results.run_folder.atomic_files import atomic_write_text
 
-CROWD = 6  # conditions beyond which shades are not drawn, for they would hide the lines
+CROWD = 6  # number of conditions above which bands are hidden, because they would hide the lines
 FORESTS = (("greedy", "acc_t1"), ("greedy", "acc_t2"), ("greedy", "delta"), ("wide", "pass"), ("wide", "maj"))
-"""The figures of the tables that are drawn as intervals."""
+"""The table metrics that are plotted as intervals."""
 
 
 def write_index(out: Path, folders: Sequence[Path]) -> tuple[Path, Study]:
-    """Write the report of the runs in ``folders`` into ``out``; its path and study. UserError where none finished."""
+    """Write the report of the runs in ``folders`` into ``out``; UserError if no run has finished."""
     gallery = Gallery()
     found = gather(folders, gallery.add)
     content = study(folders, found)
@@ -105,7 +105,7 @@ def _cell(content: Study, sheet: str, group: int, key: str) -> Cell | None:
 
 
 def _lead(content: Study) -> str:
-    """The size of it, and its greatest figure beside the base model's."""
+    """Return the size of the study, and its best result next to that of the base model."""
     runs = sum(len(group.seeds) for group in content.groups)
     problems = max(group.problems for group in content.groups)
     parts = [f"{len(content.groups) - 1} conditions, {runs} finished runs, {problems:,} test problems."]
@@ -127,7 +127,7 @@ def _points(cell: Cell) -> str:
 
 
 def _facts(content: Study) -> str:
-    """Where it comes from, and the files beside the page."""
+    """Return the sources of the study, and links to the files next to the page."""
     names = ("results.csv", "results.md", "results.tex", "study.json")
     links = ", ".join(f'<a href="{name}">{name}</a>' for name in names)
     commits = f"<p>Code: {escape(', '.join(content.commits))}</p>" if content.commits else ""
@@ -137,7 +137,7 @@ def _facts(content: Study) -> str:
         if group.folders
     )
     return (
-        f'<p class="soft">The same figures beside this page: {links}, and figures/ as SVG.</p>'
+        f'<p class="soft">The same data in files next to this page: {links}, and figures/ as SVG.</p>'
         f"<details><summary>Runs</summary>{commits}<ul>{rows}</ul></details>"
     )
 
@@ -204,7 +204,7 @@ def _figures(content: Study) -> str:
     parts = []
     learning = [_line_chart(content, f) for f in content.figures if f.kind == "curve"]
     note = next((f.note for f in content.figures if f.kind == "curve"), "")
-    hint = f" Tick or untick conditions above. Shades are drawn where at most {CROWD} conditions are shown."
+    hint = f" Tick or untick conditions above. Bands are visible if at most {CROWD} conditions are ticked."
     parts.append(_section("Learning curves", note + hint, _grid(learning)))
     many = [_line_chart(content, f) for f in content.figures if f.kind == "log"]
     note = " ".join(dict.fromkeys(f.note for f in content.figures if f.kind == "log"))

@@ -119,7 +119,7 @@ def _many(of: Mapping[str, Figures], turn: str) -> list[Row]:
     for metric, name in (("pass_at", "pass"), ("maj_at", "maj"), ("best_at", "likeliest"), ("rerank_at", "rerank")):
         by_k = {phase: figures.get(metric, {}).get(turn, {}) for phase, figures in of.items() if figures.get("n")}
         ks = sorted({int(k) for figures in by_k.values() for k in figures})
-        # maj@1 is pass@1, and of two votes that differ a fair draw decides: nothing is told before k = 4.
+        # maj@1 and maj@2 equal pass@1, because ties are broken at random; the first informative k is 4.
         rows += [
             (
                 f"{name}@{k}",

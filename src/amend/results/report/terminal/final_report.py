@@ -36,7 +36,7 @@ def final_table(summary: Mapping[str, Any], columns: Columns, report: Path) -> N
 
 
 def results(summary: Mapping[str, Any], columns: Columns) -> Table:
-    """The table of the final figures; greedy and, where it was evaluated, sampled."""
+    """Return the final table: greedy and, if it was evaluated, sampled."""
     phases = [phase for phase in ("base", "trained") if summary.get(phase, {}).get("n", 0)]
     table = Table(
         box=SIMPLE_HEAD, title=Text(f"{summary.get('algo', '')} on {summary.get('task', '')}"), title_justify="left"

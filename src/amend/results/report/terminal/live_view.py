@@ -1,8 +1,8 @@
-"""The run in a terminal: a live panel while it trains, then the table, three transcripts and where the report is.
+"""The run in a terminal: a live panel during training, then the table, three transcripts and the path of the report.
 
-Where standard output is no terminal (a file, a pipe, CI) the same things are said on plain lines, one a round. Texts of
-models are hostile until shown otherwise: control characters, which could move the cursor or recolour the screen, are
-written out as escapes.
+If standard output is no terminal (a file, a pipe, CI), the same facts are printed on plain lines, one per iteration.
+Texts of models may be hostile: control characters, which could move the cursor or recolour the screen, are printed as
+escapes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from amend.results.report.formatting import clock, printable
 from amend.results.report.terminal.tables import console
 
 SPARKS = "▁▂▃▄▅▆▇█"
-RECENT = 10  # rounds that the time left is reckoned from
+RECENT = 10  # iterations from which the remaining time is estimated
 STYLES = ("cyan", "yellow", "magenta")
 
 
@@ -55,7 +55,7 @@ class View:
             self._say(f"  {name}: {value}")
 
     def phase(self, name: str) -> None:
-        """Something long begins that is not a round, such as "evaluating the base model"."""
+        """Show that a long phase other than an iteration begins, such as "evaluating the base model"."""
         self._phase, self._began = name, time.monotonic()
         if self._live is None:
             self._say(f"{name} ...")
@@ -63,7 +63,7 @@ class View:
             self._live.refresh()
 
     def log_iteration(self, metrics: Mapping[str, Any], timing: Mapping[str, Any]) -> None:
-        """A round is over: its line of metrics.jsonl and of timing.jsonl. Any key may be missing."""
+        """Show a finished iteration: its line of metrics.jsonl and of timing.jsonl, in which any key may be missing."""
         self._phase = ""
         self._rows.append(metrics)
         self._timing = timing
@@ -90,9 +90,9 @@ class View:
         self._console.print(Text(printable(text)), soft_wrap=True)
 
     def _line(self, metrics: Mapping[str, Any], timing: Mapping[str, Any]) -> str:
-        """One round on one line."""
+        """Describe one iteration in one line."""
         number = metrics.get("iteration", len(self._rows))
-        parts = [f"round {number}/{self._total}" if self._total else f"round {number}"]
+        parts = [f"iteration {number}/{self._total}" if self._total else f"iteration {number}"]
         if metrics.get("stage"):
             parts.append(f"stage {metrics['stage']}")
         parts += [f"r{turn} {value:.3f}" for turn, value in _turns(metrics, "reward_t").items()]
@@ -107,7 +107,7 @@ class View:
         return "  ".join(parts)
 
     def _left(self) -> float | None:
-        """Seconds until the run is over, at the pace of the recent rounds; a budget may end it before its rounds do."""
+        """Return the remaining seconds at the pace of recent iterations; a budget may end the run earlier."""
         if not self._seconds or not self._total:
             return None
         number = int(self._rows[-1].get("iteration", len(self._rows)))
@@ -158,7 +158,7 @@ class View:
         return grid
 
     def _figures(self, wide: bool) -> Table:
-        """Every figure's last value and its trend over the run, one a line; two side by side where there is room."""
+        """Return the last value and the trend of every metric, one per line, in two columns if there is room."""
         last = self._rows[-1]
         entries: list[tuple[str, str, str, str]] = []
         for i, (turn, value) in enumerate(_turns(last, "reward_t").items()):

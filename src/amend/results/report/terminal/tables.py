@@ -1,4 +1,4 @@
-"""Tables for the terminal: seeds side by side, algorithms side by side, and differences to the baseline."""
+"""Tables for the terminal: seeds, algorithms, and differences to the baseline."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ from amend.results.stats.power_analysis import POWER
 def baseline_table(
     found: Mapping[str, Mapping[str, Any]], name: str, label: str, ranks: Mapping[str, AggregateScore]
 ) -> Table:
-    """One figure of every algorithm less the baseline's, how sure that is, and what would tell where it is not."""
+    """Return the differences of every algorithm to the baseline in one metric, with the required sample size."""
     table = Table(title=f"{label} less {BASELINE}'s", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for column in ("trained", "difference", "Holm's p", f"P(better than {BASELINE})", "would tell"):
-        table.add_column(column, justify="left" if column in ("trained", "would tell") else "right", no_wrap=True)
+    for column in ("trained", "difference", "Holm's p", "P(improvement)", "required sample size"):
+        table.add_column(
+            column, justify="left" if column in ("trained", "required sample size") else "right", no_wrap=True
+        )
     for algo, of in found.items():
         if name in of:
             mean, low, high = (100 * of[name][end] for end in ("mean", "low", "high"))
@@ -33,8 +35,8 @@ def baseline_table(
                 algo, f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]", f"{of[name]['p']:.2g}", better, of[name]["would"]
             )
     table.caption = (
-        "P: of a run on a subject, its interval over seeds alone (Agarwal et al. 2021). Would tell: what shows such a "
-        f"difference in {POWER:.0%} of repetitions, were it the true one."
+        "P(improvement): that a run is better than one of the baseline on a subject, with an interval over seeds alone "
+        f"(Agarwal et al. 2021). Required sample size: detects a difference of this size with {POWER:.0%} power."
     )
     table.caption_justify = "left"
     return table
