@@ -43,20 +43,20 @@ def shaping_bonus(reward: Float[Tensor, "b k"], alpha: float) -> Float[Tensor, "
     return reward + bonus
 
 
-def returns(pay: Float[Tensor, "b k"], gamma: float) -> Float[Tensor, "b k"]:
+def returns(reward: Float[Tensor, "b k"], gamma: float) -> Float[Tensor, "b k"]:
     """Return the discounted sum of the rewards of each turn and its later turns.
 
     The return is G_i = sum_(j >= i) gamma^(j - i) r_j.
 
     Args:
-        pay: The reward of each turn.
+        reward: The reward of each turn.
         gamma: The discount per turn. With 0, the value of SCoRe, the return of a turn is its own reward.
 
     Returns:
         The return of each turn.
     """
-    total = pay.clone()
-    for turn in range(pay.shape[1] - 2, -1, -1):
+    total = reward.clone()
+    for turn in range(reward.shape[1] - 2, -1, -1):
         total[:, turn] += gamma * total[:, turn + 1]
     return total
 
@@ -168,7 +168,7 @@ def has_zero_variance(value: Float[Tensor, "b k"], group: Int[Tensor, " b"]) -> 
 
 
 def gae(
-    pay: Float[Tensor, "b t"],
+    reward: Float[Tensor, "b t"],
     value: Float[Tensor, "b t"],
     loss_mask: Bool[Tensor, "b t"],
     gamma: float,
@@ -185,7 +185,7 @@ def gae(
     are not discounted.
 
     Args:
-        pay: The reward r_t at each token.
+        reward: The reward r_t at each token.
         value: The critic's estimate V_t before each token. Only values at sampled tokens are used.
         loss_mask: True for the tokens that the policy sampled.
         gamma: The discount per sampled token.
@@ -194,10 +194,14 @@ def gae(
     Returns:
         The advantage at sampled tokens; 0 elsewhere.
     """
-    advantage, value_next, advantage_next = torch.zeros_like(pay), pay.new_zeros(len(pay)), pay.new_zeros(len(pay))
-    for t in range(pay.shape[1] - 1, -1, -1):
+    advantage, value_next, advantage_next = (
+        torch.zeros_like(reward),
+        reward.new_zeros(len(reward)),
+        reward.new_zeros(len(reward)),
+    )
+    for t in range(reward.shape[1] - 1, -1, -1):
         is_sampled = loss_mask[:, t]
-        estimate = pay[:, t] + gamma * value_next - value[:, t] + gamma * lam * advantage_next
+        estimate = reward[:, t] + gamma * value_next - value[:, t] + gamma * lam * advantage_next
         advantage[:, t] = torch.where(is_sampled, estimate, 0.0)
         advantage_next = torch.where(is_sampled, estimate, advantage_next)
         value_next = torch.where(is_sampled, value[:, t], value_next)
@@ -205,12 +209,12 @@ def gae(
 
 
 def at_turn_ends(
-    pay: Float[Tensor, "b k"], turn: Int[Tensor, "b t"], loss_mask: Bool[Tensor, "b t"]
+    value: Float[Tensor, "b k"], turn: Int[Tensor, "b t"], loss_mask: Bool[Tensor, "b t"]
 ) -> Float[Tensor, "b t"]:
     """Return the value of each turn at the last token that the policy sampled in the turn.
 
     Args:
-        pay: One number per turn, such as its reward.
+        value: One number per turn, such as its reward.
         turn: The turn of each token, counted from 0; -1 on padding.
         loss_mask: True for the tokens that the policy sampled.
 
@@ -223,7 +227,7 @@ def at_turn_ends(
         is_sampled = loss_mask[:, t]
         is_turn_end[:, t] = is_sampled & (turn[:, t] != next_turn)
         next_turn = torch.where(is_sampled, turn[:, t], next_turn)
-    return torch.where(is_turn_end, pay.gather(1, turn.clamp(min=0)), 0.0)
+    return torch.where(is_turn_end, value.gather(1, turn.clamp(min=0)), 0.0)
 
 
 def whiten(value: Float[Tensor, "b t"], loss_mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t"]:

@@ -48,7 +48,7 @@ def row(number, **figures):
         ("clip_ratio", {"response_length/clip_ratio": 0.3}, "raise algo.max_tokens"),
         ("frac_reward_zero_std", {"frac_reward_zero_std": 0.9}, "in 90% of groups"),
         ("entropy", {"entropy": 0.3}, "fallen to 0.300 nats from 1.000"),
-        ("kl", {"kl_t1": 1.5, "kl_t2": 1.6}, "3.1 nats an episode"),
+        ("kl", {"kl_t1": 1.5, "kl_t2": 1.6}, "3.1 nats per episode"),
         ("unedited", {"unedited": 0.95}, "95% of second attempts"),
     ],
 )

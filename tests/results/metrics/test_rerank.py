@@ -36,5 +36,5 @@ def test_a_perfect_score_is_pass_at_k_and_a_blind_one_is_pass_at_1():
 def test_what_cannot_be_ranked_is_refused():
     with pytest.raises(ValueError, match="allowed: 1 to 3"):
         best_at_k(np.zeros((1, 3)), np.zeros((1, 3), dtype=bool), 4)
-    with pytest.raises(ValueError, match="no score"):
+    with pytest.raises(ValueError, match="the score nan"):
         best_at_k(np.array([[0.0, np.nan]]), np.zeros((1, 2), dtype=bool), 1)

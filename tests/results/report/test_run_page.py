@@ -38,7 +38,7 @@ def test_a_finished_run_has_every_section(folder):
     headings = re.findall(r"<h[12][^>]*>([^<]+)", text)
     assert headings == [
         "score on math", "Before and after", "By subject", "Training", "What the second attempt did",
-        "How much it rewrote", "Do errors add up, and does it know?", "To read", "Attempts",
+        "How much it rewrote", "Compounding errors and confidence", "To read", "Attempts",
     ]  # fmt: skip
     assert sum(tag == "svg" for tag, _ in page.seen) == 16
     assert len(page.data["episodes"]) == 40 * 2 * (1 + 4)
@@ -130,7 +130,7 @@ def test_garbage_in_files_is_as_good_as_nothing(folder):
     for name in ("summary.json", "metrics.jsonl", "episodes.parquet", "versions.json"):
         (folder / name).write_bytes(b"\xff\x00 not what you think")
     text, _ = read(folder)
-    assert "No round is written down" in text
+    assert "It has no iteration so far" in text
 
 
 def test_missing_keys_and_values_that_are_no_numbers(folder):

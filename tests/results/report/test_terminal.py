@@ -48,7 +48,7 @@ def test_plain_lines_where_there_is_no_terminal(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[:4] == ["score on math", "  policy: tiny", "  seed: 0", "evaluating the base model, greedy ..."]
     assert len(lines) == 8 and "\x1b" not in "".join(lines)
-    assert lines[4].startswith("round 1/3  stage I  r1 0.")
+    assert lines[4].startswith("iteration 1/3  stage I  r1 0.")
     assert all(word in lines[4] for word in ("r2 ", "KL1 ", "KL2 ", "changed ", "cut ", "15,500 tok/s", "0:04 left"))
     assert lines[6].endswith("0:00 left")
     assert lines[7] == "note: a [bold]word[/bold]"
@@ -60,7 +60,7 @@ def test_rounds_that_lack_keys(capsys):
     view.log_iteration({}, {})
     view.log_iteration({"iteration": 2, "reward_t1": 0.5}, {})
     view.stop()
-    assert capsys.readouterr().out.splitlines() == ["t", "round 1", "round 2  r1 0.500"]
+    assert capsys.readouterr().out.splitlines() == ["t", "iteration 1", "iteration 2  r1 0.500"]
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])

@@ -242,7 +242,7 @@ def test_logging_never_breaks_a_run(tmp_path: Path, caplog: pytest.LogCaptureFix
         broken.log({"iteration": step}, step)
     broken.finish({}, {})
     assert broken.errors == 3
-    assert len([record for record in caplog.records if "the run goes on" in record.message]) == 1
+    assert len([record for record in caplog.records if "the run continues" in record.message]) == 1
 
 
 def test_wandb_offline_keeps_all_runs_in_one_folder_and_nothing_at_home(tmp_path: Path) -> None:

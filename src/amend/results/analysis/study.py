@@ -233,7 +233,7 @@ def _rows(names: Iterable[str], pooled: Sequence[Cells]) -> tuple[Row, ...]:
 
 
 def _gains(groups: Sequence[list[RunExtract]], names: Sequence[str], k: int) -> Sheet:
-    """Trained less base on the same problems, seed by seed; and what would tell where these runs cannot."""
+    """Return trained minus base on the same problems, and the required sample size of unresolved gains."""
     found: list[Cells] = [{}]
     lines = []
     for label, runs in zip(names, groups, strict=True):
@@ -242,8 +242,8 @@ def _gains(groups: Sequence[list[RunExtract]], names: Sequence[str], k: int) -> 
         said = (unresolved(value, GAINS[name].format(k=k)) for name, value in values.items())
         lines += [f"{label}, {line}" for line in said if line]
     note = (
-        "Trained less base on the same problems, in points; t intervals over seeds and problems. An interval that "
-        "holds 0: the runs cannot tell."
+        "Trained minus base on the same problems, in points; t intervals over seeds and problems. A gain whose "
+        "interval contains 0 is not resolved."
     )
     kept = [name for name in GAINS if any(name in cells for cells in found)]
     columns = tuple(Column(name, GAINS[name].format(k=k), "points", True) for name in kept)

@@ -184,8 +184,8 @@ def bootstrap_many(
         seed_weights = _resampled_counts(generator, size, seeds) / seeds if seeds > 1 else np.ones((size, 1))
         means.append(np.einsum("rfs,rs->fr", seed_means, seed_weights))
     ends = np.quantile(np.concatenate(means, axis=1), [0.5 - level / 2, 0.5 + level / 2], axis=1)
-    centre = values.mean(axis=(1, 2))
-    return [Interval(float(c), float(low), float(high)) for c, low, high in zip(centre, *ends, strict=True)]
+    centers = values.mean(axis=(1, 2))
+    return [Interval(float(c), float(low), float(high)) for c, low, high in zip(centers, *ends, strict=True)]
 
 
 def _resampled_counts(generator: np.random.Generator, size: int, number: int) -> Float[np.ndarray, "r number"]:

@@ -45,12 +45,12 @@ class EndedError(Exception):
     """A sandboxed process will not answer any more.
 
     Args:
-        why: "error" (the process exited), "timeout", or "flood" (more than ``LONGEST`` bytes of answers).
+        reason: "error" (the process exited), "timeout", or "flood" (more than ``LONGEST`` bytes of answers).
     """
 
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
-        self.reason = why
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 @cache
@@ -174,7 +174,7 @@ class SandboxProcess:
             self._pidfd = None
 
     def _end_reason(self) -> str:
-        """Return why the pipe is closed: "timeout" (processor time used up), or "error" (also if it still runs)."""
+        """Return reason the pipe is closed: "timeout" (processor time used up), or "error" (also if it still runs)."""
         try:
             return "timeout" if self._process.wait(1.0) in KILLED else "error"
         except subprocess.TimeoutExpired:

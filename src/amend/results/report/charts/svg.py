@@ -75,8 +75,8 @@ def line_chart(chart: LineChart) -> Drawing:
     low, high = (min(seen), max(seen)) if seen else (0.0, 1.0)
     ticks = tick_values(min(0.0, low), high)
     bottom, top = ticks[0], ticks[-1]
-    along = [math.log2(v) for v in x] if chart.log else x
-    x_low, x_high = (min(along), max(along)) if along else (0.0, 1.0)
+    positions = [math.log2(v) for v in x] if chart.log else x
+    x_low, x_high = (min(positions), max(positions)) if positions else (0.0, 1.0)
 
     def px(value: float) -> float:
         at = math.log2(value) if chart.log else value

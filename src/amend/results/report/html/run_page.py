@@ -92,7 +92,7 @@ def _facts(run: Run, figures: Mapping[str, Figures]) -> str:
     facts: dict[str, Any] = {
         "policy": run.summary.get("policy"),
         "seed": run.summary.get("seed"),
-        "rounds": last.get("iteration"),
+        "iterations": last.get("iteration"),
     }
     if "seconds" in cost:
         facts["time"] = clock(cost["seconds"])
@@ -136,7 +136,7 @@ def _transcript(kind: str, found: Transcript | None) -> str:
         f'<section class="attempt"><h4>Attempt {i}<span class="verdict {"right" if a.correct else "wrong"}">'
         f"{'✓ right' if a.correct else '✗ wrong'}</span></h4><pre>{escape(a.text) or '(empty)'}</pre>"
         f"<footer>answer: {escape(a.answer) if a.answer is not None else 'none found'}"
-        f"{f' · {escape(why)}' if (why := reason(a.correct, a.reason)) else ''}</footer></section>"
+        f"{f' · {escape(reason_text)}' if (reason_text := reason(a.correct, a.reason)) else ''}</footer></section>"
         for i, a in enumerate(found.attempts, start=1)
     )
     return (

@@ -77,8 +77,8 @@ def print_transcript(out: Console, kind: str, found: Transcript | None) -> None:
     grid.add_row("question", Text(printable(found.question)))
     for turn, attempt in enumerate(found.attempts, start=1):
         mark = Text("✓ right" if attempt.correct else "✗ wrong", style="green" if attempt.correct else "red")
-        if why := reason(attempt.correct, attempt.reason):
-            mark.append(f": {printable(why)}", style="default")
+        if reason_text := reason(attempt.correct, attempt.reason):
+            mark.append(f": {printable(reason_text)}", style="default")
         grid.add_row(f"attempt {turn}", Text(printable(shortened(attempt.text))))
         grid.add_row("", mark)
     out.print(grid)

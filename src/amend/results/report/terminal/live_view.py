@@ -112,8 +112,8 @@ class View:
             return None
         number = int(self._rows[-1].get("iteration", len(self._rows)))
         share = max(float(self._rows[-1].get("progress", 0.0)), number / self._total)
-        rounds = number * (1 - share) / share if share else self._total
-        return max(0.0, rounds) * sum(self._seconds) / len(self._seconds)
+        iterations = number * (1 - share) / share if share else self._total
+        return max(0.0, iterations) * sum(self._seconds) / len(self._seconds)
 
     # live ------------------------------------------------------------------------------------------------------------
 
