@@ -67,7 +67,7 @@ class HumanEval:
         test: Count,
     ) -> None:
         self._grader = CodeGrader(sandbox=sandbox, seconds=seconds)
-        if is_local(source, beside=(), layout=NAMES[0]):
+        if is_local(source, keywords=(), layout=NAMES[0]):
             path = Path(source).expanduser()
             table = from_file(path if path.is_file() else first_file(path, NAMES, "HumanEval"))
         else:

@@ -171,7 +171,7 @@ def read_tables(source: str) -> dict[str, Table]:
     Raises:
         UserError: If the source cannot be read.
     """
-    if is_local(source, beside=(), layout=NAMES[0]):
+    if is_local(source, keywords=(), layout=NAMES[0]):
         path = Path(source).expanduser()
         return {"all": from_file(path if path.is_file() else first_file(path, NAMES, "MBPP"))}
     return {split: from_hub(source, split, None, layout=NAMES[0]) for split in HUB_SPLITS}

@@ -190,7 +190,7 @@ def _order(count: int, split: Split) -> list[int]:
 def _tables(source: str, layout: Layout) -> dict[str, Table]:
     """Read the tables "train" and "test", or only "all" if one table is to be divided."""
     names = ("train", "test") if layout.splits[0] != layout.splits[1] else ("all",)
-    if not is_local(source, beside=(), layout=str(layout)):
+    if not is_local(source, keywords=(), layout=str(layout)):
         splits = zip(names, layout.splits, strict=False)
         return {name: from_hub(source, split, layout.configuration, layout=str(layout)) for name, split in splits}
     path = Path(source).expanduser()

@@ -122,7 +122,7 @@ def test_a_run_that_was_killed_says_so_and_shows_what_it_has(folder):
     (folder / "metrics.jsonl").write_text(whole[: len(whole) * 2 // 3])  # cut within a line
     text, page = read(folder)
     lines = whole[: len(whole) * 2 // 3].count("\n")
-    assert f"This run has not finished. {lines} rounds are written down" in text
+    assert f"This run has not finished. It has {lines} iterations so far" in text
     assert len(page.data["episodes"]) == 20 and "trained" not in {e["phase"] for e in page.data["episodes"]}
 
 

@@ -48,7 +48,7 @@ def summarise(columns: Columns, phase: str, decoding: str) -> Figures:
     figures["truncated"] = float(table.truncated.mean())
     figures["tokens"] = float(table.tokens.mean())
     if table.turns > 1:
-        figures.update(_behaviour(table))
+        figures.update(_correction_metrics(table))
     if table.correct.shape[1] > 1:
         figures.update(_many(table))
     figures.update(state(table, is_sampled=decoding != "greedy"))
@@ -104,7 +104,7 @@ def _core(correct: Bool[np.ndarray, "p n k"]) -> Figures:
     return {**figures, "n": problems}
 
 
-def _behaviour(table: EpisodeTable) -> Figures:
+def _correction_metrics(table: EpisodeTable) -> Figures:
     """How the second attempt relates to the first, right or wrong."""
     first, second = table.correct[:, :, 0], table.correct[:, :, 1]
     ratio = self_correction.edit_distance(table.text[:, :, 0], table.text[:, :, 1])

@@ -55,7 +55,7 @@ class Hendrycks:
         if not levels or not set(levels) <= LEVELS:
             raise UserError(f"task.levels={levels}: allowed: some of 1, 2, 3, 4, 5")
         self.provenance: dict[str, dict[str, str | int]] = {}
-        local = is_local(source, beside=("builtin", "hendrycks"), layout=f"{LAYOUT} (or train.jsonl and test.jsonl)")
+        local = is_local(source, keywords=("builtin", "hendrycks"), layout=f"{LAYOUT} (or train.jsonl and test.jsonl)")
         tables = _read_folder(Path(source).expanduser()) if local else _read_hub(source)
         problems = {name: self._read(name, tables[name]) for name in ("train", "test")}
         selected = {name: [p for p in problems[name] if _is_selected(p, levels)] for name in problems}
@@ -160,8 +160,8 @@ def _read_split(folder: Path, name: str) -> Table:
 def _read_hub(source: str) -> dict[str, Table]:
     if source != "hendrycks":
         return {name: from_hub(source, name, None, layout=LAYOUT) for name in NAMES}
-    test = from_hub(HELD_BACK, "test", None, layout=LAYOUT, beside=(WHOLE,))
-    tables = [from_hub(WHOLE, name, None, layout=LAYOUT, beside=(HELD_BACK,)).rows for name in NAMES]
+    test = from_hub(HELD_BACK, "test", None, layout=LAYOUT, other_ids=(WHOLE,))
+    tables = [from_hub(WHOLE, name, None, layout=LAYOUT, other_ids=(HELD_BACK,)).rows for name in NAMES]
     test_questions = {str(row.get("problem")).strip() for _, row in test.rows}
     train = [item for rows in tables for item in rows if str(item[1].get("problem")).strip() not in test_questions]
     return {"train": Table(f"{WHOLE} less {HELD_BACK}", digest(row for _, row in train), train), "test": test}

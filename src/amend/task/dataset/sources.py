@@ -54,10 +54,10 @@ def from_file(file: Path) -> Table:
     return Table(str(file), hashlib.sha256(data).hexdigest(), list(lines(file, data)))
 
 
-def is_local(source: str, *, beside: Sequence[str], layout: str) -> bool:
+def is_local(source: str, *, keywords: Sequence[str], layout: str) -> bool:
     """Return whether a source is a local file or folder, and not a hub id or a keyword.
 
-    ``source`` is the value of ``task.source``. ``beside`` lists the allowed keywords, such as "builtin". ``layout``
+    ``source`` is the value of ``task.source``. ``keywords`` lists the allowed keywords, such as "builtin". ``layout``
     names the files that a folder must contain, for the error message.
 
     Raises:
@@ -65,9 +65,9 @@ def is_local(source: str, *, beside: Sequence[str], layout: str) -> bool:
     """
     if Path(source).expanduser().exists():
         return True
-    if source in beside or HUB_ID.fullmatch(source):
+    if source in keywords or HUB_ID.fullmatch(source):
         return False
-    words = "".join(f"{word}, " for word in beside)
+    words = "".join(f"{word}, " for word in keywords)
     raise UserError(
         f"task.source={source}: no such folder; allowed: {words}a hub id (owner/name), or a folder with {layout}"
     )
@@ -93,11 +93,13 @@ def first_file(folder: Path, names: Sequence[str], split: str) -> Path:
     raise UserError(f"task.source={folder}: no {split} problems; looked for {', '.join(names)}")
 
 
-def from_hub(source: str, split: str, configuration: str | None, *, layout: str, beside: Sequence[str] = ()) -> Table:
+def from_hub(
+    source: str, split: str, configuration: str | None, *, layout: str, other_ids: Sequence[str] = ()
+) -> Table:
     """Load one split of a data set from the hub.
 
     ``configuration`` is the name of a configuration; with None, all configurations are concatenated. Two parameters
-    serve only the error message: ``layout`` names the files that a local folder must contain, and ``beside`` lists
+    serve only the error message: ``layout`` names the files that a local folder must contain, and ``other_ids`` lists
     further hub ids that the same task needs.
 
     Raises:
@@ -116,7 +118,7 @@ def from_hub(source: str, split: str, configuration: str | None, *, layout: str,
             tables = {f" ({part})": datasets.load_dataset(source, part, split=split) for part in parts}
     except Exception as error:  # fallback: the client has no common class for missing data, split or network
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-        calls = [", ".join(repr(word) for word in (source, configuration) if word is not None), *map(repr, beside)]
+        calls = [", ".join(repr(word) for word in (source, configuration) if word is not None), *map(repr, other_ids)]
         fetch = "; ".join(["import datasets", *(f"datasets.load_dataset({call})" for call in calls)])
         raise UserError(
             f"task.source={source}: cannot be loaded from the hub ({reason}); with network access, fetch it with: "
