@@ -75,7 +75,7 @@ def test_live_panel_fits_and_says_everything(live, width):
     view.stop()
     panel = written.getvalue().rsplit("╭", 1)[1]
     assert max(len(line) for line in panel.splitlines()) <= width
-    for word in ("round 25/40", "Stage II", "reward, turn 1", "reward, turn 2", "KL to base, turn 2", "answer changed"):
+    for word in ("iteration 25/40", "Stage II", "reward t1", "reward t2", "KL t2", "answer changed"):
         assert word in panel
     if width >= 80:
         assert "15,500 tokens/s" in panel and "0:30 left" in panel

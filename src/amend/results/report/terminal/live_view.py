@@ -143,7 +143,7 @@ class View:
     def _progress(self) -> RenderableType:
         last = self._rows[-1]
         number = int(last.get("iteration", len(self._rows)))
-        cells: list[RenderableType] = [Text(f"round {number}/{self._total}", style="bold")]
+        cells: list[RenderableType] = [Text(f"iteration {number}/{self._total}", style="bold")]
         if last.get("stage"):
             cells.append(Text(f"Stage {last['stage']}", style="bold cyan"))
         if self._console.width >= 76:  # what stands in words comes first
@@ -162,12 +162,12 @@ class View:
         last = self._rows[-1]
         entries: list[tuple[str, str, str, str]] = []
         for i, (turn, value) in enumerate(_turns(last, "reward_t").items()):
-            entries.append((f"reward, turn {turn}", f"{value:.3f}", f"reward_t{turn}", STYLES[i % len(STYLES)]))
+            entries.append((f"reward t{turn}", f"{value:.3f}", f"reward_t{turn}", STYLES[i % len(STYLES)]))
         for i, (turn, value) in enumerate(_turns(last, "kl_t").items()):
-            entries.append((f"KL to base, turn {turn}", f"{value:.4f}", f"kl_t{turn}", STYLES[i % len(STYLES)]))
+            entries.append((f"KL t{turn}", f"{value:.4f}", f"kl_t{turn}", STYLES[i % len(STYLES)]))
         for name, key in (
             ("answer changed", "change_rate"), ("i→c", "i_to_c"), ("c→i", "c_to_i"),
-            ("replies cut off", "response_length/clip_ratio"), ("groups with equal rewards", "frac_reward_zero_std"),
+            ("cut off", "response_length/clip_ratio"), ("equal rewards", "frac_reward_zero_std"),
         ):  # fmt: skip
             if key in last:
                 entries.append((name, f"{100 * last[key]:.1f} %", key, "default"))
