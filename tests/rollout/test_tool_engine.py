@@ -23,7 +23,7 @@ from amend.rollout.local import Local
 from amend.rollout.runner import RolloutRunner
 from amend.rollout.tool_engine import ToolEngine, text_to_completion
 from amend.task.identity import Identity
-from amend.task.tools import Calculator, Tool, tool_of
+from amend.task.tools import Calculator, Tool
 from amend.types import Completion, Episode, SamplingParams, Scored, Tokens
 
 PROMPTS: list[Tokens] = [(2, 5, 3), (2, 6, 5, 6, 3), (2, 5, 3), (2, 6, 3), (2, 5, 5, 5, 5, 5, 3), (2, 6, 3)]
@@ -80,7 +80,7 @@ def engine(toy: Policy, tool: Tool) -> ToolEngine:
 def test_it_is_an_engine_and_tools_are_tools(toy: Policy) -> None:
     assert isinstance(engine(toy, Echo()), Engine)
     assert isinstance(Calculator(), Tool) and isinstance(Echo(), Tool)
-    assert tool_of(Identity(symbols=2, test=2)) is None
+    assert Identity(symbols=2, test=2).tool is None
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.6, 1.0, 1.5])

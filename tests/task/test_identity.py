@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from amend.errors import UserError
-from amend.task.base import Task
+from amend.task.base import Task, TaskBase
 from amend.task.identity import ALPHABET, Identity
+from amend.types import Problem, Verdict
 
 
 def test_every_symbol_is_asked_for_in_every_split() -> None:
@@ -59,3 +62,21 @@ def test_a_line_is_recognised_by_its_id() -> None:
             task.problem_from_row({"id": unknown})
     with pytest.raises(UserError, match="field 'id' is missing"):
         task.problem_from_row({})
+
+
+def test_a_task_that_grades_one_reply_grades_many_and_the_other_way_round() -> None:
+    """TaskBase has the defaults of a task; a class implements one grader, and the other follows."""
+
+    class Single(TaskBase):
+        def grade(self, problem: Problem, reply: str) -> Verdict:
+            return Verdict(reply, reply == problem.target, "right" if reply == problem.target else "wrong")
+
+    class Many(TaskBase):
+        def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
+            return [Single().grade(problem, reply) for problem, reply in pairs]
+
+    problem = Problem("p", "1+1?", "2")
+    for task in (Single(), Many()):
+        assert [verdict.correct for verdict in task.grade_many([(problem, "2"), (problem, "3")])] == [True, False]
+        assert task.grade(problem, "2").correct and task.tool is None and not task.provenance
+        task.close()

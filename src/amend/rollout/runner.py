@@ -16,7 +16,6 @@ from amend.policy.chat_renderer import ChatRenderer
 from amend.rollout.base import Engine, Seed
 from amend.rollout.tool_engine import ToolEngine, text_to_completion
 from amend.task.base import Task
-from amend.task.tools import tool_of
 from amend.types import Completion, Episode, Message, Prefill, Problem, SamplingParams, Turn
 
 # Returns the prefill of an episode from its problem, its number and the group size; see ``amend.exploration.prefill``.
@@ -46,7 +45,7 @@ class RolloutRunner:
 
     def __init__(self, engine: Engine, base: Engine, renderer: ChatRenderer, task: Task, dialogue: Dialogue) -> None:
         self._renderer, self._task, self._dialogue = renderer, task, dialogue
-        self._tool = tool_of(task)
+        self._tool = task.tool
         self._engine: Engine = ToolEngine(engine, self._tool, renderer) if self._tool else engine
         self._base: Engine = ToolEngine(base, self._tool, renderer) if self._tool else base
         self.sampled_tokens = 0

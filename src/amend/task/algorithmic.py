@@ -22,6 +22,7 @@ from typing import Literal
 import numpy as np
 
 from amend.errors import UserError
+from amend.task.base import TaskBase
 from amend.task.dataset.execution_traces import OPERATIONS, execute, listed, spaced
 from amend.task.dataset.lazy import LazyProblems, distinct
 from amend.task.dataset.splits import SPLITS, Split, part
@@ -35,7 +36,7 @@ _ID = re.compile(r"algorithmic-(train|val|test)-([0-9]{1,9})")
 _ANSWER = re.compile(r"-?[0-9]+(?:,[0-9]+)*")
 
 
-class Algorithmic:
+class Algorithmic(TaskBase):
     """Arithmetic problems on random integers.
 
     Args:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Literal
 
 from amend.errors import UserError
+from amend.task.base import TaskBase
 from amend.task.dataset.jsonl import Row, at, shown, text
 from amend.task.dataset.sources import first_file, from_file, from_hub, is_local
 from amend.task.dataset.splits import Split
@@ -39,7 +40,7 @@ PROMPT = (
 )
 
 
-class HumanEval:
+class HumanEval(TaskBase):
     """HumanEval as test split, MBPP as training and validation splits.
 
     Args:
@@ -110,10 +111,6 @@ class HumanEval:
         if self._mbpp is not None and problem.meta["subject"] == "MBPP":
             return self._mbpp.render_prompt(problem)
         return [Message("user", PROMPT.format(prompt=problem.question.strip()))]
-
-    def grade(self, problem: Problem, reply: str) -> Verdict:
-        """Grade the program of a reply. Any string is a valid reply."""
-        return self.grade_many([(problem, reply)])[0]
 
     def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
         """Grade many replies in parallel. The verdicts are in the order of the pairs."""

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from amend.errors import UserError
+from amend.task.base import TaskBase
 from amend.task.dataset.lazy import LazyProblems
 from amend.task.dataset.splits import SPLITS, Split
 from amend.task.grading.extract_answer import LONGEST_ANSWER, extract_answer
@@ -23,7 +24,7 @@ ALPHABET = string.digits + string.ascii_lowercase
 TRAINING = 4096  # number of training problems, which cycle through the symbols
 
 
-class Identity:
+class Identity(TaskBase):
     """Repeat one of several symbols.
 
     Args:

@@ -18,6 +18,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from amend.errors import UserError
+from amend.task.base import TaskBase
 from amend.task.dataset.hendrycks_math import Hendrycks, gold
 from amend.task.dataset.jsonl import text
 from amend.task.dataset.problem_families import FAMILIES, ProblemParams
@@ -31,7 +32,7 @@ SECONDS = 3.0  # time limit of one comparison; bounds the delay that one adversa
 _BUILTIN_ID = re.compile(r"builtin-(train|val|test)-([0-9]{1,10})")
 
 
-class Math:
+class Math(TaskBase):
     """Mathematical problems with a gold answer.
 
     ``provenance`` records the source of the rows; it is empty for built-in problems.
@@ -75,10 +76,6 @@ class Math:
         if self._builtin is not None and "facts" in problem.meta:
             return self._builtin.render_prompt(problem)
         return [Message("user", self._prompt.replace("{question}", problem.question))]
-
-    def grade(self, problem: Problem, reply: str) -> Verdict:
-        """Grade the answer of a reply. Any string is a valid reply."""
-        return self.grade_many([(problem, reply)])[0]
 
     def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
         """Grade many replies, in order. Comparisons that need sympy run in parallel."""

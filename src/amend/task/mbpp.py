@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 from amend.errors import UserError
+from amend.task.base import TaskBase
 from amend.task.dataset.jsonl import Row, at, shown, text
 from amend.task.dataset.sources import Table, first_file, from_file, from_hub, is_local
 from amend.task.dataset.splits import SPLITS, Split
@@ -37,7 +38,7 @@ DEFINED = re.compile(r"^(?:def|class)\s+(\w+)|^(\w+)\s*=[^=]", re.MULTILINE)
 CALLED = re.compile(r"assert\b[\s(]*(?:not\b[\s(]*)?(\w+)\s*\(")
 
 
-class MBPP:
+class MBPP(TaskBase):
     """The MBPP data set, or MBPP-R if ``first_attempts`` is set.
 
     Args:
@@ -116,10 +117,6 @@ class MBPP:
             messages += [Message("assistant", str(problem.meta["attempt"])), Message("user", self._instruction)]
         return messages
 
-    def grade(self, problem: Problem, reply: str) -> Verdict:
-        """Grade the program of a reply. Any string is a valid reply."""
-        return self.grade_many([(problem, reply)])[0]
-
     def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
         """Grade many replies in parallel. The verdicts are in the order of the pairs."""
         return self._grader.grade_many(pairs)
@@ -141,7 +138,7 @@ class MBPP:
     def _read_attempts(self, file: Path) -> dict[str, Problem]:
         """Return the repair problems of a file of attempts, by id."""
         table = from_file(file)
-        self.provenance["first_attempts"] = table.provenance
+        self.provenance = {**self.provenance, "first_attempts": table.provenance}
         repairs: dict[str, Problem] = {}
         for number, (where, row) in enumerate(table.rows, 1):
             with at(where):

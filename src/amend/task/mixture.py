@@ -16,16 +16,16 @@ from dataclasses import replace
 from typing import Any
 
 from amend.errors import UserError
-from amend.task.base import Task
+from amend.task.base import Task, TaskBase
 from amend.task.dataset.jsonl import shown
 from amend.task.dataset.lazy import LazyProblems
 from amend.task.dataset.splits import Split
-from amend.task.tools import Tool, tool_of
+from amend.task.tools import Tool
 from amend.types import Message, Problem, Verdict
 from amend.value_types import Count
 
 
-class Mixture:
+class Mixture(TaskBase):
     """A task made of other tasks. ``provenance`` combines the records of all tasks.
 
     Args:
@@ -46,11 +46,9 @@ class Mixture:
             )
         self._tasks, self._shares = dict(tasks), dict(zip(tasks, shares, strict=True))
         self.provenance = {
-            f"{name}/{table}": record
-            for name, task in tasks.items()
-            for table, record in getattr(task, "provenance", {}).items()
+            f"{name}/{table}": record for name, task in tasks.items() for table, record in task.provenance.items()
         }
-        tools = [tool for task in tasks.values() if (tool := tool_of(task)) is not None]
+        tools = [tool for task in tasks.values() if (tool := task.tool) is not None]
         if len({type(tool) for tool in tools}) > 1:
             raise UserError(f"task.tasks: {len(tools)} of them have a tool; allowed: one kind of tool for all")
         self.tool: Tool | None = next(iter(tools), None)
@@ -68,10 +66,6 @@ class Mixture:
         """Return the prompt that the original task writes."""
         task, original = self._original(problem)
         return task.render_prompt(original)
-
-    def grade(self, problem: Problem, reply: str) -> Verdict:
-        """Grade one reply with the original task."""
-        return self.grade_many([(problem, reply)])[0]
 
     def grade_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Verdict]:
         """Grade many replies, with one call for each task. The verdicts are in the order of the pairs."""
@@ -106,10 +100,9 @@ class Mixture:
         return _rename(name, self._tasks[name].problem_from_row({**row, "id": original_id} if original_id else row))
 
     def close(self) -> None:
-        """Close all tasks that have a ``close`` method."""
+        """Close all tasks."""
         for task in self._tasks.values():
-            if (close := getattr(task, "close", None)) is not None:
-                close()
+            task.close()
 
     def _original(self, problem: Problem) -> tuple[Task, Problem]:
         """Return the original task of a problem, and the problem with its original id and subject."""

@@ -21,6 +21,7 @@ from typing import NamedTuple, TypedDict, Unpack
 import numpy as np
 
 from amend.errors import UserError
+from amend.task.base import TaskBase
 from amend.task.dataset.jsonl import Row, at, shown
 from amend.task.dataset.sources import Table, first_file, from_file, from_hub, is_local
 from amend.task.dataset.splits import SPLITS, Split
@@ -73,7 +74,7 @@ class TableConfig(TypedDict):
     """Largest number of test problems."""
 
 
-class Tabular(ABC):
+class Tabular(TaskBase, ABC):
     """A task with three splits from a table. ``provenance`` has source, SHA-256 and row count of each table.
 
     Args:
@@ -91,7 +92,8 @@ class Tabular(ABC):
     def __init__(self, layout: Layout, **table: Unpack[TableConfig]) -> None:
         source, validation, test = table["source"], table["validation"], table["test"]
         tables = _tables(source, layout)
-        self.provenance = {name: table.provenance for name, table in tables.items()}
+        provenance = {name: table.provenance for name, table in tables.items()}
+        self.provenance = provenance
         read = {name: self._read(name, table) for name, table in tables.items()}
         if "all" in read:
             order = _order(len(read["all"]), "test")
@@ -103,7 +105,7 @@ class Tabular(ABC):
         test_questions = {problem.question for problem in read["test"]}
         train = [problem for problem in read["train"] if problem.question not in test_questions]
         if len(train) < len(read["train"]):
-            self.provenance["train"]["also in test"] = len(read["train"]) - len(train)
+            provenance["train"]["also in test"] = len(read["train"]) - len(train)
         held = [train[i] for i in _order(len(train), "val")[:validation]]
         held_questions = {problem.question for problem in held}
         rest = [problem for problem in train if problem.question not in held_questions]
@@ -157,10 +159,6 @@ class Tabular(ABC):
     def problems(self, split: Split) -> Sequence[Problem]:
         """Return the problems of a split, in the order of the rows; "val" is in random but fixed order."""
         return self._splits[split]
-
-    def grade(self, problem: Problem, reply: str) -> Verdict:
-        """Grade one reply."""
-        return self.grade_many([(problem, reply)])[0]
 
     def problem_from_row(self, row: Mapping[str, object]) -> Problem:
         """Return the problem that ``id`` names, else the problem of the row's own fields."""

@@ -11,8 +11,6 @@ import re
 from fractions import Fraction
 from typing import Protocol, runtime_checkable
 
-from amend.task.base import Task
-
 
 @runtime_checkable
 class Tool(Protocol):
@@ -42,19 +40,6 @@ class Tool(Protocol):
             (part, whether the tool wrote it), in order. The parts concatenate to ``text``.
         """
         ...
-
-
-def tool_of(task: Task) -> Tool | None:
-    """Return the tool of a task.
-
-    Args:
-        task: A task, which may have the attribute ``tool``.
-
-    Returns:
-        The tool; None if the task has none.
-    """
-    tool: Tool | None = getattr(task, "tool", None)
-    return tool
 
 
 LONGEST = 100  # characters of an expression; limits the time, because expressions have no powers

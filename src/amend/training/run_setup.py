@@ -19,7 +19,7 @@ def record_sources(folder: RunFolder, components: Components) -> None:
     Raises:
         UserError: If a resumed run reads other data than before.
     """
-    sources = getattr(components.task, "provenance", {})
+    sources = dict(components.task.provenance)
     path = folder.path / "sources.json"
     if path.exists() and (before := json.loads(path.read_text(encoding="utf-8"))) != sources:
         changed = next(name for name in {**before, **sources} if before.get(name) != sources.get(name))
