@@ -29,7 +29,7 @@ from IPython.display import SVG, Markdown, display
 from amend.cli import silence_libraries
 from amend.components import build_components
 from amend.config.compose import config_dir
-from amend.ops.advantages import shaping_bonus
+from amend.ops.advantages import add_shaping_bonus
 from amend.results.analysis.run_extract import gather
 from amend.results.analysis.study import study
 from amend.results.report.charts.export import export_charts
@@ -63,7 +63,7 @@ for turn in episode.turns:
 
 # %%
 rewards = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-shaped = shaping_bonus(rewards, alpha=10.0)
+shaped = add_shaping_bonus(rewards, alpha=10.0)
 lines = [f"| {r1:.0f} | {r2:.0f} | {p1:.0f} | {p2:.0f} |" for (r1, r2), (p1, p2) in zip(rewards.tolist(), shaped.tolist())]
 Markdown("\n".join(["| r1 | r2 | reward of turn 1 | reward of turn 2 |", "|--|--|--|--|", *lines]))
 

@@ -136,11 +136,11 @@ def check_context_length(cfg: DictConfig, policy: Policy, runner: RolloutRunner,
     """
     needed = longest_conversation(cfg, policy, runner, task)
     prompt_tokens = needed - runner.turns * int(cfg.algo.max_tokens)
-    if needed > policy.context:
+    if needed > policy.max_length:
         raise UserError(
             f"algo.max_tokens={cfg.algo.max_tokens}: {runner.turns} replies of this length and {prompt_tokens} tokens "
-            f"of prompts need {needed} tokens, but the context of {policy.name} is {policy.context}; allowed: at most "
-            f"{max(0, (policy.context - prompt_tokens) // runner.turns)}"
+            f"of prompts need {needed} tokens, but the context of {policy.name} is {policy.max_length}; allowed: at "
+            f"most {max(0, (policy.max_length - prompt_tokens) // runner.turns)}"
         )
 
 

@@ -26,7 +26,7 @@ from amend.algo.imitation import Imitation
 from amend.batch import ALONG_TIME, Batch
 from amend.errors import UserError
 from amend.training.problem_dataset import ProblemDataset
-from amend.types import Episode, Scored
+from amend.types import Episode, SamplingParams, Scored
 
 LEARNT = 0.9  # share of right answers, from about 1 in 16 before
 ORDERLY = sorted({*ONLINE, "expert_iteration", "sft", "star"})  # the others draw lots among a problem's episodes
@@ -109,7 +109,7 @@ def test_star_learns_from_d_alone() -> None:
 def test_it_answers_without_a_single_round(name: str) -> None:
     algorithm, task = build(name)
     before = weights(algorithm)
-    sampling_params = [algorithm.sampling_params()[0]] * algorithm.runner.turns
+    sampling_params = [SamplingParams(1.0, algorithm.max_tokens)] * algorithm.runner.turns
     episodes = algorithm.generate(task.problems("test"), 2, sampling_params, (0,))
     assert algorithm.num_iterations == 0 and len(episodes) == 2 * len(task.problems("test"))
     assert all(len(e.turns) >= 2 for e in episodes)

@@ -119,7 +119,8 @@ def test_corrections_share_one_first_attempt() -> None:
     made, house = played(problems=2, pairs="corrections", turns=2)
     assert sum("Again." not in heard for heard in house.engine.heard) == 2
     assert sum("Again." in heard for heard in house.engine.heard) == 16
-    assert made.counters["sampled_tokens"] == sum(len(house.policy.renderer.reply("10\\boxed{0}")) for _ in range(18))
+    reply = house.policy.renderer.render_complete_reply("10\\boxed{0}")
+    assert made.counters["sampled_tokens"] == 18 * len(reply)
     for right, wrong in zip(made.kept[::2], made.kept[1::2], strict=True):
         assert right.episode.turns[0].reply == wrong.episode.turns[0].reply
         assert right.episode.turns[1].prompt == wrong.episode.turns[1].prompt

@@ -157,10 +157,12 @@ def test_single_turn_never_touches_turn_two(world: World) -> None:
     assert close(got, true_gradient(world, w1=1, w2=0, k1=0.05))
 
 
-@pytest.mark.parametrize(("paid", "first"), [("all", 1), ("last", 0)])
+@pytest.mark.parametrize(("reward_turns", "first"), [("all", 1), ("last", 0)])
 @pytest.mark.parametrize("gamma", [0.0, 1.0])
-def test_multi_turn(world: World, paid: str, first: float, gamma: float) -> None:
-    got = expected(MultiTurn(*handed(world.policy), **LOOP, kl_coef=0.05, reward_turns=paid, gamma=gamma), world)
+def test_multi_turn(world: World, reward_turns: str, first: float, gamma: float) -> None:
+    got = expected(
+        MultiTurn(*handed(world.policy), **LOOP, kl_coef=0.05, reward_turns=reward_turns, gamma=gamma), world
+    )
     assert close(got, true_gradient(world, w1=first, w2=1, k1=0.05, k2=0.05, whole=gamma == 1))
 
 

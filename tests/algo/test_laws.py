@@ -73,12 +73,12 @@ def test_every_token_that_ends_a_reply_is_known(configured: Any, ends: tuple[int
 # law 3: temperature --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("chunk", [module.CHUNK, 2 * 7])
+@pytest.mark.parametrize("chunk", [module.MAX_LOGITS, 2 * 7])
 def test_each_token_is_read_at_its_own_temperature_by_policy_and_reference(
     chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Against both models' own logits, divided position by position; all at once, and two positions at a time."""
-    monkeypatch.setattr(module, "CHUNK", chunk)
+    monkeypatch.setattr(module, "MAX_LOGITS", chunk)
     toy = drift(policy())
     tokens, heat = torch.tensor([[2, 5, 6, 5, 4, 6]]), torch.tensor([[1.0, 0.5, 0.7, 1.0, 1.5, 3.0]])
     loss_mask = torch.tensor([[False, True, True, False, True, True]])

@@ -171,7 +171,7 @@ def test_the_kl_is_read_from_the_reference_before_the_updates() -> None:
     made = learner(kl_coef=0.05)
     assert made.reward_uses_reference() and not made.loss_uses_reference() and not learner().reward_uses_reference()
     batch = made.prepare(three_tokens())
-    expected = made.policy.reference(batch.tokens, batch.loss_mask, batch.temperature)
+    expected = made.policy.reference_logprobs(batch.tokens, batch.loss_mask, batch.temperature)
     assert torch.equal(batch.ref_logp, expected)
 
 

@@ -37,7 +37,7 @@ SAYS = {  # figures that may be called a paper's, written down here a second tim
         "eval.problems": 164,
     },
     "paper_single_turn_math": {"algo.turns": 1, "algo.kl_coef": 0.01, "algo.lr": 5e-6, "dialogue.turns": 2},
-    "paper_multi_turn_math": {"algo.turns": 2, "algo.kl_coef": 0.01, "algo.lr": 5e-6, "algo.paid": "last"},
+    "paper_multi_turn_math": {"algo.turns": 2, "algo.kl_coef": 0.01, "algo.lr": 5e-6, "algo.reward_turns": "last"},
     "paper_star_math": {"algo.iterations": 3, "algo.init_from": "base"},
     "paper_pair_sft_math": {"algo.iterations": 1},
     "paper_self_consistency_math": {"algo.num_votes": 32, "algo.temperature": 0.7},

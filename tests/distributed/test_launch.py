@@ -112,7 +112,7 @@ def test_divided_weights_leave_the_run_of_one_and_are_resumed_bit_for_bit(alone:
         os.kill(pid, signal.SIGCONT)
     code, out, err = finish(process)
     assert code == 0, err
-    assert "  memory: about" in out and f"{ROUNDS} rounds, {ROUNDS} optimizer steps" in out and "replies/s" in out
+    assert "  memory: about" in out and f"{ROUNDS} iterations, {ROUNDS} optimizer steps" in out and "replies/s" in out
     path = folder(through)
     files = {p.relative_to(path) for p in path.rglob("*") if p.parent.name != "last.ckpt"}
     assert files == {p.relative_to(alone) for p in alone.rglob("*")}

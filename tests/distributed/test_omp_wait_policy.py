@@ -31,7 +31,8 @@ def worked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("cores", "found"), [(0.0, None), (0.4, None), (1.0, omp_wait_policy.SOON), (2.0, omp_wait_policy.SOON)]
+    ("cores", "found"),
+    [(0.0, None), (0.4, None), (1.0, omp_wait_policy.SHORT_SPIN_COUNT), (2.0, omp_wait_policy.SHORT_SPIN_COUNT)],
 )
 def test_threads_sleep_where_others_work(worked: list[float], cores: float, found: str | None) -> None:
     worked[0] = cores

@@ -19,7 +19,7 @@ from amend.types import Verdict
 def test_replies_without_a_verdict_are_counted_by_reason() -> None:
     assert unsettled({"why": ["right", "wrong", "no answer", "error"]}) == ""
     assert unsettled({"why": ["right", "untested", "timeout", "timeout"]}) == (
-        "3 of 4 replies count as wrong without having been found wrong: timeout 2, untested 1"
+        "3 of 4 replies count as wrong, but the grader did not find them wrong: timeout 2, untested 1"
     )
 
 
@@ -30,7 +30,10 @@ def test_the_user_is_told_after_each_evaluation(
     made = build_components(cfg)
     monkeypatch.setattr(made.task, "grade_many", lambda pairs: [Verdict("x", False, "timeout") for _ in pairs])
     run_suite(cfg, made, "base", View(total_iterations=0), made.runner)
-    assert "note: 4 of 4 replies count as wrong without having been found wrong: timeout 4" in capsys.readouterr().out
+    assert (
+        "note: 4 of 4 replies count as wrong, but the grader did not find them wrong: timeout 4"
+        in capsys.readouterr().out
+    )
 
 
 def test_grading_a_file_ends_with_its_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

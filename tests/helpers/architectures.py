@@ -26,7 +26,7 @@ from transformers import (
 from amend.batch import Batch, collate
 from amend.dialogue import SelfCorrect
 from amend.policy import chat_templates
-from amend.policy.loading import attention_for
+from amend.policy.loading import choose_attention
 from amend.policy.policy import Policy
 from amend.policy.tuning import Full, Lora, Tuning
 from amend.rollout.local import Local
@@ -143,7 +143,7 @@ def model(name: str, vocabulary: int, end: int | list[int]) -> PreTrainedModel:
         config = Qwen2Config(**shared, use_sliding_window=True, sliding_window=WINDOW, max_window_layers=1)
     else:
         config = LlamaConfig(**shared)
-    lm = AutoModelForCausalLM.from_config(config, attn_implementation=attention_for(config, "auto"))
+    lm = AutoModelForCausalLM.from_config(config, attn_implementation=choose_attention(config, "auto"))
     with torch.no_grad():
         for weights in lm.parameters():
             weights.mul_(4.0 if weights.dim() > 1 else 1.0)

@@ -59,8 +59,9 @@ def build(
     score = CompositeReward({"oracle": Oracle(task, weight=1.0)}, max_failures=0.0)
     house = Components(task, dialogue, made, play, score)
     algorithm = build_algorithm(cfg, house)
-    optimizer = algorithm.configure_optimizers()
-    algorithm.optimizers = lambda: optimizer  # type: ignore[method-assign,assignment,return-value]
+    if isinstance(algorithm, Algorithm):  # a prompting method has no optimizer
+        optimizer = algorithm.configure_optimizers()
+        algorithm.optimizers = lambda: optimizer  # type: ignore[method-assign,assignment,return-value]
     return algorithm, task
 
 

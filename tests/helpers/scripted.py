@@ -51,7 +51,7 @@ class Lines:
             self.sampling_params.append(sampling_params)
             self.seeds.append(seed)
             text = self.line(self.heard[-1], *seed[-2:])
-            tokens = self.policy.renderer.reply(text)
+            tokens = self.policy.renderer.render_complete_reply(text)
             said.append(Completion(tokens, (self.logp.get(text, -1.0),) * len(tokens), text, "end"))
         return said
 

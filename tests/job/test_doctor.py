@@ -85,7 +85,9 @@ def test_one_line_to_change_is_a_status(monkeypatch: pytest.MonkeyPatch, capsys:
 
 
 def test_fragments_that_gain_a_space_are_found(context: CheckContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ChatRenderer, "joins", lambda self, before, piece: not piece.startswith("So"))
+    monkeypatch.setattr(
+        ChatRenderer, "decodes_same_when_joined", lambda self, before, piece: not piece.startswith("So")
+    )
     finding = found(list(preflight_checks.template(context.components)), "template")
     assert not finding.ok and "'So 5' after the question has other tokens" in finding.says
 
@@ -120,7 +122,7 @@ def test_a_text_that_begins_twice(tmp_path: Path) -> None:
 def test_characters_that_the_tokenizer_does_not_know(context: CheckContext) -> None:
     made = context.components
     words = tokenizers.build_tokenizer("ab", [], 64)
-    made.policy.renderer = ChatRenderer(words, [4], "toy", system="", thinking=None)
+    made.policy.renderer = ChatRenderer(words, [4], "toy", system_prompt="", enable_thinking=None)
     made.policy.tokenizer = words
     made.runner._renderer = made.policy.renderer
     finding = found(list(preflight_checks.template(made)), "template")
@@ -130,7 +132,7 @@ def test_characters_that_the_tokenizer_does_not_know(context: CheckContext) -> N
 def test_no_end_after_a_reply(context: CheckContext) -> None:
     words = context.components.policy.tokenizer
     words.chat_template = ENDLESS
-    context.components.policy.renderer = ChatRenderer(words, [4], "toy", system="", thinking=None)
+    context.components.policy.renderer = ChatRenderer(words, [4], "toy", system_prompt="", enable_thinking=None)
     finding = found(list(preflight_checks.end_and_padding(context.components)), "end token")
     assert not finding.ok and "puts none of '<end>'" in finding.says
 
@@ -185,12 +187,12 @@ def test_a_sampler_that_forgets_the_temperature(context: CheckContext, monkeypat
 
 
 def test_a_trainer_that_sees_its_padding(context: CheckContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = type(context.components.policy).logp
+    honest = type(context.components.policy).logprobs
 
     def leaky(self: Any, tokens: torch.Tensor, loss_mask: torch.Tensor, temperature: Any) -> torch.Tensor:
         return honest(self, tokens, loss_mask, temperature) + 0.01 * float((tokens[:, -1] == self.ends[0]).all())
 
-    monkeypatch.setattr(type(context.components.policy), "logp", leaky)
+    monkeypatch.setattr(type(context.components.policy), "logprobs", leaky)
     finding = preflight_checks.parity(context.components, 1.0)
     assert not finding.ok and "padded 1.0e-02" in finding.says
 

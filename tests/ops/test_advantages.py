@@ -14,18 +14,18 @@ ONE_GROUP = torch.zeros(4, dtype=torch.long)
 def test_progress_by_hand() -> None:
     """(0,1) earns 11, (1,1) 1, (1,0) -10, (0,0) 0 in turn 2; turn 1 keeps its own reward."""
     expected = torch.tensor([[0.0, 11.0], [1.0, 1.0], [1.0, -10.0], [0.0, 0.0]])
-    assert torch.equal(advantages.shaping_bonus(REWARD, 10.0), expected)
+    assert torch.equal(advantages.add_shaping_bonus(REWARD, 10.0), expected)
 
 
 def test_progress_counts_from_the_turn_just_before() -> None:
-    assert advantages.shaping_bonus(torch.tensor([[1.0, 0.0, 1.0]]), 2.0).tolist() == [[1.0, -2.0, 3.0]]
+    assert advantages.add_shaping_bonus(torch.tensor([[1.0, 0.0, 1.0]]), 2.0).tolist() == [[1.0, -2.0, 3.0]]
 
 
 def test_returns_by_hand() -> None:
     pay = torch.tensor([[1.0, 2.0, 4.0]])
-    assert advantages.returns(pay, 0.0).tolist() == [[1.0, 2.0, 4.0]]
-    assert advantages.returns(pay, 0.5).tolist() == [[3.0, 4.0, 4.0]]
-    assert advantages.returns(pay, 1.0).tolist() == [[7.0, 6.0, 4.0]]
+    assert advantages.discounted_returns(pay, 0.0).tolist() == [[1.0, 2.0, 4.0]]
+    assert advantages.discounted_returns(pay, 0.5).tolist() == [[3.0, 4.0, 4.0]]
+    assert advantages.discounted_returns(pay, 1.0).tolist() == [[7.0, 6.0, 4.0]]
 
 
 def test_leave_one_out_by_hand() -> None:
@@ -109,13 +109,13 @@ def test_alike_by_hand() -> None:
     ]
 
 
-def test_at_turn_ends_by_hand() -> None:
+def test_place_at_turn_ends_by_hand() -> None:
     """The last drawn token of each turn, whatever follows it; a turn that was handed in has none; padding has none."""
     turn = torch.tensor([[0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 1, -1], [0, 0, 0, 0, -1, -1]])
     loss_mask = torch.tensor(
         [[False, True, True, False, True, True], [False, False, False, True, True, False], [False, True] + [False] * 4]
     )
-    paid = advantages.at_turn_ends(torch.tensor([[2.0, 3.0], [5.0, 7.0], [11.0, 13.0]]), turn, loss_mask)
+    paid = advantages.place_at_turn_ends(torch.tensor([[2.0, 3.0], [5.0, 7.0], [11.0, 13.0]]), turn, loss_mask)
     assert paid.tolist() == [[0, 0, 2, 0, 0, 3], [0, 0, 0, 0, 7, 0], [0, 11, 0, 0, 0, 0]]
 
 
@@ -123,10 +123,12 @@ def test_whiten_by_hand() -> None:
     """1, 3 and 5 have the mean 3 and the deviation 2 (n - 1). What was not sampled neither counts nor changes."""
     value = torch.tensor([[1.0, 99.0, 3.0], [5.0, 0.0, -99.0]])
     loss_mask = torch.tensor([[True, False, True], [True, False, False]])
-    assert torch.allclose(advantages.whiten(value, loss_mask), torch.tensor([[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]))
+    assert torch.allclose(
+        advantages.normalize_over_tokens(value, loss_mask), torch.tensor([[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    )
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_whiten_of_one_or_nothing_is_nothing(count: int) -> None:
     loss_mask = torch.tensor([[count == 1, False]])
-    assert advantages.whiten(torch.tensor([[4.0, 5.0]]), loss_mask).tolist() == [[0.0, 0.0]]
+    assert advantages.normalize_over_tokens(torch.tensor([[4.0, 5.0]]), loss_mask).tolist() == [[0.0, 0.0]]

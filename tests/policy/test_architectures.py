@@ -56,12 +56,12 @@ def test_the_samplers_log_probability_is_the_trainers(name: str, way: str, heat:
     padded = torch.nn.functional.pad(batch.tokens, (0, 9), value=made.ends[0])
     hidden = torch.nn.functional.pad(batch.loss_mask, (0, 9))
     with torch.no_grad():
-        together = made.logp(batch.tokens, batch.loss_mask, HEAT[heat])
-        wide = made.logp(padded, hidden, HEAT[heat])[:, :width]
+        together = made.logprobs(batch.tokens, batch.loss_mask, HEAT[heat])
+        wide = made.logprobs(padded, hidden, HEAT[heat])[:, :width]
         for i in range(len(batch)):
             length = int((batch.turn[i] >= 0).sum())
             row = slice(i, i + 1)
-            alone = made.logp(batch.tokens[row, :length], batch.loss_mask[row, :length], HEAT[heat])[0]
+            alone = made.logprobs(batch.tokens[row, :length], batch.loss_mask[row, :length], HEAT[heat])[0]
             for value in (together[i, :length], wide[i, :length], batch.old_logprobs[i, :length]):
                 assert torch.allclose(value, alone, atol=3e-4), (value - alone).abs().max()
 
@@ -72,7 +72,7 @@ def test_the_models_own_forward_says_the_same(name: str) -> None:
     made = toy(name, "full")
     batch = batch_of(played(made))
     with torch.no_grad():
-        ours = made.logp(batch.tokens, batch.loss_mask, 1.0)
+        ours = made.logprobs(batch.tokens, batch.loss_mask, 1.0)
         for i in range(len(batch)):
             length = int((batch.turn[i] >= 0).sum())
             rows = made.lm(input_ids=batch.tokens[i : i + 1, :length]).logits[0].log_softmax(-1)
@@ -95,7 +95,7 @@ def test_so_is_that_of_transformers_own_batching(name: str, way: str) -> None:
         tokens = torch.tensor([prompt + reply.tokens])
         loss_mask = torch.arange(tokens.shape[1])[None] >= len(prompt)
         with torch.no_grad():
-            read = made.logp(tokens, loss_mask, 1.0)[0, len(prompt) :]
+            read = made.logprobs(tokens, loss_mask, 1.0)[0, len(prompt) :]
         assert torch.allclose(torch.tensor(reply.logp), read, atol=3e-4), (torch.tensor(reply.logp) - read).abs().max()
 
 
@@ -103,7 +103,7 @@ def gradient_of(
     name: str, way: str, episodes: list[Episode], max_tokens_per_micro_batch: int, **more: Any
 ) -> torch.Tensor:
     made = moved(policy(name, lora() if way == "lora" else None, max_tokens_per_micro_batch, **more))
-    learner = ready(MultiTurn(*handed(made), **LOOP, kl_coef=0.1, paid="all", gamma=0.0))
+    learner = ready(MultiTurn(*handed(made), **LOOP, kl_coef=0.1, reward_turns="all", gamma=0.0))
     learner.parameters = made.lm.parameters  # what is clipped: the policy, frozen weights left out below
     trained = [weights for weights in made.lm.parameters() if weights.requires_grad]
     learner.parameters = lambda recurse=True: iter(trained)
@@ -134,7 +134,7 @@ def test_checkpointing_computes_layers_again_and_leaves_the_sampler_alone(name: 
     inner.register_forward_hook(lambda *_: calls.append(1))
     batch = batch_of(played(made))
     loss_mask = len(calls)
-    loss = made.logp(batch.tokens, batch.loss_mask, 1.0).sum()
+    loss = made.logprobs(batch.tokens, batch.loss_mask, 1.0).sum()
     forward = len(calls) - loss_mask
     loss.backward()
     assert len(calls) - loss_mask == 2 * forward, "nothing was computed again"
@@ -144,7 +144,7 @@ def test_checkpointing_computes_layers_again_and_leaves_the_sampler_alone(name: 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_family_ends_where_its_template_ends(name: str) -> None:
     made = toy(name, "full")
-    ended = made.renderer.reply("5 and 7")[-1]
+    ended = made.renderer.render_complete_reply("5 and 7")[-1]
     assert ended in made.ends
     if name == "gemma2":  # its tokenizer's end token is <eos>; its template ends replies with <end_of_turn>
         assert made.tokenizer.convert_ids_to_tokens(ended) == "<end_of_turn>"

@@ -30,7 +30,7 @@ FORGETS_THE_REPLY = "{{ messages[-1].content }}<user>{{ messages | length }}<ass
 def renderer(template: str = tokenizers.TEMPLATE) -> ChatRenderer:
     tokenizer = tokenizers.build_tokenizer("ab", [], 64)
     tokenizer.chat_template = template
-    return ChatRenderer(tokenizer, [4], "toy", system="", thinking=None)
+    return ChatRenderer(tokenizer, [4], "toy", system_prompt="", enable_thinking=None)
 
 
 def test_turn_two_extends_turn_one() -> None:
@@ -38,18 +38,18 @@ def test_turn_two_extends_turn_one() -> None:
     opening = made.build_generation_prompt([ASK])
     assert opening == (2, 5, 3)  # <user> a <assistant>
     reply = completion([6, 4])
-    assert made.following(opening, reply, AGAIN) == opening + (6, 4, 2, 6, 3)
+    assert made.build_next_prompt(opening, reply, AGAIN) == opening + (6, 4, 2, 6, 3)
 
 
 def test_the_end_token_stands_once_whether_the_model_wrote_it_or_not() -> None:
     made = renderer()
     for drawn in ([6, 4], [6]):  # ended; cut at the length limit
-        assert made.following((2, 5, 3), completion(drawn), AGAIN) == (2, 5, 3, 6, 4, 2, 6, 3)
+        assert made.build_next_prompt((2, 5, 3), completion(drawn), AGAIN) == (2, 5, 3, 6, 4, 2, 6, 3)
 
 
 def test_what_was_drawn_is_kept_even_where_it_would_be_tokenised_otherwise() -> None:
     """The reply's ids are copied, not its text: an unknown token stays what it was."""
-    assert renderer().following((2, 5, 3), completion([1, 0, 4]), AGAIN)[3:6] == (1, 0, 4)
+    assert renderer().build_next_prompt((2, 5, 3), completion([1, 0, 4]), AGAIN)[3:6] == (1, 0, 4)
 
 
 @pytest.mark.parametrize(
@@ -67,26 +67,27 @@ def test_a_template_that_rewrites_is_refused(template: str, reason: str) -> None
 
 def test_a_template_that_rewrites_at_the_third_turn_will_do_for_two() -> None:
     made, opening = renderer(FORGETS_AT_THREE), (2, 5, 3)
-    second = made.following(opening, completion([6, 4]), AGAIN)
-    assert second == renderer().following(opening, completion([6, 4]), AGAIN)
+    second = made.build_next_prompt(opening, completion([6, 4]), AGAIN)
+    assert second == renderer().build_next_prompt(opening, completion([6, 4]), AGAIN)
     with pytest.raises(UserError, match="leaves the first turn alone, and rewrites the first two when a turn is added"):
-        made.following(second, completion([6, 4]), AGAIN, 2)
-    assert renderer().following(second, completion([6, 4]), AGAIN, 2) == (*second, 6, 4, 2, 6, 3)
+        made.build_next_prompt(second, completion([6, 4]), AGAIN, 2)
+    assert renderer().build_next_prompt(second, completion([6, 4]), AGAIN, 2) == (*second, 6, 4, 2, 6, 3)
 
 
 @pytest.mark.parametrize("space", [" ", "\n"])
 def test_what_a_template_puts_before_told_replies_alone_the_model_says_itself(space: str) -> None:
     tokenizer = tokenizers.build_tokenizer(f"ab{space}", [], 64)
     tokenizer.chat_template = LEADS.replace("SPACE", space.replace("\n", "\\n"))
-    made = ChatRenderer(tokenizer, [4], "toy", system="", thinking=None)
+    made = ChatRenderer(tokenizer, [4], "toy", system_prompt="", enable_thinking=None)
     a, between = made.encode("a"), made.encode(space)
     opening = made.build_generation_prompt([ASK])
     assert opening == (2, *a, 3)
-    assert made.reply("a") == (*between, *a, 4)  # as the template tells it, and so as the model was trained to say it
+    # as the template tells it, and so as the model was trained to say it
+    assert made.render_complete_reply("a") == (*between, *a, 4)
     for drawn in ((*between, *a, 4), (*a, 4)):  # the model's own tokens are kept, whatever the template would write
-        second = made.following(opening, completion(list(drawn)), ASK)
+        second = made.build_next_prompt(opening, completion(list(drawn)), ASK)
         assert second == (*opening, *drawn, 2, *a, 3)
-        assert made.following(second, completion(list(drawn)), ASK, 2) == (*second, *drawn, 2, *a, 3)
+        assert made.build_next_prompt(second, completion(list(drawn)), ASK, 2) == (*second, *drawn, 2, *a, 3)
 
 
 def test_no_template_is_refused() -> None:
@@ -105,15 +106,15 @@ def real(template: str, system: str = "", thinking: bool | None = None) -> ChatR
     words = tokenizer("qwen3")
     words.chat_template = trl_template(template)
     words.bos_token = "<|endoftext|>"  # some templates begin with it by name
-    return ChatRenderer(words, [words.eos_token_id], template, system=system, thinking=thinking)
+    return ChatRenderer(words, [words.eos_token_id], template, system_prompt=system, enable_thinking=thinking)
 
 
 @pytest.mark.parametrize("template", APPENDS)
 def test_real_templates_that_append(template: str) -> None:
     made = real(template)
     opening = made.build_generation_prompt([Message("user", "3x = 15?")])
-    said = completion(made.reply("x = 5")[:-1])
-    after = made.following(opening, said, Message("user", "Again."))
+    said = completion(made.render_complete_reply("x = 5")[:-1])
+    after = made.build_next_prompt(opening, said, Message("user", "Again."))
     words = tokenizer("qwen3").decode(list(after[len(opening) + len(said.tokens) :]))
     assert after[: len(opening) + len(said.tokens)] == opening + said.tokens
     assert "Again." in words and "x = 5" not in words and "3x" not in words
@@ -132,7 +133,7 @@ def test_qwen3_without_thinking_keeps_its_empty_thought() -> None:
     words = tokenizer("qwen3")
     opening = made.build_generation_prompt([ASK])
     assert words.decode(list(opening)).endswith("<think>\n\n</think>\n\n")
-    after = words.decode(list(made.following(opening, completion(made.reply("x")), AGAIN)))
+    after = words.decode(list(made.build_next_prompt(opening, completion(made.render_complete_reply("x")), AGAIN)))
     assert after.count("<think>\n\n</think>") == 2 and after.count("<|im_end|>") == 3
 
 
@@ -156,9 +157,9 @@ def test_llama_says_the_same_date_every_day() -> None:
 def test_plain_words_for_a_model_without_a_template() -> None:
     words = tokenizer("gpt2")
     chat_templates.set_chat_template(words, "plain", "gpt2")
-    made = ChatRenderer(words, [words.eos_token_id], "gpt2", system="Be brief.", thinking=None)
+    made = ChatRenderer(words, [words.eos_token_id], "gpt2", system_prompt="Be brief.", enable_thinking=None)
     opening = made.build_generation_prompt([ASK])
-    after = made.following(opening, completion(made.reply("x")), AGAIN)
+    after = made.build_next_prompt(opening, completion(made.render_complete_reply("x")), AGAIN)
     assert words.decode(list(after)) == (
         "Be brief.\n\nQuestion:\na\n\nAnswer:\nx<|endoftext|>\n\nQuestion:\nb\n\nAnswer:\n"
     )
@@ -174,24 +175,25 @@ def test_what_is_encoded_by_itself_joins_without_a_space(name: str) -> None:
     """SentencePiece begins a text with a space; replies, questions in between and tools' answers begin none."""
     words = tokenizer(name)
     chat_templates.set_chat_template(words, "own" if KINDS[name].template else "plain", name)
-    made = ChatRenderer(words, [words.eos_token_id], name, system="", thinking=KINDS[name].thinking)
+    made = ChatRenderer(words, [words.eos_token_id], name, system_prompt="", enable_thinking=KINDS[name].thinking)
     opening = made.build_generation_prompt([Message("user", "48/2?")])
     asked = words.decode(list(opening))
-    after = made.following(opening, completion(made.reply("48/2=")), Message("user", "Again."))
+    after = made.build_next_prompt(opening, completion(made.render_complete_reply("48/2=")), Message("user", "Again."))
     between = words.decode(list(after[len(opening) :]))
     assert between.startswith(f"48/2={words.decode([after[len(opening) + len(made.encode('48/2='))]])}")
     made._adds_space = False  # as it was: the check sees it
-    assert made.joins(asked, "So 5") == (not KINDS[name].pieces)
+    assert made.decodes_same_when_joined(asked, "So 5") == (not KINDS[name].pieces)
     made._adds_space = KINDS[name].pieces
     assert made.encode("") == () and "  " not in between
     for piece in ("So 5", " and 7", "\n\nAgain.", "24>>", "", "\u00e9\n"):
         assert words.decode([*opening, *made.encode(piece)]) == asked + piece
-        assert made.joins(asked, piece)
+        assert made.decodes_same_when_joined(asked, piece)
 
 
 def test_plain_words_of_a_sentencepiece_model() -> None:
     words = tokenizer("llama2")
     chat_templates.set_chat_template(words, "plain", "llama2")
-    made = ChatRenderer(words, [words.eos_token_id], "llama2", system="", thinking=None)
-    after = made.following(made.build_generation_prompt([ASK]), completion(made.reply("x")), AGAIN)
+    made = ChatRenderer(words, [words.eos_token_id], "llama2", system_prompt="", enable_thinking=None)
+    opening = made.build_generation_prompt([ASK])
+    after = made.build_next_prompt(opening, completion(made.render_complete_reply("x")), AGAIN)
     assert words.decode(list(after)) == "<s>Question:\na\n\nAnswer:\nx</s>\n\nQuestion:\nb\n\nAnswer:\n"

@@ -34,10 +34,10 @@ def toy(request: pytest.FixtureRequest) -> Policy:
 def test_alone_batched_and_padded_agree_with_the_models_own_logits(toy: Policy, temperature: float) -> None:
     tokens, loss_mask = rectangle(ROWS, DRAWN)
     with torch.no_grad():
-        batched = toy.logp(tokens, loss_mask, temperature)
-        padded = toy.logp(*rectangle(ROWS, DRAWN, width=24), temperature)[:, : tokens.shape[1]]
+        batched = toy.logprobs(tokens, loss_mask, temperature)
+        padded = toy.logprobs(*rectangle(ROWS, DRAWN, width=24), temperature)[:, : tokens.shape[1]]
         for i, (row, where) in enumerate(zip(ROWS, DRAWN, strict=True)):
-            alone = toy.logp(*rectangle([row], [where]), temperature)[0]
+            alone = toy.logprobs(*rectangle([row], [where]), temperature)[0]
             rows = (toy.lm(input_ids=torch.tensor([row])).logits[0] / temperature).log_softmax(-1)
             for at in where:
                 own = rows[at - 1, row[at]]
@@ -52,14 +52,14 @@ def test_padding_tokens_value_does_not_matter(toy: Policy) -> None:
     for i, row in enumerate(ROWS):
         other[i, len(row) :] = 4  # the end token, on padding
     with torch.no_grad():
-        assert torch.equal(toy.logp(tokens, loss_mask, 1.0), toy.logp(other, loss_mask, 1.0))
+        assert torch.equal(toy.logprobs(tokens, loss_mask, 1.0), toy.logprobs(other, loss_mask, 1.0))
 
 
 def test_chunked_is_the_same_in_value_and_gradient(toy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
     tokens, loss_mask = rectangle(ROWS, DRAWN)
     found = []
-    for chunk in (module.CHUNK, 2 * 7):  # all at once; two positions at a time
-        monkeypatch.setattr(module, "CHUNK", chunk)
+    for chunk in (module.MAX_LOGITS, 2 * 7):  # all at once; two positions at a time
+        monkeypatch.setattr(module, "MAX_LOGITS", chunk)
         out = toy(tokens, loss_mask, 0.7, reference=True)
         loss = (out.logp + 0.3 * out.kl + 0.1 * out.entropy).sum()
         found.append((out, torch.autograd.grad(loss, list(toy.lm.parameters()), allow_unused=True)))
@@ -92,13 +92,13 @@ def test_a_reference_nobody_asked_for_is_nan(toy: Policy) -> None:
 def test_the_reference_is_frozen_and_follows_only_when_told() -> None:
     toy = policy()
     tokens, loss_mask = rectangle(ROWS, DRAWN)
-    before = toy.reference(tokens, loss_mask, 1.0)
-    assert torch.equal(before, toy.logp(tokens, loss_mask, 1.0).detach())  # at first it is the policy, bit for bit
+    before = toy.reference_logprobs(tokens, loss_mask, 1.0)
+    assert torch.equal(before, toy.logprobs(tokens, loss_mask, 1.0).detach())  # at first it is the policy, bit for bit
     drift(toy)
-    assert torch.equal(toy.reference(tokens, loss_mask, 1.0), before)
+    assert torch.equal(toy.reference_logprobs(tokens, loss_mask, 1.0), before)
     assert not any(weights.requires_grad for weights in toy.reference_lm.parameters())
     toy.freeze_reference()
-    assert torch.equal(toy.reference(tokens, loss_mask, 1.0), toy.logp(tokens, loss_mask, 1.0).detach())
+    assert torch.equal(toy.reference_logprobs(tokens, loss_mask, 1.0), toy.logprobs(tokens, loss_mask, 1.0).detach())
 
 
 def test_a_model_whose_head_is_more_than_a_matrix_is_noticed() -> None:
@@ -116,6 +116,6 @@ def test_a_model_whose_head_is_more_than_a_matrix_is_noticed() -> None:
     toy._has_linear_head = False
     tokens, loss_mask = rectangle(ROWS[:1], DRAWN[:1])
     own = toy.lm(input_ids=tokens).logits[0].log_softmax(-1)
-    got = toy.logp(tokens, loss_mask, 1.0)
+    got = toy.logprobs(tokens, loss_mask, 1.0)
     for at in DRAWN[0]:
         assert torch.allclose(got[0, at], own[at - 1, tokens[0, at]], atol=1e-5)

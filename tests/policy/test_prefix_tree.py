@@ -44,7 +44,7 @@ def test_a_node_is_a_beginning(rows: list[list[int]], padding: int) -> None:
     distinct = {tuple(row[: t + 1]) for row in rows for t in range(len(row))}
     assert len(beginnings) == len(distinct) == len(found.tokens)
     for node, beginning in beginnings.items():
-        row, t = divmod(int(found.place[node]), width)
+        row, t = divmod(int(found.row_index[node]), width)
         assert (rows[row][: t + 1], t, beginning[-1]) == (
             beginning,
             int(found.positions[node]),
@@ -61,7 +61,7 @@ def test_laid_out_and_taken_up_again(rows: list[list[int]]) -> None:
     assert wide.shape == (len(rows), heads, max(map(len, rows)), d)
     for i, row in enumerate(rows):
         assert torch.equal(wide[i, :, : len(row)], states[0][:, found.node[i, : len(row)]])
-    assert torch.equal(scatter_back(wide.transpose(1, 2), found.place), states.transpose(1, 2))
+    assert torch.equal(scatter_back(wide.transpose(1, 2), found.row_index), states.transpose(1, 2))
     (gradient,) = torch.autograd.grad(wide.sum(), states)
     times = torch.bincount(found.node.flatten(), minlength=len(found.tokens))
     assert torch.equal(gradient[0, 0, :, 0], times.double())

@@ -35,11 +35,11 @@ def test_the_reference_is_the_base_model_bit_for_bit(name: str) -> None:
     assert made.reference_lm is None, "there is a second copy of the weights"
     batch = batch_of(played(made))
     with torch.no_grad():
-        base = plain.logp(batch.tokens, batch.loss_mask, 1.0)
-        assert torch.equal(made.logp(batch.tokens, batch.loss_mask, 1.0), base)  # an update that begins as nothing
+        base = plain.logprobs(batch.tokens, batch.loss_mask, 1.0)
+        assert torch.equal(made.logprobs(batch.tokens, batch.loss_mask, 1.0), base)  # an update that begins as nothing
         moved(made)
-        assert torch.equal(made.reference(batch.tokens, batch.loss_mask, 1.0), base)
-        assert not torch.allclose(made.logp(batch.tokens, batch.loss_mask, 1.0), base, atol=1e-3)
+        assert torch.equal(made.reference_logprobs(batch.tokens, batch.loss_mask, 1.0), base)
+        assert not torch.allclose(made.logprobs(batch.tokens, batch.loss_mask, 1.0), base, atol=1e-3)
     out = made(batch.tokens, batch.loss_mask, 1.0, reference=True)
     assert float(out.kl.detach()[batch.loss_mask].mean()) > 1e-4
 
@@ -54,7 +54,7 @@ def test_a_step_moves_the_update_alone_and_the_sampler_sees_it(name: str) -> Non
     first = engine.sample(prompts, sampling_params, seeds)
     assert base.sample(prompts, sampling_params, seeds) == first
     before = {key: value.clone() for key, value in made.lm.named_parameters()}
-    learner = ready(MultiTurn(*handed(made), **LOOP | {"lr": 0.05}, kl_coef=0.1, paid="all", gamma=0.0))
+    learner = ready(MultiTurn(*handed(made), **LOOP | {"lr": 0.05}, kl_coef=0.1, reward_turns="all", gamma=0.0))
     episodes = played(made)
     learner.update([scored(e, [1.0 - i % 2, i % 3 / 2]) for i, e in enumerate(episodes)])
     for key, value in made.lm.named_parameters():
@@ -75,7 +75,7 @@ def test_matrices_of_the_update_are_exact_though_the_model_is_not() -> None:
     assert made.lm.dtype == torch.bfloat16
     assert {weights.dtype for weights in trained(made)} == {torch.float32}
     batch = batch_of(played(made))
-    loss = made.logp(batch.tokens, batch.loss_mask, 1.0).sum()
+    loss = made.logprobs(batch.tokens, batch.loss_mask, 1.0).sum()
     loss.backward()
     assert all(torch.isfinite(weights.grad).all() for weights in trained(made) if weights.grad is not None)
 
@@ -86,13 +86,13 @@ def test_a_checkpoint_holds_the_update_and_comes_back() -> None:
     assert state and all("lora_" in key for key in state)
     batch = batch_of(played(made))
     with torch.no_grad():
-        wanted = made.logp(batch.tokens, batch.loss_mask, 1.0)
+        wanted = made.logprobs(batch.tokens, batch.loss_mask, 1.0)
         other = policy("llama", lora())
         other.lm.load_state_dict(state)
-        assert torch.equal(other.logp(batch.tokens, batch.loss_mask, 1.0), wanted)
+        assert torch.equal(other.logprobs(batch.tokens, batch.loss_mask, 1.0), wanted)
         whole = policy("llama", lora())
         whole.load_state_dict(made.state_dict())
-        assert torch.equal(whole.logp(batch.tokens, batch.loss_mask, 1.0), wanted)
+        assert torch.equal(whole.logprobs(batch.tokens, batch.loss_mask, 1.0), wanted)
 
 
 def test_restart_and_a_reference_that_moves() -> None:
@@ -102,7 +102,7 @@ def test_restart_and_a_reference_that_moves() -> None:
     def reads(made: Policy) -> tuple[torch.Tensor, torch.Tensor]:
         with torch.no_grad():
             of = batch.tokens, batch.loss_mask, 1.0
-            return made.logp(*of), made.reference(*of)
+            return made.logprobs(*of), made.reference_logprobs(*of)
 
     base = reads(made)[0]
     moved(made)

@@ -186,7 +186,7 @@ def test_differences_telescope_and_values_average(path: Path, replies: list[str]
 
 def test_what_the_policy_did_not_draw_is_not_paid(path: Path) -> None:
     for use in ("sparse", "value"):
-        (paid,) = Orm(TASK, weight=1.0, path=str(path), use=use).token_rewards([spoken("0\n1", "2", is_trained=False)])
+        (paid,) = Orm(TASK, weight=1.0, path=str(path), use=use).token_rewards([spoken("0\n1", "2", drawn=False)])
         assert len(paid) == 2
 
 
@@ -334,7 +334,7 @@ def test_it_is_refused_where_there_is_nothing_to_learn(tmp_path: Path) -> None:
             return [Verdict(None, False, "") for _ in pairs]
 
     made = house(TOY, Never(symbols=4, test=4))
-    with pytest.raises(UserError, match="0% of the replies are right, so nothing tells right from wrong"):
+    with pytest.raises(UserError, match="0% of the replies are right, so there is nothing to learn"):
         train_orm(made, settings_of(tmp_path, problems=4))
     with pytest.raises(UserError, match=r"orm\.problems=1"):
         train_orm(made, settings_of(tmp_path, problems=1))

@@ -72,7 +72,7 @@ def read(toy: Policy, prompt: Tokens, reply: Completion, temperature: float, ref
     loss_mask = torch.zeros(tokens.shape, dtype=torch.bool)
     loss_mask[0, len(prompt) :] = True
     with torch.no_grad():
-        logp = (toy.reference if reference else toy.logp)(tokens, loss_mask, temperature)
+        logp = (toy.reference_logprobs if reference else toy.logprobs)(tokens, loss_mask, temperature)
     return logp[0, len(prompt) :].tolist()
 
 

@@ -26,7 +26,7 @@ def trainer_logp(toy: Policy, prompt: Tokens, reply: Completion, temperature: fl
     loss_mask = torch.zeros(tokens.shape, dtype=torch.bool)
     loss_mask[0, len(prompt) :] = True
     with torch.no_grad():
-        return toy.logp(tokens, loss_mask, temperature)[0, len(prompt) :].tolist()
+        return toy.logprobs(tokens, loss_mask, temperature)[0, len(prompt) :].tolist()
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.6, 1.0, 1.5])
@@ -58,7 +58,7 @@ def test_under_autocast_it_stays_close_to_the_trainer() -> None:
         torch.tensor([PROMPTS[0] + replies[0].tokens]),
         torch.ones(1, len(PROMPTS[0] + replies[0].tokens)),
     )
-    logp = rounded.logp(tokens, loss_mask.bool().index_fill(1, torch.tensor([0]), False), 1.0)
+    logp = rounded.logprobs(tokens, loss_mask.bool().index_fill(1, torch.tensor([0]), False), 1.0)
     assert logp.dtype == torch.float32
     gradients = torch.autograd.grad(logp.sum(), list(rounded.lm.parameters()), allow_unused=True)
     assert all(g.dtype == torch.float32 and bool(g.isfinite().all()) for g in gradients if g is not None)

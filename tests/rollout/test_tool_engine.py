@@ -91,7 +91,7 @@ def test_drawn_tokens_have_the_trainers_logp_across_what_the_tool_wrote(toy: Pol
         tokens = torch.tensor([prompt + reply.tokens])
         loss_mask = torch.tensor([[False] * len(prompt) + list(reply.loss_mask)])
         with torch.no_grad():
-            trainer = toy.logp(tokens, loss_mask, temperature)[0, len(prompt) :].numpy()
+            trainer = toy.logprobs(tokens, loss_mask, temperature)[0, len(prompt) :].numpy()
         own = np.array(reply.loss_mask)
         assert np.array(reply.logp)[own] == pytest.approx(trainer[own], abs=5e-5)
         assert not np.array(reply.logp)[~own].any()
@@ -199,10 +199,10 @@ def test_what_a_template_puts_before_told_replies_comes_before_the_first_piece()
         "{% for m in messages %}{% if m.role == 'assistant' %}{{ ' ' + m.content }}<end>"
         "{% else %}<user>{{ m.content }}<assistant>{% endif %}{% endfor %}"
     )
-    renderer = ChatRenderer(made.tokenizer, made.ends, "toy", system="", thinking=None)
+    renderer = ChatRenderer(made.tokenizer, made.ends, "toy", system_prompt="", enable_thinking=None)
     for text in ("48/2 = <<48/2=24>>24", "5", ""):
-        assert text_to_completion(Calculator(), renderer, text).tokens == renderer.reply(text)
-    assert made.decode(renderer.reply("5")) == " 5"
+        assert text_to_completion(Calculator(), renderer, text).tokens == renderer.render_complete_reply(text)
+    assert made.decode(renderer.render_complete_reply("5")) == " 5"
 
 
 def test_what_is_paid_on_the_way_is_paid_to_drawn_tokens() -> None:

@@ -285,7 +285,7 @@ def test_supervised_fine_tuning_learns_from_the_solutions() -> None:
 
     def likelihood() -> float:
         with torch.no_grad():
-            return float(made.policy.logp(batch.tokens, batch.loss_mask, 1.0)[batch.loss_mask].mean())
+            return float(made.policy.logprobs(batch.tokens, batch.loss_mask, 1.0)[batch.loss_mask].mean())
 
     before = likelihood()
     learner.fit(learner.reward(episodes))

@@ -206,7 +206,9 @@ class Algorithm(GradientUpdate):
         batch, cap = collate(scored).to(self.device), self.runner.importance_sampling_cap
         if cap is None:
             return batch
-        logprobs = self.read(batch, lambda micro: self.policy.logp(micro.tokens, micro.loss_mask, micro.temperature))
+        logprobs = self.read(
+            batch, lambda micro: self.policy.logprobs(micro.tokens, micro.loss_mask, micro.temperature)
+        )
         weight = policy_loss.truncated_importance_weight(logprobs, batch.old_logprobs, cap)
         return replace(
             batch, old_logprobs=logprobs, extras={"sampling_logprobs": batch.old_logprobs, "importance_weights": weight}

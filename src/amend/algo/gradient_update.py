@@ -141,7 +141,7 @@ class GradientUpdate(pl.LightningModule, ABC):
         return replace(batch, ref_logp=self.read(batch, self._reference_logprobs))
 
     def _reference_logprobs(self, micro: Batch) -> Float[Tensor, "m u"]:
-        return self.policy.reference(micro.tokens, micro.loss_mask, micro.temperature)
+        return self.policy.reference_logprobs(micro.tokens, micro.loss_mask, micro.temperature)
 
     def read(self, batch: Batch, compute: Callable[[Batch], Float[Tensor, "m u"]]) -> Float[Tensor, "b t"]:
         """Compute one number per token, micro-batch by micro-batch and sharded over the ranks, without gradient.

@@ -19,7 +19,7 @@ from amend.algo.base import Algorithm
 from amend.algo.context import AlgorithmContext, LoopConfig
 from amend.batch import Batch
 from amend.ops import policy_loss
-from amend.ops.advantages import broadcast_to_tokens, leave_one_out, returns
+from amend.ops.advantages import broadcast_to_tokens, discounted_returns, leave_one_out
 from amend.ops.logprobs import TokenLogprobs
 from amend.value_types import Fraction, NonNegative
 
@@ -54,7 +54,7 @@ class MultiTurn(Algorithm):
         reward = batch.reward
         if self.reward_turns == "last":
             reward = torch.cat([torch.zeros_like(reward[:, :-1]), reward[:, -1:]], dim=1)
-        turn_return = returns(reward, self.gamma)
+        turn_return = discounted_returns(reward, self.gamma)
         advantage = turn_return - leave_one_out(turn_return, batch.group_id)
         return broadcast_to_tokens(advantage, batch.turn, batch.loss_mask)
 

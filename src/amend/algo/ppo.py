@@ -29,7 +29,7 @@ from amend.algo.context import AlgorithmContext, LoopConfig
 from amend.batch import Batch
 from amend.errors import UserError
 from amend.ops import aggregation, kl, policy_loss
-from amend.ops.advantages import at_turn_ends, gae, whiten
+from amend.ops.advantages import gae, normalize_over_tokens, place_at_turn_ends
 from amend.ops.logprobs import TokenLogprobs
 from amend.value_types import Fraction, NonNegative, Positive
 
@@ -103,7 +103,7 @@ class PPO(Algorithm):
     def pay(self, batch: Batch) -> Float[Tensor, "b t"]:
         """Return the reward r_t of each token, with the KL term."""
         token_sum = torch.zeros_like(batch.reward).scatter_add(1, batch.turn.clamp(min=0), batch.token_rewards)
-        reward = batch.token_rewards + at_turn_ends(batch.reward - token_sum, batch.turn, batch.loss_mask)
+        reward = batch.token_rewards + place_at_turn_ends(batch.reward - token_sum, batch.turn, batch.loss_mask)
         if self.reward_uses_reference():
             token_kl = torch.where(batch.loss_mask, kl.k1(batch.old_logprobs, batch.ref_logp), 0.0)
             reward = reward - self.kl_coef * token_kl
@@ -132,7 +132,7 @@ class PPO(Algorithm):
     def advantages(self, batch: Batch) -> Float[Tensor, "b t"]:
         """Return the advantage of each token, which ``prepare`` computed."""
         advantage = batch.extras["value_targets"] - batch.extras["values"]
-        return whiten(advantage, batch.loss_mask) if self.normalize_advantage else advantage
+        return normalize_over_tokens(advantage, batch.loss_mask) if self.normalize_advantage else advantage
 
     def loss(self, batch: Batch, advantages: Float[Tensor, "b t"], out: TokenLogprobs) -> Float[Tensor, "b t"]:
         """Compute the clipped policy loss and the clipped value loss."""

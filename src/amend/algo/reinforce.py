@@ -20,7 +20,7 @@ from amend.algo.base import Algorithm
 from amend.algo.context import AlgorithmContext, LoopConfig
 from amend.batch import Batch
 from amend.ops import policy_loss
-from amend.ops.advantages import batch_mean, broadcast_to_tokens, returns
+from amend.ops.advantages import batch_mean, broadcast_to_tokens, discounted_returns
 from amend.ops.logprobs import TokenLogprobs
 from amend.value_types import Fraction, NonNegative
 
@@ -50,7 +50,7 @@ class Reinforce(Algorithm):
 
     def advantages(self, batch: Batch) -> Float[Tensor, "b t"]:
         """Return at each token the return of its turn, minus the baseline."""
-        turn_return = returns(batch.reward, self.gamma)
+        turn_return = discounted_returns(batch.reward, self.gamma)
         baseline = batch_mean(turn_return) if self.baseline == "batch" else torch.zeros_like(turn_return)
         return broadcast_to_tokens(turn_return - baseline, batch.turn, batch.loss_mask)
 

@@ -34,7 +34,7 @@ from amend.algo.base import Algorithm
 from amend.algo.context import AlgorithmContext, LoopConfig
 from amend.batch import Batch, collate
 from amend.ops import kl, policy_loss
-from amend.ops.advantages import batch_mean, broadcast_to_tokens, leave_one_out, returns, shaping_bonus
+from amend.ops.advantages import add_shaping_bonus, batch_mean, broadcast_to_tokens, discounted_returns, leave_one_out
 from amend.ops.logprobs import TokenLogprobs
 from amend.types import Scored
 from amend.value_types import Fraction, Natural, NonNegative
@@ -115,7 +115,7 @@ class SCoRe(Algorithm):
             with the bonus.
         """
         if self.target is None:
-            return shaping_bonus(reward, self.shaping_coef)
+            return add_shaping_bonus(reward, self.shaping_coef)
         target_reward = torch.zeros_like(reward)
         target_reward[:, self.target] = reward[:, self.target]
         return target_reward
@@ -153,7 +153,7 @@ class SCoRe(Algorithm):
         """
         if self.target is None and self.stage2 == "star":
             return (batch.reward[:, -1:] > 0).to(batch.reward.dtype).expand_as(batch.reward)
-        turn_return = returns(self.pay(batch.reward), self.gamma)
+        turn_return = discounted_returns(self.pay(batch.reward), self.gamma)
         return turn_return - self.expected(turn_return, batch)
 
     def advantages(self, batch: Batch) -> Float[Tensor, "b t"]:

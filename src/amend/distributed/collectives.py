@@ -48,29 +48,29 @@ def is_rank_zero() -> bool:
     return rank() == 0
 
 
-def all_gather_object(mine: Item) -> list[Item]:
+def all_gather_object(value: Item) -> list[Item]:
     """Return the objects of all ranks, in the order of ranks.
 
     Args:
-        mine: The object of this rank, which must be picklable.
+        value: The object of this rank, which must be picklable.
     """
     if world_size() == 1:
-        return [mine]
+        return [value]
     objects: list[Any] = [None] * world_size()
-    distributed.all_gather_object(objects, mine)
+    distributed.all_gather_object(objects, value)
     return objects
 
 
-def all_reduce_any(mine: bool) -> bool:
+def all_reduce_any(value: bool) -> bool:
     """Return whether the value is true on any rank.
 
     Args:
-        mine: The value of this rank.
+        value: The value of this rank.
     """
     if world_size() == 1:
-        return mine
+        return value
     device = torch.device("cuda", torch.cuda.current_device()) if distributed.get_backend() == "nccl" else "cpu"
-    return bool(all_reduce_sum(torch.tensor([float(mine)], device=device)) > 0)
+    return bool(all_reduce_sum(torch.tensor([float(value)], device=device)) > 0)
 
 
 def run_on_rank_zero(work: Callable[[], Result]) -> Result:
@@ -151,27 +151,27 @@ def shard_batches(
     return pieces + [(rows[-1:], 0.0)] * (max(map(len, shards)) - len(pieces))
 
 
-def all_reduce_sum(mine: Tensor) -> Tensor:
+def all_reduce_sum(value: Tensor) -> Tensor:
     """Return the sum of a tensor over all ranks. With several ranks, the tensor is changed in place.
 
     Args:
-        mine: The tensor of this rank.
+        value: The tensor of this rank.
     """
     if world_size() > 1:
-        distributed.all_reduce(mine)
-    return mine
+        distributed.all_reduce(value)
+    return value
 
 
-def all_reduce_dict(mine: dict[str, float]) -> dict[str, float]:
+def all_reduce_dict(value: dict[str, float]) -> dict[str, float]:
     """Return the sum of each number over all ranks.
 
     Args:
-        mine: The numbers of this rank by name. A name that is missing on a rank counts as 0 there.
+        value: The numbers of this rank by name. A name that is missing on a rank counts as 0 there.
     """
     sums: dict[str, float] = {}
-    for numbers in all_gather_object(mine):
-        for name, value in numbers.items():
-            sums[name] = sums.get(name, 0.0) + value
+    for numbers in all_gather_object(value):
+        for name, number in numbers.items():
+            sums[name] = sums.get(name, 0.0) + number
     return sums
 
 

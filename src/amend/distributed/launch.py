@@ -25,8 +25,8 @@ from torch import distributed
 from amend.distributed import collectives
 from amend.errors import UserError
 
-PATIENCE = 10.0  # seconds that a failed rank waits for rank 0 to fail with the same error and to end it
-WATCH = 0.5  # seconds between two checks whether the parent process still runs
+RANK_ZERO_GRACE_SECONDS = 10.0  # seconds that a failed rank waits for rank 0 to fail with the same error and to end it
+POLL_SECONDS = 0.5  # seconds between two checks whether the parent process still runs
 
 
 def device(accelerator: Literal["auto", "cpu", "gpu"]) -> torch.device:
@@ -47,7 +47,7 @@ def device(accelerator: Literal["auto", "cpu", "gpu"]) -> torch.device:
 
 @contextmanager
 def one_process_per_device(
-    accelerator: Literal["auto", "cpu", "gpu"], devices: int | Literal["auto"], nodes: int, words: Sequence[str]
+    accelerator: Literal["auto", "cpu", "gpu"], devices: int | Literal["auto"], nodes: int, arguments: Sequence[str]
 ) -> Iterator[None]:
     """Run the context in one process per device.
 
@@ -55,7 +55,7 @@ def one_process_per_device(
         accelerator: The configured accelerator.
         devices: The number of devices of each machine; ``auto``: all devices.
         nodes: The number of machines.
-        words: The command-line arguments with which the other processes are started.
+        arguments: The command-line arguments with which the other processes are started.
 
     Raises:
         UserError: If the machine has fewer GPUs than ``devices``.
@@ -72,7 +72,7 @@ def one_process_per_device(
     for name in ("lightning_fabric", "lightning.fabric", "torch.distributed"):
         logging.getLogger(name).setLevel(logging.ERROR)
     fabric = Fabric(accelerator=kind, devices=devices, num_nodes=nodes, strategy="ddp")
-    sys.argv = [argv[0], *words]  # with -m, the other ranks must run this job only, not all jobs of the multirun
+    sys.argv = [argv[0], *arguments]  # with -m, the other ranks must run this job only, not all jobs of the multirun
     try:
         fabric.launch()
     finally:
@@ -88,7 +88,8 @@ def one_process_per_device(
             raise SystemExit(0)  # rank 0 sets the exit status of the run
     except Exception:  # fallback: leave the error message to rank 0, which usually fails with the same error
         if not collectives.is_rank_zero():
-            time.sleep(PATIENCE)  # if rank 0 fails with the same error, it ends this process during this time
+            # If rank 0 fails with the same error, it ends this process during this time.
+            time.sleep(RANK_ZERO_GRACE_SECONDS)
         raise
     finally:
         for process in children:
@@ -111,7 +112,7 @@ def silence_non_zero_rank() -> None:
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(WATCH)
+            time.sleep(POLL_SECONDS)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

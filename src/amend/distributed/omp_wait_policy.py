@@ -15,12 +15,12 @@ import time
 from pathlib import Path
 
 STAT = Path("/proc/stat")
-WATCHED = 0.1  # seconds during which the CPU use of the machine is measured
-BUSY = 0.5  # number of cores in use above which the machine counts as busy
+MEASURE_SECONDS = 0.1  # seconds during which the CPU use of the machine is measured
+BUSY_CORES = 0.5  # number of cores in use above which the machine counts as busy
 # Iterations of the spin loop before a thread sleeps, a few microseconds. With three other busy processes on two cores,
 # a smoke run takes 24 s with this value and 230 s without. On an idle machine, the value makes training 15 to 25 %
 # slower.
-SOON = "3000"
+SHORT_SPIN_COUNT = "3000"
 
 
 def configure_omp_wait_policy() -> None:
@@ -28,9 +28,9 @@ def configure_omp_wait_policy() -> None:
     if os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} or not STAT.exists():
         return
     start = _read_busy_seconds()
-    time.sleep(WATCHED)
-    if _read_busy_seconds() - start > BUSY * WATCHED:
-        os.environ["GOMP_SPINCOUNT"] = SOON
+    time.sleep(MEASURE_SECONDS)
+    if _read_busy_seconds() - start > BUSY_CORES * MEASURE_SECONDS:
+        os.environ["GOMP_SPINCOUNT"] = SHORT_SPIN_COUNT
 
 
 def _read_busy_seconds() -> float:

@@ -2,14 +2,16 @@
 
 An algorithm applies these functions in this order:
 
-    reward     one reward per turn, [b k]: the raw reward, or the shaped reward of ``shaping_bonus``
-    return     the discounted sum of this reward and later rewards, ``returns``:  G_i = sum_(j >= i) gamma^(j - i) r_j
+    reward     one reward per turn, [b k]: the raw reward, or the shaped reward of ``add_shaping_bonus``
+    return     the discounted sum of this reward and later rewards, G_i = sum_(j >= i) gamma^(j - i) r_j:
+               ``discounted_returns``
     baseline   the expected return, which the algorithm subtracts: ``leave_one_out`` (RLOO, Ahmadian et al. 2024) or
                ``batch_mean``. ``normalize_by_group`` (GRPO, Shao et al. 2024) and ``center_by_group`` (Dr. GRPO, Liu
                et al. 2025) return the difference to the baseline
     tokens     the advantage of a turn at each token that the policy sampled in it, [b t]: ``broadcast_to_tokens``
 
-PPO instead places rewards at tokens (``at_turn_ends``) and estimates one advantage per token (``gae``, ``whiten``).
+PPO instead places rewards at tokens (``place_at_turn_ends``) and estimates one advantage per token (``gae``,
+``normalize_over_tokens``).
 
 All episodes of one problem form a group. ``group[b]`` is the number of the group that episode b belongs to. Groups may
 differ in size, and their episodes may stand in any order. Axes: b episodes, k turns, t tokens.
@@ -24,7 +26,7 @@ from torch import Tensor
 EPS = 1e-4  # TRL's value; keeps advantages finite if the rewards of a group are nearly equal
 
 
-def shaping_bonus(reward: Float[Tensor, "b k"], alpha: float) -> Float[Tensor, "b k"]:
+def add_shaping_bonus(reward: Float[Tensor, "b k"], alpha: float) -> Float[Tensor, "b k"]:
     """Return each turn's reward plus a bonus for improvement over the previous turn.
 
     The shaped reward is r_i + alpha (r_i - r_(i-1)) (SCoRe, Kumar et al. 2024, section 5.2). The first turn has no
@@ -43,7 +45,7 @@ def shaping_bonus(reward: Float[Tensor, "b k"], alpha: float) -> Float[Tensor, "
     return reward + bonus
 
 
-def returns(reward: Float[Tensor, "b k"], gamma: float) -> Float[Tensor, "b k"]:
+def discounted_returns(reward: Float[Tensor, "b k"], gamma: float) -> Float[Tensor, "b k"]:
     """Return the discounted sum of the rewards of each turn and its later turns.
 
     The return is G_i = sum_(j >= i) gamma^(j - i) r_j.
@@ -172,14 +174,14 @@ def gae(
     value: Float[Tensor, "b t"],
     loss_mask: Bool[Tensor, "b t"],
     gamma: float,
-    lam: float,
+    gae_lambda: float,
 ) -> Float[Tensor, "b t"]:
     """Return the generalized advantage estimate of each sampled token (Schulman et al. 2016).
 
     A time step is a sampled token. Let s be the next sampled token after t:
 
         delta_t = r_t + gamma V_s - V_t
-        A_t     = delta_t + gamma lam A_s
+        A_t     = delta_t + gamma lambda A_s
 
     V and A are 0 after the last sampled token of an episode. Tokens of a prompt between two turns are no time steps and
     are not discounted.
@@ -189,7 +191,7 @@ def gae(
         value: The critic's estimate V_t before each token. Only values at sampled tokens are used.
         loss_mask: True for the tokens that the policy sampled.
         gamma: The discount per sampled token.
-        lam: The parameter lambda. 0 gives the one-step estimate, 1 gives the discounted return minus V_t.
+        gae_lambda: The parameter lambda. 0 gives the one-step estimate, 1 gives the discounted return minus V_t.
 
     Returns:
         The advantage at sampled tokens; 0 elsewhere.
@@ -201,14 +203,14 @@ def gae(
     )
     for t in range(reward.shape[1] - 1, -1, -1):
         is_sampled = loss_mask[:, t]
-        estimate = reward[:, t] + gamma * value_next - value[:, t] + gamma * lam * advantage_next
+        estimate = reward[:, t] + gamma * value_next - value[:, t] + gamma * gae_lambda * advantage_next
         advantage[:, t] = torch.where(is_sampled, estimate, 0.0)
         advantage_next = torch.where(is_sampled, estimate, advantage_next)
         value_next = torch.where(is_sampled, value[:, t], value_next)
     return advantage
 
 
-def at_turn_ends(
+def place_at_turn_ends(
     value: Float[Tensor, "b k"], turn: Int[Tensor, "b t"], loss_mask: Bool[Tensor, "b t"]
 ) -> Float[Tensor, "b t"]:
     """Return the value of each turn at the last token that the policy sampled in the turn.
@@ -230,7 +232,7 @@ def at_turn_ends(
     return torch.where(is_turn_end, value.gather(1, turn.clamp(min=0)), 0.0)
 
 
-def whiten(value: Float[Tensor, "b t"], loss_mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t"]:
+def normalize_over_tokens(value: Float[Tensor, "b t"], loss_mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t"]:
     """Normalize the values at sampled tokens to mean 0 and standard deviation 1.
 
     The result is (value - mean) / (std + 1e-8), as usual in implementations of PPO. For a single sampled token, std

@@ -21,7 +21,7 @@ from torch.utils.checkpoint import checkpoint
 
 from amend.ops import kl
 
-CHUNK = 2**24  # number of logits in memory at once, 64 MiB in float32
+MAX_LOGITS = 2**24  # number of logits in memory at once, 64 MiB in float32
 
 Head = Callable[[Tensor], Tensor]
 
@@ -106,7 +106,7 @@ def token_logprobs(
     head: Head,
     ref_hidden: Float[Tensor, "n d"] | None,
     ref_head: Head | None,
-    vocabulary: int,
+    vocab_size: int,
 ) -> TokenLogprobs:
     """Return log-probability, entropy and KL of each target token, given the hidden state that predicts it.
 
@@ -119,13 +119,13 @@ def token_logprobs(
         head: The output layer, from hidden states [m d] to logits [m v].
         ref_hidden: The hidden states of the reference model for the same targets; None: no reference.
         ref_head: The output layer of the reference model; None: no reference.
-        vocabulary: The size v of the vocabulary, which determines the size of a chunk.
+        vocab_size: The size v of the vocabulary, which determines the size of a chunk.
 
     Returns:
         The values of each target, each field [n]. ``ref_logp`` and ``kl`` are NaN without a reference. ``hidden`` is
         None.
     """
-    rows = max(1, CHUNK // vocabulary)
+    rows = max(1, MAX_LOGITS // vocab_size)
     if len(target) <= rows:
         return TokenLogprobs(*_compute_chunk(hidden, target, temperature, head, ref_hidden, ref_head))
     chunks = []

@@ -43,7 +43,7 @@ def ppo_clip_loss(
 ) -> Float[Tensor, "b t"]:
     """Return the clipped loss of PPO, with one probability ratio per token (Schulman et al. 2017, Eq. 7).
 
-    The loss is L_t = - min(rho_t A_t, clip(rho_t, 1 - low, 1 + high) A_t) with rho_t = exp(logp_t - behaviour_t).
+    The loss is L_t = - min(rho_t A_t, clip(rho_t, 1 - low, 1 + high) A_t) with rho_t = exp(logp_t - old_logprobs_t).
 
     Args:
         logp: The log-probabilities of the tokens under the policy that is trained.
@@ -70,9 +70,9 @@ def sequence_clip_loss(
 ) -> Float[Tensor, "b t"]:
     """Return the clipped loss with one probability ratio per turn (RLOO, Ahmadian et al. 2024).
 
-    The loss of a turn is - min(rho A, clip(rho, 1 - low, 1 + high) A) with rho = exp(sum_t (logp_t - behaviour_t)) over
-    the n sampled tokens of the turn. Each of these tokens gets 1/n of the loss, so that the token losses sum to the
-    loss of the turn.
+    The loss of a turn is - min(rho A, clip(rho, 1 - low, 1 + high) A) with rho = exp(sum_t (logp_t - old_logprobs_t))
+    over the n sampled tokens of the turn. Each of these tokens gets 1/n of the loss, so that the token losses sum to
+    the loss of the turn.
 
     Args:
         logp: The log-probabilities of the tokens under the policy that is trained.
@@ -96,18 +96,18 @@ def sequence_clip_loss(
 
 
 def truncated_importance_weight(
-    trainer: Float[Tensor, "b t"], engine: Float[Tensor, "b t"], cap: float
+    trainer_logprobs: Float[Tensor, "b t"], sampling_logprobs: Float[Tensor, "b t"], cap: float
 ) -> Float[Tensor, "b t"]:
     """Return the truncated importance weight of each token (Yao et al. 2025), without gradient.
 
-    The weight is w_t = min(pi_t(trainer) / pi_t(engine), cap).
+    The weight is w_t = min(pi_t(trainer) / pi_t(sampling), cap).
 
     Args:
-        trainer: The log-probabilities that the trainer computes for the sampled tokens; 0 elsewhere.
-        engine: The log-probabilities that the engine computed when it sampled the tokens; 0 elsewhere.
+        trainer_logprobs: The log-probabilities that the trainer computes for the sampled tokens; 0 elsewhere.
+        sampling_logprobs: The log-probabilities that the engine computed when it sampled the tokens; 0 elsewhere.
         cap: The largest weight.
 
     Returns:
         The weight of each token; 1 at tokens that were not sampled, if ``cap`` is at least 1.
     """
-    return exp(trainer.detach() - engine.detach()).clamp(max=cap)
+    return exp(trainer_logprobs.detach() - sampling_logprobs.detach()).clamp(max=cap)

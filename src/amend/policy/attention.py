@@ -31,7 +31,7 @@ NAME = "amend"
 # Largest number of tokens of a short row. On a CPU, matrix products with their gradients take 40 % less time than the
 # fused kernel at 40 tokens, equal time at 80 tokens, and more time for longer rows.
 SHORT = 64
-WANTED = ("softcap", "s_aux", "position_bias", "cache")  # arguments of models that need more than a mask
+UNSUPPORTED_ARGUMENTS = ("softcap", "s_aux", "position_bias", "cache")  # arguments of models that need more than a mask
 
 
 def caps_scores(config: Any) -> bool:
@@ -39,7 +39,7 @@ def caps_scores(config: Any) -> bool:
     return getattr(config.get_text_config(), "attn_logit_softcapping", None) is not None
 
 
-def sees_all(config: Any) -> bool:
+def has_full_attention(config: Any) -> bool:
     """Return whether every layer attends to all previous tokens, without a window and without recurrence."""
     text = config.get_text_config()
     layers = getattr(text, "layer_types", None)
@@ -76,12 +76,12 @@ def attention(
         The output [b q heads e], and None in place of attention weights.
     """
     if attention_mask is not None and attention_mask.dtype == torch.long:
-        node, place = attention_mask[0, 0], attention_mask[0, 1].flatten()[: query.shape[2]]
+        node, row_index = attention_mask[0, 0], attention_mask[0, 1].flatten()[: query.shape[2]]
         query, key, value = (gather_conversations(states, node) for states in (query, key, value))
         output, _ = attention(module, query, key, value, None, scaling=scaling, **more)
-        return scatter_back(output, place), None
+        return scatter_back(output, row_index), None
     q, t = query.shape[2], key.shape[2]
-    needs_more = any(more.get(name) is not None for name in WANTED) or more.get("dropout")
+    needs_more = any(more.get(name) is not None for name in UNSUPPORTED_ARGUMENTS) or more.get("dropout")
     has_known_mask = attention_mask is not None or (
         q == t and more.get("is_causal", getattr(module, "is_causal", True))
     )
@@ -95,10 +95,11 @@ def attention(
         attention_mask = query.new_zeros(attention_mask.shape).masked_fill(
             ~attention_mask, torch.finfo(query.dtype).min
         )
-    return plain(query, key, value, attention_mask, query.shape[3] ** -0.5 if scaling is None else scaling), None
+    scaling = query.shape[3] ** -0.5 if scaling is None else scaling
+    return matmul_attention(query, key, value, attention_mask, scaling), None
 
 
-def plain(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float) -> Tensor:
+def matmul_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float) -> Tensor:
     """Compute attention by matrix products, with the heads that share keys as rows of one matrix.
 
     Args:

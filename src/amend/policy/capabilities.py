@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from amend.policy import attention as kernels
-from amend.policy.prefix_tree import PrefixTree, tree_for_sampled
+from amend.policy.prefix_tree import PrefixTree, build_tree_for_sampled
 
 PROBE_LOGIT = 50.0  # large enough that every soft cap changes the logit visibly
 TOLERANCE = 1e-3  # largest relative difference between the result of a shortcut and the model's own result
@@ -60,14 +60,14 @@ def supports_prefix_trees(
             None for one row per conversation.
         bfloat16: Whether ``read`` computes in bfloat16, which allows a larger difference.
     """
-    if lm.config._attn_implementation != kernels.NAME or not kernels.sees_all(lm.config):
+    if lm.config._attn_implementation != kernels.NAME or not kernels.has_full_attention(lm.config):
         return False
     probe = torch.tensor([[1, 0, 1, 1], [0, 1, 1, 0], [1, 0, 0, 1]], device=lm.device)
     predicted = torch.tensor([[False, True, True, True]] * 3, device=lm.device)
     with torch.no_grad():
         separate = read(lm, probe, predicted, None).float()
         try:
-            shared = read(lm, probe, predicted, tree_for_sampled(probe, predicted)).float()
+            shared = read(lm, probe, predicted, build_tree_for_sampled(probe, predicted)).float()
         except Exception as error:  # fallback: one row per conversation, if the model rejects a layout as mask
             if os.environ.get(STRICT):
                 raise

@@ -22,27 +22,29 @@ from amend.types import Completion, Message, Tokens
 # Two placeholder replies. Templates that remove reasoning from earlier turns change only the reply with <think>.
 REPLY = "amend said so"
 PROBES = (REPLY, f"<think>\nfirst\n</think>\n{REPLY}")
-DAY = "26 Jul 2024"  # Llama 3's templates contain a date; today's date would change the prompts of a run every day
-SEAMS = ("\n", "|")  # prefixes before which a text is encoded, so that it does not count as the beginning of a text
+# Llama 3's templates contain a date. The date of the day would change the prompts of a run every day.
+TEMPLATE_DATE = "26 Jul 2024"
+# A text is encoded after one of these prefixes, so that it does not count as the beginning of a text.
+ENCODING_PREFIXES = ("\n", "|")
 EMPTY_THOUGHT = re.compile(r"\s*<think>\s*</think>\s*")
 
 
 class ChatRenderer:
     """Renders conversations to tokens for one tokenizer.
 
-    With ``thinking=False``, some templates begin a reply with an empty thought and remove it from earlier turns. The
-    renderer keeps this empty thought, so that earlier tokens do not change.
+    With ``enable_thinking=False``, some templates begin a reply with an empty thought and remove it from earlier turns.
+    The renderer keeps this empty thought, so that earlier tokens do not change.
 
     Args:
         tokenizer: The tokenizer, with a chat template.
         ends: The tokens that end a reply.
         name: The name of the model in error messages.
-        system: The text of the system message; "": no system message.
-        thinking: The template argument ``enable_thinking``; None: the template's default.
+        system_prompt: The text of the system message; "": no system message.
+        enable_thinking: The template argument of this name; None: the template's default.
 
     Raises:
-        UserError: If the tokenizer has no chat template, or if the template does not know ``enable_thinking`` and
-            ``thinking`` is not None. The methods raise it if the template does not only append.
+        UserError: If the tokenizer has no chat template, or if ``enable_thinking`` is not None and the template does
+            not know this argument. The methods raise it if the template does not only append.
     """
 
     def __init__(
@@ -50,20 +52,21 @@ class ChatRenderer:
         tokenizer: PreTrainedTokenizerBase,
         ends: Sequence[int],
         name: str,
-        system: str,
-        thinking: bool | None,
+        system_prompt: str,
+        enable_thinking: bool | None,
     ) -> None:
-        self._tokenizer, self._name, self._system, self._thinking = tokenizer, name, system, thinking
+        self._tokenizer, self._name = tokenizer, name
+        self._system_prompt, self._enable_thinking = system_prompt, enable_thinking
         self._message_tokens: dict[Message, Tokens] = {}
         self._checked_for_later_turns: set[Message] = set()  # messages that may follow the second and later replies
         # SentencePiece adds a space before the beginning of a text, but a fragment is not the beginning of a text.
         self._adds_space = str(tokenizer.decode([*self.encode_document("a"), *self.encode_document("a")])) == "a a"
         if not tokenizer.chat_template:
             raise UserError(f"policy={name}: its tokenizer has no chat template; allowed: policy.chat_template=plain")
-        if thinking is not None and "enable_thinking" not in str(tokenizer.chat_template):
+        if enable_thinking is not None and "enable_thinking" not in str(tokenizer.chat_template):
             raise UserError(
-                f"policy.enable_thinking={str(thinking).lower()}: {name}'s chat template has no enable_thinking; "
-                f"allowed: null"
+                f"policy.enable_thinking={str(enable_thinking).lower()}: {name}'s chat template has no "
+                f"enable_thinking; allowed: null"
             )
         try:
             self._lead, gap = self._split_template(Message("user", "amend"), REPLY)
@@ -77,15 +80,15 @@ class ChatRenderer:
     def _apply_template(self, messages: Sequence[Message]) -> str:
         """Return the text of a conversation, up to the beginning of the next reply."""
         conversation = [{"role": m.role, "content": m.content} for m in messages]
-        if self._system:
+        if self._system_prompt:
             if conversation[0]["role"] == "system":
-                conversation[0]["content"] = f"{self._system}\n\n{conversation[0]['content']}"
+                conversation[0]["content"] = f"{self._system_prompt}\n\n{conversation[0]['content']}"
             else:
-                conversation.insert(0, {"role": "system", "content": self._system})
-        extras: dict[str, Any] = {} if self._thinking is None else {"enable_thinking": self._thinking}
+                conversation.insert(0, {"role": "system", "content": self._system_prompt})
+        extras: dict[str, Any] = {} if self._enable_thinking is None else {"enable_thinking": self._enable_thinking}
         try:
             text = self._tokenizer.apply_chat_template(
-                conversation, tokenize=False, add_generation_prompt=True, date_string=DAY, **extras
+                conversation, tokenize=False, add_generation_prompt=True, date_string=TEMPLATE_DATE, **extras
             )
         except TemplateError as error:
             system = ", or policy.system_prompt=null" if conversation[0]["role"] == "system" else ""
@@ -103,13 +106,13 @@ class ChatRenderer:
 
     def encode(self, text: str) -> Tokens:
         """Return the tokens of a text that follows other text, without special tokens or an added space."""
-        for seam in SEAMS if self._adds_space else ():
-            before, both = self.encode_document(seam), self.encode_document(seam + text)
+        for prefix in ENCODING_PREFIXES if self._adds_space else ():
+            before, both = self.encode_document(prefix), self.encode_document(prefix + text)
             if both[: len(before)] == before:
                 return both[len(before) :]
         return self.encode_document(text)
 
-    def joins(self, before: str, text: str) -> bool:
+    def decodes_same_when_joined(self, before: str, text: str) -> bool:
         """Return whether two texts, encoded separately and joined, decode to the same text as encoded together."""
         encodings = ((*self.encode_document(before), *self.encode(text)), self.encode_document(before + text))
         separate, together = (
@@ -122,7 +125,7 @@ class ChatRenderer:
         content = tokens[:-1] if tokens and tokens[-1] in self.ends else tokens
         return str(self._tokenizer.decode(list(content), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
-    def ending(self, mark: str) -> frozenset[int]:
+    def tokens_ending_in(self, mark: str) -> frozenset[int]:
         """Return the tokens whose text ends in ``mark``, except end tokens and special tokens.
 
         ``mark`` must be a printable ASCII character, because vocabularies store only such characters unchanged.
@@ -134,27 +137,27 @@ class ChatRenderer:
         """Return the tokens of the first prompt, up to the beginning of the reply."""
         return self.encode_document(self._apply_template(messages))
 
-    def render_message(self, message: Message, replies: int = 1) -> Tokens:
+    def render_message(self, message: Message, num_replies: int = 1) -> Tokens:
         """Return the tokens between a reply and the next one, with a message between the two replies.
 
         Args:
             message: The message after the reply.
-            replies: The number of replies before the message.
+            num_replies: The number of replies before the message.
 
         Raises:
             UserError: If the template does not only append.
         """
         if message not in self._message_tokens:
             # If thinking is off, replies contain only the template's empty thought, so the second probe is not needed.
-            probes = PROBES[:1] if self._thinking is False else PROBES
+            probes = PROBES[:1] if self._enable_thinking is False else PROBES
             gaps = {self._split_template(message, probe)[1] for probe in probes}
             if len(gaps) > 1:
                 raise UserError(
                     f"policy={self._name}: the text that its chat template puts after a reply depends on the reply"
                 )
             self._message_tokens[message] = self.encode(gaps.pop())
-        if replies > 1 and message not in self._checked_for_later_turns:
-            for probe in PROBES[:1] if self._thinking is False else PROBES:
+        if num_replies > 1 and message not in self._checked_for_later_turns:
+            for probe in PROBES[:1] if self._enable_thinking is False else PROBES:
                 self._check_later_turns(message, probe)
             self._checked_for_later_turns.add(message)
         return self._message_tokens[message]
@@ -175,7 +178,7 @@ class ChatRenderer:
         omitted = prompt[start:]
         if lead.strip() or not (prompt + lead).startswith(conversation[:start]):
             raise self._rewrite_error("rewrites the conversation before the reply")
-        if omitted and not (self._thinking is False and EMPTY_THOUGHT.fullmatch(omitted)):
+        if omitted and not (self._enable_thinking is False and EMPTY_THOUGHT.fullmatch(omitted)):
             raise self._rewrite_error(f"opens a reply with {omitted!r} and omits this text from earlier replies")
         return lead, conversation[start + len(probe) :]
 
@@ -187,7 +190,8 @@ class ChatRenderer:
         third_turn = lead + probe + gap
         prefix = three_turns.removesuffix(third_turn)
         omitted = two_turns.removeprefix(prefix) if two_turns.startswith(prefix) else two_turns
-        if prefix == three_turns or (omitted and not (self._thinking is False and EMPTY_THOUGHT.fullmatch(omitted))):
+        omits_thought = self._enable_thinking is False and EMPTY_THOUGHT.fullmatch(omitted)
+        if prefix == three_turns or (omitted and not omits_thought):
             raise self._rewrite_error("leaves the first turn alone, and rewrites the first two")
 
     def _rewrite_error(self, reason: str) -> UserError:
@@ -221,11 +225,11 @@ class ChatRenderer:
         """
         return self.encode(self._lead + text)
 
-    def reply(self, text: str) -> Tokens:
+    def render_complete_reply(self, text: str) -> Tokens:
         """Return the tokens of a complete reply with this text, including the end token that the template expects."""
         return (*self.render_reply(text), self._end_token)
 
-    def following(self, prompt: Tokens, reply: Completion, message: Message, replies: int = 1) -> Tokens:
+    def build_next_prompt(self, prompt: Tokens, reply: Completion, message: Message, num_replies: int = 1) -> Tokens:
         """Return the prompt of the next turn: the previous prompt, the reply and the message.
 
         If the reply already ends with the template's end token, the token is not repeated.
@@ -234,12 +238,12 @@ class ChatRenderer:
             prompt: The prompt of the current turn.
             reply: The reply of the current turn.
             message: The message after the reply.
-            replies: The number of replies so far, including this reply.
+            num_replies: The number of replies so far, including this reply.
 
         Raises:
             UserError: If the template does not only append.
         """
-        gap = self.render_message(message, replies)
+        gap = self.render_message(message, num_replies)
         if reply.tokens and reply.tokens[-1] in self.ends:
             first = next((i for i, token in enumerate(gap) if not self._is_blank(token)), len(gap))
             if first < len(gap) and gap[first] == reply.tokens[-1]:

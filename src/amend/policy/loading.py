@@ -37,9 +37,9 @@ def load_policy(
         tuning: The choice of trained weights.
         path: ``builtin``, a folder, or a hub id.
         dtype: The precision of the weights.
-        autocast: Whether forward passes run in bfloat16; see ``autocast_on``.
+        autocast: Whether forward passes run in bfloat16; see ``use_autocast``.
         max_tokens_per_micro_batch: The maximum number of padded tokens of one forward pass.
-        attn_implementation: The attention implementation; see ``attention_for``.
+        attn_implementation: The attention implementation; see ``choose_attention``.
         gradient_checkpointing: Whether the backward pass recomputes the activations of each layer.
         chat_template: ``own``, ``plain``, or the path of a Jinja file.
         system_prompt: The text of the system message; None: no system message.
@@ -52,7 +52,7 @@ def load_policy(
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
         config = AutoConfig.from_pretrained(source)
-        implementation = attention_for(config, attn_implementation)
+        implementation = choose_attention(config, attn_implementation)
         lm = AutoModelForCausalLM.from_pretrained(
             source, config=config, dtype=getattr(torch, dtype), attn_implementation=implementation
         )
@@ -69,7 +69,7 @@ def load_policy(
         tokenizer,
         name,
         tuning,
-        autocast=autocast_on(autocast),
+        autocast=use_autocast(autocast),
         max_tokens_per_micro_batch=max_tokens_per_micro_batch,
         gradient_checkpointing=gradient_checkpointing,
         system_prompt=system_prompt or "",
@@ -77,7 +77,7 @@ def load_policy(
     )
 
 
-def attention_for(config: Any, choice: Literal["auto", "sdpa", "eager"]) -> str:
+def choose_attention(config: Any, choice: Literal["auto", "sdpa", "eager"]) -> str:
     """Return the attention implementation for a model.
 
     ``auto`` selects ``sdpa``, the kernels of torch, which include FlashAttention on a GPU. For a model that caps its
@@ -99,7 +99,7 @@ def attention_for(config: Any, choice: Literal["auto", "sdpa", "eager"]) -> str:
     return choice if choice != "auto" else "eager" if has_capped_scores else "sdpa"
 
 
-def autocast_on(choice: Literal["auto", "on", "off"]) -> bool:
+def use_autocast(choice: Literal["auto", "on", "off"]) -> bool:
     """Return whether forward passes run in bfloat16.
 
     ``auto`` selects bfloat16 on CUDA and on processors with AMX tiles. AVX512-BF16 alone is not enough: iterations of

@@ -82,7 +82,7 @@ class Policy(nn.Module):
         return self.lm.device
 
     @property
-    def context(self) -> int:
+    def max_length(self) -> int:
         """Return the maximum number of tokens of a conversation."""
         return int(getattr(self.lm.config, "max_position_embeddings", 2**31))
 
@@ -96,7 +96,7 @@ class Policy(nn.Module):
         return self._autocast or self.lm.dtype == torch.bfloat16
 
     @property
-    def checkpoints(self) -> bool:
+    def uses_gradient_checkpointing(self) -> bool:
         """Return whether the backward pass recomputes the activations of each layer."""
         return bool(self._layers)
 
@@ -115,36 +115,36 @@ class Policy(nn.Module):
 
         Each layer is one FSDP unit. The ``Policy`` module is the outermost unit, which contains the embeddings and the
         output layer. The two often share one matrix, and the output layer is called separately from the model. FSDP
-        gathers weights only in ``forward``, ``reference`` and ``next_logits``. The device holds at most the shards, the
-        outermost unit and one gathered layer at a time.
+        gathers weights only in ``forward``, ``reference_logprobs`` and ``next_logits``. The device holds at most the
+        shards, the outermost unit and one gathered layer at a time.
         """
         if self.adapter:
-            self.adapter.freeze()  # creates the adapter of the reference, so that it is sharded as well
+            self.adapter.set_reference()  # creates the adapter of the reference, so that it is sharded as well
         for layer in [module for module in self.modules() if isinstance(module, GradientCheckpointingLayer)]:
             fsdp.shard_module(layer, device)
         fsdp.shard_module(self, device)
         register_fsdp_forward_method(self, "next_logits")
-        register_fsdp_forward_method(self, "reference")
+        register_fsdp_forward_method(self, "reference_logprobs")
         if self.adapter:
-            self.adapter.begin()  # copies the initial adapter again, because its weights are sharded now
+            self.adapter.store_initial()  # copies the initial adapter again, because its weights are sharded now
 
     def no_grad_context(self) -> AbstractContextManager[object]:
         """Return the context for sampling, in which no gradients are computed."""
         # ``inference_mode`` would permanently mark the weights that FSDP gathers as inference tensors.
         return torch.no_grad() if self.is_sharded else torch.inference_mode()
 
-    def any_rank(self, here: bool) -> bool:
-        """Return whether ``here`` is true on any rank if the policy is sharded, else return ``here``.
+    def any_rank(self, value: bool) -> bool:
+        """Return whether ``value`` is true on any rank if the policy is sharded, else return ``value``.
 
         All ranks must take part in every forward pass of a sharded policy. A rank that has no data left runs dummy
         forward passes until all ranks have finished.
         """
-        return collectives.all_reduce_any(here) if self.is_sharded else here
+        return collectives.all_reduce_any(value) if self.is_sharded else value
 
     def freeze_reference(self) -> None:
         """Set the reference model to the current policy."""
         if self.adapter:
-            self.adapter.freeze()
+            self.adapter.set_reference()
         else:
             self._get_reference_copy().load_state_dict(self.lm.state_dict())
 
@@ -200,7 +200,7 @@ class Policy(nn.Module):
             ``kl`` are NaN at sampled tokens. ``hidden`` is [n d] for n sampled tokens; None if the output layer of the
             model is more than a matrix product.
         """
-        tree = prefix_tree.tree_for_sampled(tokens, loss_mask) if self._uses_prefix_trees else None
+        tree = prefix_tree.build_tree_for_sampled(tokens, loss_mask) if self._uses_prefix_trees else None
         hidden = self._read(self.lm, tokens, loss_mask, tree)
         ref_hidden, ref_head = None, None
         if reference:
@@ -217,13 +217,13 @@ class Policy(nn.Module):
         fields = {name: self._scatter(value, loss_mask) for name, value in flat._asdict().items() if name != "hidden"}
         return TokenLogprobs(**fields, hidden=hidden if self._has_linear_head else None)
 
-    def logp(
+    def logprobs(
         self, tokens: Int[Tensor, "b t"], loss_mask: Bool[Tensor, "b t"], temperature: float | Float[Tensor, "b t"]
     ) -> Float[Tensor, "b t"]:
         """Return the log-probabilities of the sampled tokens under the policy; 0 elsewhere. See ``forward``."""
         return self(tokens, loss_mask, temperature, reference=False).logp
 
-    def reference(
+    def reference_logprobs(
         self, tokens: Int[Tensor, "b t"], loss_mask: Bool[Tensor, "b t"], temperature: float | Float[Tensor, "b t"]
     ) -> Float[Tensor, "b t"]:
         """Return the log-probabilities of the sampled tokens under the reference model, without running the policy.
@@ -237,7 +237,7 @@ class Policy(nn.Module):
         Returns:
             Log-probabilities in nats, 0 where ``loss_mask`` is False, without gradient.
         """
-        tree = prefix_tree.tree_for_sampled(tokens, loss_mask) if self._uses_prefix_trees else None
+        tree = prefix_tree.build_tree_for_sampled(tokens, loss_mask) if self._uses_prefix_trees else None
         with torch.no_grad(), self.model_or_reference(reference=True) as lm:
             flat = token_logprobs(
                 self._read(lm, tokens, loss_mask, tree),

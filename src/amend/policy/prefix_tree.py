@@ -28,24 +28,24 @@ class PrefixTree(NamedTuple):
 
     Attributes:
         node: The node of each token; 0 on padding, although 0 is also the number of a node.
-        place: One index of each node in the flattened array [b t], although a node can occur in several rows.
+        row_index: One index of each node in the flattened array [b t], although a node can occur in several rows.
         tokens: The token of each node.
         positions: The position of each node in its conversations, counted from 0.
     """
 
     node: Int[Tensor, "b t"]
-    place: Int[Tensor, " n"]
+    row_index: Int[Tensor, " n"]
     tokens: Int[Tensor, " n"]
     positions: Int[Tensor, " n"]
 
     def layout(self) -> Int[Tensor, "1 2 b t"]:
-        """Return ``node`` and ``place`` as one tensor, which is passed to the model in the mask argument.
+        """Return ``node`` and ``row_index`` as one tensor, which is passed to the model in the mask argument.
 
         A transformers model passes a mask with four dimensions to its attention layers unchanged.
         """
-        place = self.place.new_zeros(self.node.numel())
-        place[: len(self.place)] = self.place
-        return torch.stack([self.node, place.view_as(self.node)])[None]
+        row_index = self.row_index.new_zeros(self.node.numel())
+        row_index[: len(self.row_index)] = self.row_index
+        return torch.stack([self.node, row_index.view_as(self.node)])[None]
 
 
 def build_prefix_tree(tokens: Int[Tensor, "b t"], lengths: Int[Tensor, " b"]) -> PrefixTree:
@@ -72,12 +72,12 @@ def build_prefix_tree(tokens: Int[Tensor, "b t"], lengths: Int[Tensor, " b"]) ->
     node = np.empty((b, t), dtype=np.int64)
     node[order] = np.where(inside, number[owner, time], 0)
     row, position = np.nonzero(new)
-    place = order[row] * t + position
+    row_index = order[row] * t + position
     device = tokens.device
     return PrefixTree(
         torch.from_numpy(node).to(device),
-        torch.from_numpy(place).to(device),
-        torch.from_numpy(rows.reshape(-1)[place]).to(device),
+        torch.from_numpy(row_index).to(device),
+        torch.from_numpy(rows.reshape(-1)[row_index]).to(device),
         torch.from_numpy(position).to(device),
     )
 
@@ -90,16 +90,16 @@ def gather_conversations(states: Tensor, node: Int[Tensor, "b t"]) -> Tensor:
     return nn.functional.embedding(node, flat).view(*node.shape, heads, d).transpose(1, 2)
 
 
-def scatter_back(found: Tensor, place: Int[Tensor, " n"]) -> Tensor:
+def scatter_back(states: Tensor, row_index: Int[Tensor, " n"]) -> Tensor:
     """Collapse the states of conversations [b t heads d] to the states of nodes [1 n heads d].
 
     Each node takes its state from one of its conversations.
     """
-    _, _, heads, d = found.shape
-    return nn.functional.embedding(place, found.reshape(-1, heads * d)).view(1, -1, heads, d)
+    _, _, heads, d = states.shape
+    return nn.functional.embedding(row_index, states.reshape(-1, heads * d)).view(1, -1, heads, d)
 
 
-def tree_for_sampled(tokens: Int[Tensor, "b t"], loss_mask: Bool[Tensor, "b t"]) -> PrefixTree:
+def build_tree_for_sampled(tokens: Int[Tensor, "b t"], loss_mask: Bool[Tensor, "b t"]) -> PrefixTree:
     """Build the prefix tree of the tokens that the model needs to predict the sampled tokens.
 
     Args:

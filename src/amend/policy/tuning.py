@@ -115,19 +115,19 @@ class Adapter:
     """A low-rank update inside a model.
 
     The policy is the model with the adapter ``policy``. The reference model is the model without an adapter, or with
-    the adapter ``reference`` after ``freeze``.
+    the adapter ``reference`` after ``set_reference``.
     """
 
     def __init__(self, lm: PreTrainedModel, config: LoraConfig) -> None:
         self._lm, self._config = lm, config
         lm.add_adapter(config, POLICY)
         self._cast_to_float32(POLICY)
-        self.begin()
+        self.store_initial()
         self._state_keys = list(lm.state_dict(keep_vars=True))  # before the hook removes the frozen weights
         lm.register_state_dict_post_hook(_remove_frozen_weights)
         lm.register_load_state_dict_pre_hook(self._add_frozen_weights)
 
-    def begin(self) -> None:
+    def store_initial(self) -> None:
         """Store the current update, so that ``reset_to_base`` returns to it."""
         self._initial = {name: value.detach().clone() for name, value in self._get_update(POLICY).items()}
 
@@ -145,7 +145,7 @@ class Adapter:
                 self._lm.enable_adapters()
             self._lm.set_adapter(POLICY)
 
-    def freeze(self) -> None:
+    def set_reference(self) -> None:
         """Set the reference model to the current policy, by a copy of the update."""
         self._add_reference_adapter()
         policy = self._get_update(POLICY)

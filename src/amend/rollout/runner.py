@@ -148,7 +148,7 @@ class RolloutRunner:
         """Return a text as a completion that the policy ended. Its log-probabilities are unknown and set to 0."""
         if self._tool is not None:
             return text_to_completion(self._tool, self._renderer, text)
-        tokens = self._renderer.reply(text)
+        tokens = self._renderer.render_complete_reply(text)
         return Completion(tokens, (0.0,) * len(tokens), text, "end")
 
     def conversation(self, episode: Episode) -> list[dict[str, str]]:
@@ -171,7 +171,7 @@ class RolloutRunner:
         for i, episode in enumerate(episodes):
             if (message := self._dialogue.next_message(episode)) is not None:
                 last = episode.turns[-1]
-                prompts[i] = self._renderer.following(last.prompt, last.reply, message, len(episode.turns))
+                prompts[i] = self._renderer.build_next_prompt(last.prompt, last.reply, message, len(episode.turns))
         return prompts
 
     def _sample_turn(

@@ -51,7 +51,7 @@ class ToolEngine:
 
     def __init__(self, engine: Engine, tool: Tool, renderer: ChatRenderer) -> None:
         self._engine, self._tool, self._renderer = engine, tool, renderer
-        self._pause = renderer.ending(tool.end_mark)
+        self._pause = renderer.tokens_ending_in(tool.end_mark)
         self.max_batch_size, self.importance_sampling_cap = engine.max_batch_size, engine.importance_sampling_cap
 
     def sync_weights(self) -> None:
@@ -121,7 +121,7 @@ def text_to_completion(tool: Tool, renderer: ChatRenderer, text: str) -> Complet
         tokens += piece_tokens
         sampled += [not is_tool] * len(piece_tokens)
     if not tokens:
-        return Completion(end := renderer.reply(text), (0.0,) * len(end), text, "end")
-    tokens.append(renderer.reply("")[-1])
+        return Completion(end := renderer.render_complete_reply(text), (0.0,) * len(end), text, "end")
+    tokens.append(renderer.render_complete_reply("")[-1])
     sampled.append(True)
     return Completion(tuple(tokens), (0.0,) * len(tokens), text, "end", () if all(sampled) else tuple(sampled))

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from amend.components import Components, longest_conversation
 from amend.config.schema import class_attribute
 from amend.distributed import collectives
-from amend.ops.logprobs import CHUNK
+from amend.ops.logprobs import MAX_LOGITS
 from amend.policy.policy import Policy
 from amend.results.report.formatting import clock
 
@@ -28,14 +28,14 @@ def estimate_memory(policy: Policy, rows: int, longest: int) -> dict[str, int]:
     head = getattr(config, "head_dim", None) or config.hidden_size // heads
     shared = getattr(config, "num_key_value_heads", None) or heads
     micro = max(policy.max_tokens_per_micro_batch, longest)
-    per_token = config.hidden_size * (2 if policy.checkpoints else 17)
+    per_token = config.hidden_size * (2 if policy.uses_gradient_checkpointing else 17)
     if lm.config._attn_implementation == "eager":
         per_token += 2 * heads * longest
     trained = sum(w.numel() * w.element_size() for w in lm.parameters() if w.requires_grad)
     copies = 3 / collectives.world_size() if policy.is_sharded else 3 + (collectives.world_size() > 1)
     return {
         "weights": current_memory(policy) + int(copies * trained),
-        "activations": micro * per_token * config.num_hidden_layers * computed + 6 * 4 * CHUNK,
+        "activations": micro * per_token * config.num_hidden_layers * computed + 6 * 4 * MAX_LOGITS,
         "cache": rows * longest * 2 * config.num_hidden_layers * shared * head * stored,
     }
 

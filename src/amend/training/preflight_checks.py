@@ -150,7 +150,7 @@ def template(components: Components) -> Iterator[CheckResult]:
         yield CheckResult(
             "template", False, f"the rendered question {reason}: another tokenizer, or policy.chat_template=plain"
         )
-    elif changed := [piece for piece in JOINED if not policy.renderer.joins(text, piece)]:
+    elif changed := [piece for piece in JOINED if not policy.renderer.decodes_same_when_joined(text, piece)]:
         says = f"{changed[0]!r} after the question has other tokens than by itself: another tokenizer"
         yield CheckResult("template", False, says)
     else:
@@ -249,16 +249,16 @@ def differences(policy: Policy, batch: Batch, temperature: float) -> dict[str, f
 
     all_rows = slice(0, len(batch))
     with torch.no_grad():
-        gaps["batched"] = gap(policy.logp(batch.tokens, batch.loss_mask, temperature), all_rows, width)
+        gaps["batched"] = gap(policy.logprobs(batch.tokens, batch.loss_mask, temperature), all_rows, width)
         tokens = torch.nn.functional.pad(batch.tokens, (0, 16), value=policy.ends[0])
         loss_mask = torch.nn.functional.pad(batch.loss_mask, (0, 16))
-        if tokens.shape[1] <= policy.context:
-            gaps["padded"] = gap(policy.logp(tokens, loss_mask, temperature), all_rows, width)
+        if tokens.shape[1] <= policy.max_length:
+            gaps["padded"] = gap(policy.logprobs(tokens, loss_mask, temperature), all_rows, width)
         for i in range(len(batch)):
             row, upto = slice(i, i + 1), int((batch.turn[i] >= 0).sum())
             gaps["alone"] = max(
                 gaps["alone"],
-                gap(policy.logp(batch.tokens[row, :upto], batch.loss_mask[row, :upto], temperature), row, upto),
+                gap(policy.logprobs(batch.tokens[row, :upto], batch.loss_mask[row, :upto], temperature), row, upto),
             )
     return gaps
 
@@ -304,4 +304,4 @@ def longest_reply(components: Components, problems: list[Problem]) -> int:
         problems[0], [(components.runner.reply(""), False)] * components.runner.turns
     )
     overhead = len(empty.turns[-1].prompt) - len(empty.turns[0].prompt)
-    return max(1, (components.policy.context - longest_prompt - overhead) // components.runner.turns - 1)
+    return max(1, (components.policy.max_length - longest_prompt - overhead) // components.runner.turns - 1)

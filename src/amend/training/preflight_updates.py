@@ -36,9 +36,9 @@ def updates(context: CheckContext) -> Iterator[CheckResult]:
     policy, batch = context.components.policy, collate(context.scored).to(context.components.policy.device)
     rows = (batch.tokens[:4], batch.loss_mask[:4], 1.0)
     before, first = _trained(policy), _sampled_logprobs(context)
-    reference = policy.reference(*rows)
+    reference = policy.reference_logprobs(*rows)
     with torch.no_grad():
-        starts_at_reference = torch.equal(reference, policy.logp(*rows))
+        starts_at_reference = torch.equal(reference, policy.logprobs(*rows))
     rate = (float(context.algorithm.lr) if isinstance(context.algorithm, Algorithm) else 0.0) or 1e-3
 
     yield _zero_step(context.algorithm, policy, batch, before)
@@ -46,7 +46,7 @@ def updates(context: CheckContext) -> Iterator[CheckResult]:
     yield _step_size(policy, before, rate)
     _nudge(policy, batch, max(rate, 0.01))
     context.components.runner.sync_weights()
-    yield _reference(starts_at_reference, torch.equal(policy.reference(*rows), reference))
+    yield _reference(starts_at_reference, torch.equal(policy.reference_logprobs(*rows), reference))
     yield _sampler(context, first)
 
 
@@ -118,7 +118,7 @@ def _nudge(policy: Policy, batch: Batch, rate: float) -> None:
     """Take one Adam step that lowers the log-probability of the sampled tokens: a gradient that is zero nowhere."""
     optimizer = torch.optim.Adam([w for w in policy.lm.parameters() if w.requires_grad], lr=rate)
     rows = slice(0, max(1, policy.max_tokens_per_micro_batch // batch.tokens.shape[1]))
-    logp = policy.logp(batch.tokens[rows], batch.loss_mask[rows], 1.0)
+    logp = policy.logprobs(batch.tokens[rows], batch.loss_mask[rows], 1.0)
     (logp.sum() / batch.loss_mask[rows].sum()).backward()
     optimizer.step()
     optimizer.zero_grad()
