@@ -151,7 +151,7 @@ def test_a_broken_checkpoint_is_named_in_one_line_and_nothing_is_lost(tmp_path: 
     for damage, said in [
         (whole[:1000], "not a complete amend checkpoint"),
         (changed(lambda kept: kept.pop("amend")), "not a complete amend checkpoint"),
-        (changed(lambda kept: kept["amend"].pop("beta2_now")), "another algorithm or model (its memory: KeyError"),
+        (changed(lambda kept: kept["amend"].pop("beta2_now")), "another algorithm or model (its state: KeyError"),
         (changed(lambda kept: kept["state_dict"].pop(name)), f"another algorithm or model ({name}: missing there"),
         (changed(lambda kept: kept["state_dict"].update({name: torch.zeros(2)})), f"({name}: (2,) there, (128,) here"),
     ]:
